@@ -1,0 +1,52 @@
+# Shared build rules: warnings, hardening, sanitizers, the three ways to add a target.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(GTest REQUIRED)
+pkg_check_modules(LIBBPF REQUIRED IMPORTED_TARGET libbpf)
+pkg_check_modules(LIBNL REQUIRED IMPORTED_TARGET libnl-3.0 libnl-route-3.0)
+pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
+pkg_check_modules(SIMDJSON REQUIRED IMPORTED_TARGET simdjson)
+
+add_library(ls_flags INTERFACE)
+target_include_directories(ls_flags INTERFACE ${CMAKE_SOURCE_DIR}/controller ${CMAKE_SOURCE_DIR}/include)
+target_compile_options(ls_flags INTERFACE -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -fstack-protector-strong)
+# gcc 12 reports uninitialised members inside std::variant and coroutine frames that are initialised (GCC PR 105562).
+target_compile_options(ls_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+target_compile_definitions(ls_flags INTERFACE LS_VERSION="${PROJECT_VERSION}"
+  BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION)
+target_link_libraries(ls_flags INTERFACE fmt::fmt)
+if(LS_SANITIZE)
+  target_compile_options(ls_flags INTERFACE -fsanitize=${LS_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(ls_flags INTERFACE -fsanitize=${LS_SANITIZE})
+elseif(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
+  target_compile_options(ls_flags INTERFACE -D_FORTIFY_SOURCE=2)
+  target_link_options(ls_flags INTERFACE -Wl,-z,relro,-z,now)
+endif()
+
+# ls_library(NAME SOURCES... DEPS ...): the library ls_NAME of a folder of controller/.
+function(ls_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(ls_${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(ls_${name} PUBLIC ls_flags ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+endfunction()
+
+# ls_test(NAME SOURCES... DEPS...): a GoogleTest program, run by ctest. Label kernel: needs root and BPF.
+function(ls_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS;ENV" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ls_flags ${ARG_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE LS_SHARED_DIR="${LS_SHARED_DIR}" LS_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  add_test(NAME ${name} COMMAND ${name})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+  if("kernel" IN_LIST ARG_LABELS)
+    # Namespaces and the CPU are shared; two kernel tests at once would disturb each other's timing.
+    set_tests_properties(${name} PROPERTIES RUN_SERIAL TRUE)
+  endif()
+endfunction()

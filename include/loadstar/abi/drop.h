@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Dual BSD/GPL */
+#ifndef LOADSTAR_ABI_DROP_H
+#define LOADSTAR_ABI_DROP_H
+/*
+ * One list of reasons, one of hooks, one of verdicts: the enums, the texts of `loadstar monitor` and the metric labels
+ * all come from here. Numbers are never reused or renumbered. X(NAME, number, label, text)
+ */
+#include "loadstar/abi/base.h"
+
+#define LS_DROP_REASONS(X)                                                                            \
+	X(NONE, 0, "none", "not dropped")                                                             \
+	X(NO_BACKEND, 1, "no_backend", "service has no backend that takes new flows; answered with RST or ICMP") \
+	X(BACKEND_DEAD, 2, "backend_dead", "flow of a backend that is gone; TCP answered with RST")   \
+	X(TRUNCATED, 3, "truncated", "headers longer than the packet")                                \
+	X(BAD_LENGTH, 4, "bad_length", "a header's length field contradicts the packet")              \
+	X(BAD_ICMP, 5, "bad_icmp", "ICMP error for a service whose inner packet cannot be read")      \
+	X(WRITE_FAILED, 6, "write_failed", "the kernel refused to rewrite the packet")                \
+	X(REPLY_FAILED, 7, "reply_failed", "RST or ICMP answer could not be built")                   \
+	X(NOT_FROM_OUTSIDE, 8, "not_from_outside", "service address dialled from an uplink")          \
+	X(SERVICE_BUSY, 9, "service_busy", "service tables changed three times under one look-up")    \
+	X(FRAG_UNKNOWN, 10, "frag_unknown", "later fragment of a service packet whose first was not seen") \
+	X(SOCK_REFUSED, 11, "sock_refused", "connect or send to a service without backend refused")
+
+#define LS_DROP_ENUM(name, num, label, text) LS_DROP_##name = num,
+enum ls_drop_reason { LS_DROP_REASONS(LS_DROP_ENUM) LS_DROP_MAX = 12 };
+#undef LS_DROP_ENUM
+#define LS_DROP_SLOTS 32 /* reasons a hook has room for in ls_drops */
+
+#define LS_HOOKS(X)                                                        \
+	X(NONE, 0, "none", "no hook")                                      \
+	X(PORT_IN, 1, "port_in", "tc, packets a container sent")           \
+	X(PORT_OUT, 2, "port_out", "tc, packets to a container")           \
+	X(UPLINK_IN, 3, "uplink_in", "tc, packets from the network")       \
+	X(UPLINK_OUT, 4, "uplink_out", "tc, packets to the network")       \
+	X(LO, 5, "lo", "tc, loopback egress")                              \
+	X(CONNECT, 6, "connect", "cgroup, connect")                        \
+	X(SENDMSG, 7, "sendmsg", "cgroup, sendmsg of an unconnected socket")
+
+#define LS_HOOK_ENUM(name, num, label, text) LS_HOOK_##name = num,
+enum ls_hook { LS_HOOKS(LS_HOOK_ENUM) LS_HOOK_MAX = 8 };
+#undef LS_HOOK_ENUM
+
+/* What became of a packet or a call; one counter update each. */
+#define LS_VERDICTS(X)                                                               \
+	X(PASS, 0, "pass", "not ours, untouched")                                    \
+	X(FORWARD, 1, "forward", "open flow, translated to its backend")             \
+	X(REVERSE, 2, "reverse", "reply, translated back to the service address")    \
+	X(NEW, 3, "new", "new flow, backend chosen")                                 \
+	X(STATELESS, 4, "stateless", "new flow, flow table full, chosen by hash alone") \
+	X(ICMP, 5, "icmp", "ICMP error, translated inside and out")                  \
+	X(REPLY, 6, "reply", "answered here with RST or ICMP")                       \
+	X(DROP, 7, "drop", "dropped, see the reasons")
+
+#define LS_VERDICT_ENUM(name, num, label, text) LS_VERDICT_##name = num,
+enum ls_verdict { LS_VERDICTS(LS_VERDICT_ENUM) LS_VERDICT_MAX = 8 };
+#undef LS_VERDICT_ENUM
+
+/* Key of ls_stats (per CPU): hook * LS_VERDICT_MAX + verdict. */
+struct ls_stat {
+	__u64 packets;
+	__u64 bytes;
+};
+LS_ABI_ASSERT(sizeof(struct ls_stat) == 16);
+
+#endif
