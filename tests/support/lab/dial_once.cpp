@@ -66,10 +66,29 @@ bool read_exact(int fd, std::string& into, size_t n) {
   return true;
 }
 
+/// One HTTP request; the server closes. The backend's line is the body.
+bool http(const Options& o, int fd, Attempt& a) {
+  const std::string request = "GET / HTTP/1.1\r\nHost: " + o.address + "\r\nConnection: close\r\n\r\n";
+  if (send(fd, request.data(), request.size(), MSG_NOSIGNAL) < 0) return failed(a, "send", timed_out(errno));
+  std::string in;
+  for (;;) {
+    char buf[4096];
+    const ssize_t n = recv(fd, buf, sizeof(buf), 0);
+    if (n < 0) return failed(a, "answer", timed_out(errno));
+    if (n == 0) break;
+    in.append(buf, size_t(n));
+  }
+  const size_t body = in.find("\r\n\r\n");
+  if (body == std::string::npos || in.compare(0, 12, "HTTP/1.1 200") != 0) return failed(a, "answer", EPROTO);
+  a.line = in.substr(body + 4);
+  return true;
+}
+
 bool tcp(const Options& o, int fd, const std::string& payload, Attempt& a) {
   if (connect(fd, o.target.sa(), o.target.len) != 0) return failed(a, "connect", timed_out(errno));
   a.self = text(self_of(fd));
   a.peer = text(peer_of(fd));
+  if (o.number("http", 0) != 0) return http(o, fd, a);
   std::string in;
   while (in.empty() || in.back() != '\n') {
     if (in.size() > 1000) return failed(a, "line", EPROTO);

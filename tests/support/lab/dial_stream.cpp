@@ -35,6 +35,7 @@ class Streams {
         chunk_(uint64_t(o.number("chunk", 1000))),
         gap_ms_(double(o.number("gap", -1))),
         idle_(o.number("idle", 0) != 0),
+        quiet_(o.number("quiet", 0) != 0),
         stall_ms_(double(o.number("stall", 2000))),
         flows_(size_t(o.number("flows", 1))),
         ep_(epoll_create1(EPOLL_CLOEXEC)),
@@ -58,6 +59,7 @@ class Streams {
   uint64_t chunk_;
   double gap_ms_;
   bool idle_;
+  bool quiet_;
   double stall_ms_;
   std::vector<Flow> flows_;
   int ep_;
@@ -154,6 +156,7 @@ void Streams::serve(size_t i, uint32_t events) {
     f.connected = true;
     f.last_ms = now_ms();
     f.want_out = false;
+    if (quiet_) f.line = "\n", ++ready_;
     epoll_event ev{};
     ev.events = EPOLLIN;
     ev.data.u64 = i;

@@ -111,6 +111,19 @@ class Cluster:
                           "get_executors": {"executors": []}}}}
 
 
+    def save(self, path):
+        with open(path, "w") as f:
+            json.dump({"agents": self.agents, "tasks": self.tasks}, f)
+
+    @classmethod
+    def load(cls, path):
+        cluster = cls()
+        with open(path) as f:
+            saved = json.load(f)
+        cluster.agents, cluster.tasks = saved["agents"], saved["tasks"]
+        return cluster
+
+
 HEARTBEAT = {"type": "HEARTBEAT"}
 
 
