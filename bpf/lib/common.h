@@ -18,6 +18,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "lib/maps.h"
+#include "loadstar/abi/flow_place.h"
 
 #define READ_ONCE(x) (*(volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
@@ -47,17 +48,6 @@ static __always_inline __u32 ls_tick(void)
 	return (__u32)(bpf_ktime_get_coarse_ns() >> LS_TICK_SHIFT);
 }
 
-/* One direction of one flow, network order. An IPv4 address is in word 3, words 0-2 are not read. */
-struct ls_tuple {
-	__be32 src[4];
-	__be32 dst[4];
-	__be16 sport;
-	__be16 dport;
-	__u8 proto;
-	__u8 v6;
-	__u16 pad;
-};
-
 static __always_inline void ls_tuple_turn(struct ls_tuple *to, const struct ls_tuple *from)
 {
 	memcpy(to->src, from->dst, 16);
@@ -85,27 +75,9 @@ static __always_inline bool ls_addr_same(const __be32 *a, const __be32 *b, bool 
 	return !v6 || (a[0] == b[0] && a[1] == b[1] && a[2] == b[2]);
 }
 
-/* Two multiply-xorshift rounds over the keyed words: spreads well enough for buckets, and the secret key keeps crafted
- * collisions away. Same function for both tables; the controller has the same one to carry flows over. */
-static __always_inline __u64 ls_mix(__u64 h)
-{
-	h ^= h >> 32;
-	h *= 0xd6e8feb86659fd93ull;
-	h ^= h >> 29;
-	return h;
-}
-
 static __always_inline __u64 ls_tuple_hash(const struct ls_tuple *t)
 {
-	__u64 ports = ((__u64)t->sport << 32 | (__u64)t->dport << 16 | t->proto) ^ ls_seed1;
-	__u64 h = ((__u64)t->src[3] << 32 | t->dst[3]) ^ ls_seed0;
-
-	if (t->v6) {
-		h = ls_mix(h) + ((__u64)t->src[0] << 32 | t->src[1]);
-		h = ls_mix(h) + ((__u64)t->src[2] << 32 | t->dst[2]);
-		h = ls_mix(h) + ((__u64)t->dst[0] << 32 | t->dst[1]);
-	}
-	return ls_mix(ls_mix(h) ^ ports);
+	return ls_flow_hash(t, ls_seed0, ls_seed1);
 }
 
 #endif

@@ -4,8 +4,7 @@
 /*
  * The flow tables (layout: abi/flow.h). Why our own: performance.md section 1.
  *
- * Place: the hash h of a tuple names two buckets, h & mask and one that shares the low lock bits with it, so that both are
- * under one lock. The second is used only when the first has less than two free places.
+ * Place (abi/flow_place.h): the hash of a tuple names two buckets that share a lock. The second is used only when the first has less than two free places.
  *
  * Safe under concurrent CPUs:
  *   - Writers of a bucket hold the bpf_spin_lock of its lock group. So a tuple is never in the table twice, and of two CPUs
@@ -47,30 +46,6 @@ struct ls_new {
 };
 
 enum { LS_PLACED = 0, LS_KEPT = 1, LS_FULL = 2, LS_CONFLICT = 3 };
-
-static __always_inline __u32 ls_lock_mask(__u32 mask)
-{
-	/* At least 16 buckets share a lock, so that the second choice is a real one. */
-	__u32 groups = (mask + 1) / 16;
-
-	if (groups > LS_FLOW_LOCKS)
-		groups = LS_FLOW_LOCKS;
-	return groups ? groups - 1 : 0;
-}
-
-static __always_inline __u32 ls_bucket1(__u64 h, __u32 mask)
-{
-	return (__u32)h & mask;
-}
-
-static __always_inline __u32 ls_bucket2(__u64 h, __u32 mask)
-{
-	__u32 group = ls_lock_mask(mask);
-	__u32 b1 = ls_bucket1(h, mask);
-	__u32 b2 = (((__u32)(h >> 32) & mask) & ~group) | (b1 & group);
-
-	return b2 == b1 ? (b1 ^ (group + 1)) & mask : b2;
-}
 
 static __always_inline __u32 ls_flow_timeout(__u8 proto, __u8 tcp)
 {

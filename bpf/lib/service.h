@@ -33,7 +33,8 @@ static __always_inline struct ls_svc *ls_service(const struct ls_svc_key *key, b
 	return NULL;
 }
 
-/* The backend number in the slot that `hash` falls on; 0 when no backend takes new flows. The ring word is read once. */
+/* The backend number in the slot that `hash` falls on; 0 when no backend takes new flows. The ring word is read once. The
+ * slot is the hash scaled, not a remainder: rings of other sizes keep their flows (datapath/maglev.h). */
 static __always_inline __u32 ls_ring_pick(struct ls_svc *svc, __u32 hash)
 {
 	__u64 ring = READ_ONCE(svc->ring);
@@ -42,7 +43,7 @@ static __always_inline __u32 ls_ring_pick(struct ls_svc *svc, __u32 hash)
 
 	if (!slots)
 		return 0;
-	slot = hash % slots;
+	slot = (__u32)((__u64)hash * slots >> 32);
 	block_number = LS_RING_FIRST(ring) + slot / LS_RING_BLOCK_SLOTS;
 	block = bpf_map_lookup_elem(&ls_ring, &block_number);
 	return block ? block->be[slot % LS_RING_BLOCK_SLOTS] : 0;
