@@ -46,7 +46,7 @@ __noinline int ls_hop_ask(struct __sk_buff *skb, const struct ls_tuple *to, stru
 	}
 	rc = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	hop->ifindex = fib.ifindex;
-	hop->mtu = fib.mtu_result;
+	hop->mtu = rc == BPF_FIB_LKUP_RET_SUCCESS ? fib.mtu_result : 0; /* else it still holds tot_len */
 	hop->way = LS_WAY_STACK;
 	if (rc == BPF_FIB_LKUP_RET_SUCCESS) {
 		memcpy(hop->dmac, fib.dmac, 6);
