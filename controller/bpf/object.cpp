@@ -53,6 +53,29 @@ std::string log_tail(std::string_view log, size_t lines) {
   return std::string(log.substr(at + 1));
 }
 
+Result<MapLayout> map_layout(int fd) {
+  bpf_map_info raw;
+  std::memset(&raw, 0, sizeof raw);
+  uint32_t len = sizeof raw;
+  if (bpf_obj_get_info_by_fd(fd, &raw, &len) != 0) return fail(errno, "read a map");
+  return MapLayout{std::string(raw.name, strnlen(raw.name, sizeof raw.name)),
+                   raw.type,
+                   raw.key_size,
+                   raw.value_size,
+                   raw.max_entries,
+                   raw.map_flags,
+                   raw.id};
+}
+
+uint64_t map_memory_bytes(int fd) {
+  std::ifstream in(fmt::format("/proc/self/fdinfo/{}", fd));
+  for (std::string key; in >> key;) {
+    uint64_t bytes = 0;
+    if (key == "memlock:" && in >> bytes) return bytes;
+  }
+  return 0;
+}
+
 Result<ProgramInfo> program_info(int fd) {
   bpf_prog_info raw;
   std::memset(&raw, 0, sizeof raw);
@@ -89,11 +112,13 @@ Result<Object> Object::open(std::string name, std::span<const std::byte> elf) {
   return Object(std::move(name), o);
 }
 
-std::vector<std::string> Object::map_names() const {
-  std::vector<std::string> out;
+std::vector<MapLayout> Object::maps() const {
+  std::vector<MapLayout> out;
   bpf_map* m;
   bpf_object__for_each_map(m, object_.get()) {
-    if (!bpf_map__is_internal(m)) out.emplace_back(bpf_map__name(m));
+    if (bpf_map__is_internal(m)) continue;
+    out.push_back({bpf_map__name(m), uint32_t(bpf_map__type(m)), bpf_map__key_size(m), bpf_map__value_size(m),
+                   bpf_map__max_entries(m), bpf_map__map_flags(m), 0});
   }
   return out;
 }

@@ -24,6 +24,25 @@ struct ProgramInfo {
   uint32_t verified = 0;      ///< instructions the verifier walked, of 1,000,000; 0 on kernels before 5.16
   uint64_t loaded_ns = 0;     ///< CLOCK_BOOTTIME
 };
+/// What decides whether two maps can stand for each other.
+struct MapLayout {
+  std::string name;
+  uint32_t type = 0;  ///< enum bpf_map_type
+  uint32_t key_bytes = 0;
+  uint32_t value_bytes = 0;
+  uint32_t max_entries = 0;
+  uint32_t flags = 0;
+  uint32_t id = 0;  ///< the kernel's number of the map; 0 for one that is not made yet
+  /// Equal in everything but name, id and size.
+  bool same_shape(const MapLayout& o) const {
+    return type == o.type && key_bytes == o.key_bytes && value_bytes == o.value_bytes && flags == o.flags;
+  }
+};
+/// Of a map in the kernel.
+Result<MapLayout> map_layout(int map_fd);
+/// Bytes the kernel charged for it (fdinfo), 0 when it does not say.
+uint64_t map_memory_bytes(int map_fd);
+
 /// What the kernel knows of a loaded program.
 Result<ProgramInfo> program_info(int program_fd);
 /// By number, for programs of others; EPERM without CAP_SYS_ADMIN.
@@ -40,7 +59,7 @@ class Object {
   Object& operator=(Object&&) noexcept;
   ~Object();
 
-  std::vector<std::string> map_names() const;  ///< without libbpf's own (.rodata and so on)
+  std::vector<MapLayout> maps() const;  ///< without libbpf's own (.rodata and so on)
   std::vector<std::string> program_names() const;
   /// ENOENT when the file has no such map.
   Result<> resize(const std::string& map, uint32_t max_entries);

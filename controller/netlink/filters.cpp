@@ -6,7 +6,7 @@
 #include <netlink/attr.h>
 
 
-#include "netlink/socket.h"
+#include "netlink/rtnetlink.h"
 
 namespace ls::netlink {
 namespace {

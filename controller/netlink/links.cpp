@@ -6,7 +6,7 @@
 
 #include <map>
 
-#include "netlink/socket.h"
+#include "netlink/rtnetlink.h"
 
 namespace ls::netlink {
 namespace {

@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <vector>
 
-#include "netlink/socket.h"
+#include "netlink/rtnetlink.h"
 
 namespace ls::netlink {
 namespace {

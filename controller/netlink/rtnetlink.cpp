@@ -1,4 +1,4 @@
-#include "netlink/socket.h"
+#include "netlink/rtnetlink.h"
 
 #include <linux/if.h>
 #include <linux/if_link.h>
