@@ -115,6 +115,8 @@ Result<std::vector<std::string>> list_pins(const std::string& dir) {
 }
 
 Result<> remove_pin_dir(const std::string& dir) {
+  if (!exists(dir)) return {};
+  LS_TRY(require_bpffs(dir));  // a wrong path in the configuration must not cost anybody's files
   LS_ASSIGN(auto names, list_pins(dir));
   for (auto& name : names) {
     auto path = dir + "/" + name;

@@ -32,7 +32,8 @@ bool exists(const std::string& path);
 Result<> move_pin(const std::string& from, const std::string& to);
 /// Names in a folder, sorted; an absent folder has none.
 Result<std::vector<std::string>> list_pins(const std::string& dir);
-/// Removes everything in `dir`, folders in it too, and the folder. Absent is success.
+/// Removes everything in `dir`, folders in it too, and the folder. Absent is success;
+/// refused outside a bpffs.
 Result<> remove_pin_dir(const std::string& dir);
 
 /// Any text as a name bpffs takes: '%', '.', '/' and bytes outside printable ASCII become %xx.
