@@ -228,6 +228,8 @@ int run_big(const Options& o) {
   const double by = start + double(o.number("timeout", 60000));
   const int fd = socket(o.target.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return 2;
+  const timeval connect_by{o.number("timeout", 60000) / 1000, 0};
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &connect_by, sizeof(connect_by));
   int err = connect(fd, o.target.sa(), o.target.len) == 0 ? 0 : errno;
   fcntl(fd, F_SETFL, O_NONBLOCK);
   uint64_t sent = 0, received = 0;
