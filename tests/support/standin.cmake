@@ -4,3 +4,6 @@ target_link_libraries(ls_standin PUBLIC ls_flags ls_util PRIVATE ls_asio ls_sour
 
 add_executable(ls-mesos-standin standin/main.cpp)
 target_link_libraries(ls-mesos-standin PRIVATE ls_standin ls_asio)
+# See controller/sources/CMakeLists.txt.
+set_source_files_properties(mesos_standin.cpp standin/engine.cpp standin/server.cpp standin/main.cpp PROPERTIES
+  COMPILE_OPTIONS "$<$<CXX_COMPILER_ID:Clang>:-fno-sanitize=function>")
