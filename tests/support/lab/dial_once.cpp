@@ -143,7 +143,8 @@ int run_once(const Options& o) {
   const std::string proto = o.get("proto", "tcp");
   const long count = o.number("count", 1);
   const std::string payload = payload_of(size_t(o.number("payload", 0)), uint64_t(getpid()));
-  for (long i = 0; i < count && !stopping; ++i) {
+  bool go_on = true;
+  for (long i = 0; i < count && go_on && !stopping; ++i) {
     if (i > 0 && o.number("interval", 0) > 0) usleep(useconds_t(o.number("interval", 0)) * 1000);
     Attempt a;
     const double start = now_ms();
@@ -153,6 +154,7 @@ int run_once(const Options& o) {
     const bool ok = bind_source(o, fd, a) &&
                     (proto == "tcp" ? tcp(o, fd, payload, a) : udp(o, fd, payload, proto == "udp", a));
     close(fd);
+    go_on = ok || o.number("stop", 0) == 0;
     const double end = now_ms();
     Line line;
     line.add("i", uint64_t(i)).add("ok", ok).add("name", field(a.line, "name")).add("seen", field(a.line, "peer"));
