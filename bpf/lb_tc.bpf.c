@@ -1,20 +1,44 @@
 // SPDX-License-Identifier: Dual BSD/GPL
-#include "lib/maps.h"
-
-#include <linux/pkt_cls.h>
+/*
+ * The packet path at tc: one program for each place a packet can be met. lib/lb.h says what happens where and why.
+ */
+#include "lib/lb.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define LS_TC_PROGRAM(name)                   \
-	SEC("tc")                             \
-	int name(struct __sk_buff *skb)       \
-	{                                     \
-		(void)skb;                    \
-		return TC_ACT_UNSPEC;         \
-	}
+/* Ingress of a container's device on the host side: what the container sent. */
+SEC("tc")
+int ls_port_in(struct __sk_buff *skb)
+{
+	return ls_packet(skb, LS_HOOK_PORT_IN);
+}
 
-LS_TC_PROGRAM(ls_port_in)
-LS_TC_PROGRAM(ls_port_out)
-LS_TC_PROGRAM(ls_uplink_in)
-LS_TC_PROGRAM(ls_uplink_out)
-LS_TC_PROGRAM(ls_lo)
+/* Egress of a container's device: what goes to the container, replies of the host itself among it. */
+SEC("tc")
+int ls_port_out(struct __sk_buff *skb)
+{
+	return ls_packet(skb, LS_HOOK_PORT_OUT);
+}
+
+/* Ingress of the NIC: replies of remote backends. */
+SEC("tc")
+int ls_uplink_in(struct __sk_buff *skb)
+{
+	return ls_packet(skb, LS_HOOK_UPLINK_IN);
+}
+
+/* Egress of the NIC: the host's own packets to services. Forwarded packets were looked at where they came in. */
+SEC("tc")
+int ls_uplink_out(struct __sk_buff *skb)
+{
+	if (skb->ingress_ifindex)
+		return TC_ACT_UNSPEC;
+	return ls_packet(skb, LS_HOOK_UPLINK_OUT);
+}
+
+/* Egress of loopback: the host talking to a backend on itself. */
+SEC("tc")
+int ls_lo(struct __sk_buff *skb)
+{
+	return ls_packet(skb, LS_HOOK_LO);
+}

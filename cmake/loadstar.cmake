@@ -50,3 +50,33 @@ function(ls_test name)
     set_tests_properties(${name} PROPERTIES RUN_SERIAL TRUE)
   endif()
 endfunction()
+
+# BPF objects: <name>.bpf.c -> <name>.bpf.o -> <name>.skel.h. clang-14 is pinned because what the verifier accepts depends
+# on the compiler.
+find_program(LS_CLANG clang-14 REQUIRED)
+find_program(LS_LLVM_STRIP llvm-strip-14 REQUIRED)
+find_program(LS_BPFTOOL bpftool PATHS /usr/sbin /usr/local/sbin REQUIRED)
+
+# ls_bpf_skeletons(TARGET NAMES...): an interface library that makes <name>.skel.h of this folder's <name>.bpf.c includable.
+function(ls_bpf_skeletons target)
+  file(GLOB headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bpf/lib/*.h ${CMAKE_SOURCE_DIR}/include/loadstar/abi/*.h)
+  set(skeletons)
+  foreach(name ${ARGN})
+    set(object ${CMAKE_CURRENT_BINARY_DIR}/${name}.bpf.o)
+    set(skeleton ${CMAKE_CURRENT_BINARY_DIR}/${name}.skel.h)
+    add_custom_command(
+      OUTPUT ${skeleton}
+      COMMAND ${LS_CLANG} -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-function
+        -I${CMAKE_SOURCE_DIR}/bpf -I${CMAKE_SOURCE_DIR}/include -idirafter /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}
+        -c ${CMAKE_CURRENT_SOURCE_DIR}/${name}.bpf.c -o ${object}
+      COMMAND ${LS_LLVM_STRIP} -g ${object}
+      COMMAND ${LS_BPFTOOL} gen skeleton ${object} name ${name} > ${skeleton}
+      DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}.bpf.c ${headers}
+      VERBATIM)
+    list(APPEND skeletons ${skeleton})
+  endforeach()
+  add_custom_target(${target}_made DEPENDS ${skeletons})
+  add_library(${target} INTERFACE)
+  add_dependencies(${target} ${target}_made)
+  target_include_directories(${target} SYSTEM INTERFACE ${CMAKE_CURRENT_BINARY_DIR})
+endfunction()

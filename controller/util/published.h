@@ -1,6 +1,6 @@
 #pragma once
 /// Published<T>: one writer swaps in a new immutable value, any thread reads the newest. Readers keep what they hold.
-/// This and log.cpp are the only mutexes of the controller. Cost: one uncontended lock a read.
+/// This, BoundedQueue and log.cpp hold the only mutexes of the controller. Cost: one uncontended lock a read.
 #include <memory>
 #include <mutex>
 

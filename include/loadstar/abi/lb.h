@@ -118,23 +118,24 @@ struct ls_nh {
 	__u32 version; /* odd while being written */
 	__u32 gen;     /* ls_ctl.nh_gen it was read under */
 	__u32 seen;    /* LS_TICK it was read at */
-	__u32 ifindex; /* 0: this address is local or has no usable next hop: leave the packet to the stack */
+	__u32 ifindex;
 	__u32 mtu;
 	__u8 dmac[6];
 	__u8 smac[6];
-	__u32 pad;
+	__u32 way; /* enum ls_way of bpf/lib/next_hop.h, 0: free */
 };
 LS_ABI_ASSERT(sizeof(struct ls_nh) == 56);
 
-/* ls_sock_peer, socket storage: what a connected socket thinks its peer is. */
+/* ls_sock_peer, socket storage, and value of ls_sock_rev: which service a socket asked and which backend it got. */
 struct ls_sock_peer {
-	__be32 addr_be[4];
-	__be16 port_be;
-	__u16 pad;
+	__be32 svc_addr_be[4];
+	__be32 be_addr_be[4];
+	__be16 svc_port_be;
+	__be16 be_port_be;
 	__u32 be;
 	__u32 be_state; /* ls_be.state when chosen */
 };
-LS_ABI_ASSERT(sizeof(struct ls_sock_peer) == 28);
+LS_ABI_ASSERT(sizeof(struct ls_sock_peer) == 44);
 
 /* ls_sock_rev, LRU hash: replies to an unconnected UDP socket -> the service it asked. */
 struct ls_sock_key {

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: Dual BSD/GPL */
+#ifndef LS_LIB_LB_H
+#define LS_LIB_LB_H
+/*
+ * The packet path: what happens to one packet at one hook. Which hook does what:
+ *
+ *                 service -> backend   reply -> service   refuses unknown flows
+ *   port_in       yes                  yes
+ *   port_out                           yes
+ *   uplink_in                          yes                yes (a service is not dialled from outside)
+ *   uplink_out    this host's own      
+ *   lo            this host's own      yes
+ *
+ * A packet is translated where it enters the node (a port) or where the node's own packet leaves (uplink, lo), and its reply
+ * at the first hook it meets. The client's address is kept. One exception: a container that reaches itself through a service
+ * (hairpin) sees the service address as its client, because no stack takes a packet from its own address.
+ */
+#include "lib/common.h"
+#include "lib/drop.h"
+#include "lib/flow.h"
+#include "lib/icmp.h"
+#include "lib/nat.h"
+#include "lib/next_hop.h"
+#include "lib/parse.h"
+#include "lib/reply.h"
+#include "lib/service.h"
+
+/* Outcomes of the decision, before the packet is touched. */
+enum ls_outcome {
+	LS_GO = 0,        /* backend found, see struct ls_choice */
+	LS_NO_SERVICE,    /* not ours */
+	LS_NO_BACKEND,    /* ours, nobody to send it to */
+	LS_BUSY,          /* tables changed under us three times */
+};
+
+struct ls_choice {
+	__be32 be_addr[4];
+	__be16 be_port;
+	__u16 flags; /* LS_FLOW_HAIRPIN */
+	__u32 be;
+	__u32 verdict; /* LS_VERDICT_NEW or _STATELESS */
+};
+
+static __always_inline bool ls_from_host(int hook)
+{
+	return hook == LS_HOOK_UPLINK_OUT || hook == LS_HOOK_LO;
+}
+
+static __always_inline bool ls_is_egress(int hook)
+{
+	return hook == LS_HOOK_PORT_OUT || ls_from_host(hook);
+}
+
+/* The tuple of replies: backend -> client, or -> service address for a hairpin. */
+static __always_inline void ls_reply_tuple(struct ls_tuple *r, const struct ls_tuple *t, const __be32 *be_addr, __be16 be_port,
+					   bool hairpin)
+{
+	memcpy(r->src, be_addr, 16);
+	memcpy(r->dst, hairpin ? t->dst : t->src, 16);
+	r->sport = be_port;
+	r->dport = t->sport;
+	r->proto = t->proto;
+	r->v6 = t->v6;
+	r->pad = 0;
+}
+
+static __always_inline int ls_flow_put(const struct ls_tuple *t, struct ls_new *n)
+{
+	return t->v6 ? ls_flow6_put(t, n) : ls_flow4_put(t, n);
+}
+
+static __always_inline void ls_flow_mark(const struct ls_tuple *t, __u32 bits)
+{
+	if (t->v6)
+		ls_flow6_mark(t, bits);
+	else
+		ls_flow4_mark(t, bits);
+}
+
+/* Notes the backend of a flow that has no entry, so that its replies can be turned back. */
+static __always_inline void ls_overflow_note(const struct ls_tuple *reply, __u32 be, __u32 now)
+{
+	__u64 h = ls_tuple_hash(reply), *word;
+	__u32 i = (__u32)h & (LS_OVERFLOW_WORDS - 1);
+	struct ls_ctl *ctl = ls_control();
+
+	word = bpf_map_lookup_elem(&ls_overflow, &i);
+	if (!word || !ctl)
+		return;
+	WRITE_ONCE(*word, (h & 0xffffffff00000000ull) | be);
+	ctl->overflow_at = now;
+	__sync_fetch_and_add(&ctl->overflows, 1);
+}
+
+/* A reply whose flow has no entry. Costs one load unless the table has overflowed lately. */
+static __always_inline bool ls_overflow_find(const struct ls_tuple *t, __u64 h, __u32 now, struct ls_hit *hit)
+{
+	__u32 i = (__u32)h & (LS_OVERFLOW_WORDS - 1);
+	struct ls_ctl *ctl = ls_control();
+	__u64 *word, w;
+	struct ls_be *be;
+
+	if (!ctl || !ctl->overflow_at || now - ctl->overflow_at > LS_TICKS_PER_S(LS_FLOW_TIMEOUT_ESTABLISHED_S))
+		return false;
+	word = bpf_map_lookup_elem(&ls_overflow, &i);
+	if (!word)
+		return false;
+	w = READ_ONCE(*word);
+	hit->be = (__u32)w;
+	if (!hit->be || (w ^ h) >> 32)
+		return false;
+	be = bpf_map_lookup_elem(&ls_be, &hit->be);
+	if (!be || be->port_be != t->sport || be->proto != t->proto || !ls_addr_same(be->addr_be, t->src, t->v6))
+		return false;
+	hit->be_gen = LS_BE_GEN(READ_ONCE(be->state));
+	hit->kind = LS_FLOW_REVERSE;
+	hit->tcp = 0xff; /* nothing to note on entries that do not exist */
+	hit->flags = 0;
+	return true;
+}
+
+#define LS_RING_TRIES 4
+
+/* Chooses a backend for a flow that has no usable entry, and makes both entries. stale: what the packet found, or kind FREE. */
+__noinline int ls_new_flow(struct ls_pkt *p, const struct ls_hit *stale, struct ls_choice *c)
+{
+	struct ls_new n = {}, back;
+	struct ls_svc_key key = {};
+	struct ls_tuple reply;
+	struct ls_svc *svc;
+	bool busy = false;
+	__u32 hash, i;
+	int rc;
+
+	if (!p || !stale || !c)
+		return LS_NO_SERVICE;
+	ls_addr_wide(key.addr_be, p->t.dst, p->t.v6);
+	key.port_be = p->t.dport;
+	key.proto = p->t.proto;
+	svc = ls_service(&key, &busy);
+	if (!svc)
+		return busy ? LS_BUSY : LS_NO_SERVICE;
+
+	n.now = ls_tick();
+	n.kind = LS_FLOW_FORWARD;
+	n.stale_be = stale->kind ? stale->be : 0;
+	n.stale_gen = stale->be_gen;
+	n.restart = stale->kind && (stale->tcp & LS_TCP_CLOSING);
+	if (p->t.proto == IPPROTO_TCP)
+		n.tcp = (p->tcp_flags & LS_TCP_FLAG_SYN) ? LS_TCP_SYN : LS_TCP_SYN | LS_TCP_REPLIED;
+	hash = ls_ring_hash(&p->t);
+
+	for (i = 0; i < LS_RING_TRIES; i++) {
+		struct ls_be *be;
+		bool hairpin;
+
+		n.be = ls_ring_pick(svc, hash + i * 0x9e3779b9);
+		be = n.be ? bpf_map_lookup_elem(&ls_be, &n.be) : NULL;
+		if (!be)
+			return LS_NO_BACKEND;
+		n.be_gen = LS_BE_GEN(READ_ONCE(be->state));
+		hairpin = p->hook == LS_HOOK_PORT_IN && ls_addr_same(be->addr_be, p->t.src, p->t.v6);
+		n.flags = hairpin ? LS_FLOW_HAIRPIN : 0;
+
+		/* The reply's entry first: no reply may come before it can be turned back. */
+		ls_reply_tuple(&reply, &p->t, be->addr_be, be->port_be, hairpin);
+		back = n;
+		back.kind = LS_FLOW_REVERSE;
+		rc = ls_flow_put(&reply, &back);
+		if (rc == LS_CONFLICT && i + 1 < LS_RING_TRIES)
+			continue; /* the same client port talks to this backend through another service: try the next slot */
+		if (rc == LS_CONFLICT) {
+			back.restart = 1;
+			rc = ls_flow_put(&reply, &back);
+		}
+		if (rc != LS_FULL) {
+			rc = ls_flow_put(&p->t, &n);
+			if (rc == LS_KEPT && n.be) {
+				/* Another CPU was first; it made the reply's entry as well. */
+				be = bpf_map_lookup_elem(&ls_be, &n.be);
+				if (!be)
+					return LS_NO_BACKEND;
+			}
+		}
+		memcpy(c->be_addr, be->addr_be, 16);
+		c->be_port = be->port_be;
+		c->be = n.be;
+		c->flags = n.flags;
+		c->verdict = LS_VERDICT_NEW;
+		if (rc == LS_FULL || rc == LS_CONFLICT) {
+			ls_overflow_note(&reply, n.be, n.now);
+			c->verdict = LS_VERDICT_STATELESS;
+		}
+		if (rc != LS_KEPT) {
+			struct ls_be_stat *st = bpf_map_lookup_elem(&ls_be_stat, &n.be);
+
+			if (st)
+				st->flows_tc++;
+		}
+		return LS_GO;
+	}
+	return LS_NO_BACKEND;
+}
+
+/* Sends an answer made in place back to where the packet came from. */
+static __always_inline int ls_answer(struct __sk_buff *skb, struct ls_pkt *p, int hook, __u32 reason)
+{
+	__u32 ifindex = skb->ifindex, bytes = skb->len;
+	bool is_rst = p->t.proto == IPPROTO_TCP && (p->tcp_flags & LS_TCP_FLAG_RST);
+
+	if (is_rst || p->frag != LS_WHOLE)
+		return ls_drop(skb, &p->t, hook, reason);
+	if (p->t.proto == IPPROTO_TCP ? ls_reply_rst(skb, p) : ls_reply_unreachable(skb, p))
+		return ls_drop(skb, &p->t, hook, LS_DROP_REPLY_FAILED);
+	ls_count_drop(hook, reason);
+	ls_count(hook, LS_VERDICT_REPLY, bytes);
+	LS_EMIT(&p->t, REPLY, hook, reason, ifindex, 0);
+	return bpf_redirect(ifindex, ls_from_host(hook) ? BPF_F_INGRESS : 0);
+}
+
+/* Bytes of one packet on the wire, as the next link will see it. */
+static __always_inline __u32 ls_wire_len(struct __sk_buff *skb, const struct ls_pkt *p)
+{
+	if (skb->gso_size)
+		return p->l4 - p->l3 + 60 + skb->gso_size; /* 60: the longest TCP header */
+	return skb->len - p->l3;
+}
+
+/* What a packet is to become. */
+struct ls_plan {
+	struct ls_tuple to;
+	bool hairpin;
+	bool reply;
+};
+#define LS_DELIVER 0x100      /* beside the TC_ACT_ verdicts: carry out the plan */
+#define LS_CHOOSE_AGAIN 0x101 /* the entry's backend cannot be used */
+
+static __always_inline int ls_plan_forward(const struct ls_pkt *p, const __be32 *be_addr, __be16 be_port, __u32 flags,
+					   struct ls_plan *plan)
+{
+	plan->hairpin = flags & LS_FLOW_HAIRPIN;
+	plan->reply = false;
+	memcpy(plan->to.src, plan->hairpin ? p->t.dst : p->t.src, 16);
+	memcpy(plan->to.dst, be_addr, 16);
+	plan->to.sport = p->t.sport;
+	plan->to.dport = be_port;
+	plan->to.proto = p->t.proto;
+	plan->to.v6 = p->t.v6;
+	plan->to.pad = 0;
+	return LS_DELIVER;
+}
+
+/* Translates the packet as planned and sends it on its way. A reply met on its way out only changes its source: it is on
+ * the right device already. */
+static __always_inline int ls_deliver(struct __sk_buff *skb, struct ls_pkt *p, const struct ls_plan *plan, int hook, __u32 now)
+{
+	const struct ls_tuple *to = &plan->to;
+	struct ls_hop hop = {};
+	bool forwards = false;
+
+	if (plan->hairpin && hook == LS_HOOK_PORT_IN) {
+		if (ls_rewrite(skb, p, to, &hop, 0) || !ls_swap_macs(skb))
+			return ls_drop(skb, &p->t, hook, LS_DROP_WRITE_FAILED);
+		return bpf_redirect(skb->ifindex, 0);
+	}
+	if (!(plan->reply && ls_is_egress(hook))) {
+		ls_next_hop(skb, to, now, &hop);
+		/* TTL at its end and packets too long for the link are the stack's: it answers with ICMP. */
+		if (hop.way != LS_WAY_LOCAL &&
+		    ((!ls_from_host(hook) && p->ttl <= 1) ||
+		     ((hop.way == LS_WAY_CACHED || hop.way == LS_WAY_NEIGHBOUR) && hop.mtu && ls_wire_len(skb, p) > hop.mtu)))
+			hop.way = LS_WAY_STACK;
+		forwards = (hop.way == LS_WAY_CACHED || hop.way == LS_WAY_NEIGHBOUR) && !ls_from_host(hook);
+	}
+	if (ls_rewrite(skb, p, to, &hop, forwards))
+		return ls_drop(skb, &p->t, hook, LS_DROP_WRITE_FAILED);
+	if (hop.way == LS_WAY_CACHED)
+		return ls_is_egress(hook) && hop.ifindex == skb->ifindex ? TC_ACT_UNSPEC : bpf_redirect(hop.ifindex, 0);
+	if (hop.way == LS_WAY_NEIGHBOUR)
+		return bpf_redirect_neigh(hop.ifindex, NULL, 0, 0);
+	if (hop.way == LS_WAY_LOCAL && ls_from_host(hook))
+		return bpf_redirect(LO_IFINDEX, BPF_F_INGRESS);
+	return TC_ACT_UNSPEC;
+}
+
+/* Sets tcp bits on both entries of a flow. */
+__noinline int ls_mark_both(const struct ls_pkt *p, const struct ls_hit *hit, __u32 bits)
+{
+	struct ls_tuple other;
+	struct ls_svc *svc;
+	struct ls_be *be;
+	__u32 number;
+
+	if (!p || !hit)
+		return 0;
+	number = hit->be;
+	be = bpf_map_lookup_elem(&ls_be, &number);
+	if (!be)
+		return 0;
+	if (hit->kind == LS_FLOW_FORWARD) {
+		ls_reply_tuple(&other, &p->t, be->addr_be, be->port_be, hit->flags & LS_FLOW_HAIRPIN);
+	} else {
+		number = be->svc;
+		svc = bpf_map_lookup_elem(&ls_svc_tab, &number);
+		if (!svc)
+			return 0;
+		memcpy(other.src, hit->flags & LS_FLOW_HAIRPIN ? p->t.src : p->t.dst, 16);
+		memcpy(other.dst, svc->key.addr_be, 16);
+		other.sport = p->t.dport;
+		other.dport = svc->key.port_be;
+		other.proto = p->t.proto;
+		other.v6 = p->t.v6;
+		other.pad = 0;
+	}
+	ls_flow_mark(&p->t, bits);
+	ls_flow_mark(&other, bits);
+	return 0;
+}
+
+/* FIN and RST, and the first packet after the handshake began, are noted on both entries of the flow. */
+static __always_inline void ls_track_tcp(struct ls_pkt *p, const struct ls_hit *hit)
+{
+	__u32 bits = 0;
+
+	if (p->t.proto != IPPROTO_TCP)
+		return;
+	if (p->tcp_flags & LS_TCP_FLAG_FIN)
+		bits |= hit->kind == LS_FLOW_FORWARD ? LS_TCP_FIN_FWD : LS_TCP_FIN_REV;
+	if (p->tcp_flags & LS_TCP_FLAG_RST)
+		bits |= LS_TCP_RST;
+	if (!(p->tcp_flags & LS_TCP_FLAG_SYN))
+		bits |= LS_TCP_REPLIED;
+	if (unlikely(bits & ~hit->tcp))
+		ls_mark_both(p, hit, bits);
+}
+
+/* A flow that has no usable entry. */
+static __always_inline int ls_unknown(struct __sk_buff *skb, struct ls_pkt *p, int hook, const struct ls_hit *stale,
+				      struct ls_plan *plan)
+{
+	struct ls_choice c = {};
+	__u32 bytes = skb->len;
+	int rc;
+
+	if (hook == LS_HOOK_PORT_OUT || p->frag == LS_FRAG_LATER)
+		goto pass;
+	if (hook == LS_HOOK_UPLINK_IN) {
+		struct ls_svc_key key = {};
+
+		ls_addr_wide(key.addr_be, p->t.dst, p->t.v6);
+		key.port_be = p->t.dport;
+		key.proto = p->t.proto;
+		if (bpf_map_lookup_elem(&ls_svc, &key))
+			return ls_drop(skb, &p->t, hook, LS_DROP_NOT_FROM_OUTSIDE);
+		goto pass;
+	}
+	rc = ls_new_flow(p, stale, &c);
+	if (rc == LS_NO_SERVICE)
+		goto pass;
+	if (rc == LS_BUSY)
+		return ls_drop(skb, &p->t, hook, LS_DROP_SERVICE_BUSY);
+	if (rc == LS_NO_BACKEND)
+		return ls_answer(skb, p, hook, LS_DROP_NO_BACKEND);
+	ls_count(hook, c.verdict, bytes);
+	LS_EMIT(&p->t, NEW, hook, 0, skb->ifindex, c.be);
+	return ls_plan_forward(p, c.be_addr, c.be_port, c.flags, plan);
+pass:
+	ls_count(hook, LS_VERDICT_PASS, bytes);
+	return TC_ACT_UNSPEC;
+}
+
+/* A packet towards a service whose flow is known. */
+static __always_inline int ls_known_forward(struct __sk_buff *skb, struct ls_pkt *p, int hook, struct ls_hit *hit,
+					    struct ls_plan *plan)
+{
+	bool syn = p->t.proto == IPPROTO_TCP &&
+		   (p->tcp_flags & (LS_TCP_FLAG_SYN | LS_TCP_FLAG_ACK)) == LS_TCP_FLAG_SYN;
+	struct ls_be *be = bpf_map_lookup_elem(&ls_be, &hit->be);
+	bool usable;
+
+	usable = be && ls_be_takes(READ_ONCE(be->state), hit->be_gen);
+	if (unlikely(!usable || (syn && (hit->tcp & LS_TCP_CLOSING)))) {
+		/* The client opens anew, or is a UDP client: choose again. Else its connection is over: tell it at once. */
+		if (p->t.proto == IPPROTO_UDP || syn)
+			return LS_CHOOSE_AGAIN;
+		LS_EMIT(&p->t, DEAD, hook, LS_DROP_BACKEND_DEAD, skb->ifindex, hit->be);
+		return ls_answer(skb, p, hook, LS_DROP_BACKEND_DEAD);
+	}
+	ls_track_tcp(p, hit);
+	ls_count(hook, LS_VERDICT_FORWARD, skb->len);
+	return ls_plan_forward(p, be->addr_be, be->port_be, hit->flags, plan);
+}
+
+/* A packet from a backend; its source becomes the service address. */
+static __always_inline int ls_known_reverse(struct __sk_buff *skb, struct ls_pkt *p, int hook, struct ls_hit *hit,
+					    struct ls_plan *plan)
+{
+	struct ls_svc *svc;
+	struct ls_be *be;
+
+	be = bpf_map_lookup_elem(&ls_be, &hit->be);
+	if (!be || LS_BE_GEN(READ_ONCE(be->state)) != hit->be_gen)
+		return ls_drop(skb, &p->t, hook, LS_DROP_BACKEND_DEAD);
+	svc = bpf_map_lookup_elem(&ls_svc_tab, &be->svc);
+	if (!svc || !(svc->flags & LS_SVC_USED))
+		return ls_drop(skb, &p->t, hook, LS_DROP_BACKEND_DEAD);
+	plan->hairpin = hit->flags & LS_FLOW_HAIRPIN;
+	plan->reply = true;
+	memcpy(plan->to.src, svc->key.addr_be, 16);
+	memcpy(plan->to.dst, plan->hairpin ? p->t.src : p->t.dst, 16);
+	plan->to.sport = svc->key.port_be;
+	plan->to.dport = p->t.dport;
+	plan->to.proto = p->t.proto;
+	plan->to.v6 = p->t.v6;
+	plan->to.pad = 0;
+	ls_track_tcp(p, hit);
+	ls_count(hook, LS_VERDICT_REVERSE, skb->len);
+	return LS_DELIVER;
+}
+
+/* Ports of a later fragment, or notes those of the first. True when p->t has ports. */
+static __always_inline bool ls_frag_ports(struct ls_pkt *p)
+{
+	struct ls_frag_key key = {};
+	struct ls_frag *known, ports;
+
+	ls_addr_wide(key.src_be, p->t.src, p->t.v6);
+	ls_addr_wide(key.dst_be, p->t.dst, p->t.v6);
+	key.id = p->frag_id;
+	key.proto = p->t.proto;
+	if (p->frag == LS_FRAG_FIRST) {
+		ports.sport_be = p->t.sport;
+		ports.dport_be = p->t.dport;
+		bpf_map_update_elem(&ls_frag, &key, &ports, BPF_ANY);
+		return true;
+	}
+	known = bpf_map_lookup_elem(&ls_frag, &key);
+	if (!known)
+		return false;
+	p->t.sport = known->sport_be;
+	p->t.dport = known->dport_be;
+	return true;
+}
+
+static __always_inline int ls_packet(struct __sk_buff *skb, int hook)
+{
+	struct ls_pkt p = {.l3 = ETH_HLEN, .hook = hook};
+	struct ls_hit hit = {};
+	struct ls_plan plan = {};
+	bool found;
+	__u32 now;
+	__u64 h;
+	int rc;
+
+	rc = ls_parse(skb, &p);
+	if (rc == LS_ICMP_ERROR) {
+		rc = ls_icmp_error(skb, &p);
+		if (rc < 0)
+			return ls_drop(skb, &p.t, hook, LS_DROP_WRITE_FAILED);
+		ls_count(hook, rc ? LS_VERDICT_ICMP : LS_VERDICT_PASS, skb->len);
+		return TC_ACT_UNSPEC;
+	}
+	if (rc == LS_NOT_OURS || (p.frag && !ls_frag_ports(&p))) {
+		ls_count(hook, LS_VERDICT_PASS, skb->len);
+		return TC_ACT_UNSPEC;
+	}
+	now = ls_tick();
+	h = ls_tuple_hash(&p.t);
+	found = p.t.v6 ? ls_flow6_find(&p.t, h, now, &hit) : ls_flow4_find(&p.t, h, now, &hit);
+	if (!found && hook != LS_HOOK_UPLINK_OUT)
+		found = ls_overflow_find(&p.t, h, now, &hit);
+
+	rc = LS_CHOOSE_AGAIN;
+	if (found && hit.kind == LS_FLOW_REVERSE && hook != LS_HOOK_UPLINK_OUT)
+		rc = ls_known_reverse(skb, &p, hook, &hit, &plan);
+	else if (found && hit.kind == LS_FLOW_FORWARD && hook != LS_HOOK_PORT_OUT && hook != LS_HOOK_UPLINK_IN)
+		rc = ls_known_forward(skb, &p, hook, &hit, &plan);
+	else
+		hit.kind = LS_FLOW_FREE;
+	if (rc == LS_CHOOSE_AGAIN)
+		rc = ls_unknown(skb, &p, hook, &hit, &plan);
+	return rc == LS_DELIVER ? ls_deliver(skb, &p, &plan, hook, now) : rc;
+}
+
+#endif

@@ -1,0 +1,238 @@
+#include "api/decode.h"
+
+#include <arpa/inet.h>
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "api/labels.h"
+#include "loadstar/abi/drop.h"
+#include "loadstar/abi/flow.h"
+#include "loadstar/abi/lb.h"
+
+namespace ls::api {
+namespace {
+
+using Json = nlohmann::json;
+using Bytes = std::span<const std::byte>;
+
+std::string hex(Bytes bytes) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  for (auto b : bytes) {
+    out += kDigits[unsigned(b) >> 4];
+    out += kDigits[unsigned(b) & 15];
+  }
+  return out;
+}
+
+std::string address(const __be32 (&be)[4]) {
+  return IpAddress::from_bytes(reinterpret_cast<const uint8_t*>(be)).text();
+}
+std::string address(__be32 be) { return IpAddress::from_v4(ntohl(be)).text(); }
+std::string mac(const __u8 (&m)[6]) {
+  char buf[18];
+  snprintf(buf, sizeof buf, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+  return buf;
+}
+Json protocol(__u8 number) {
+  if (number == IPPROTO_TCP || number == IPPROTO_UDP) return to_text(Protocol(number));
+  return number;
+}
+
+Json fields(const __u32& v) { return v; }
+Json fields(const __u64& v) { return v; }
+
+Json fields(const ls_svc_key& k) {
+  return {{"addr", address(k.addr_be)}, {"port", ntohs(k.port_be)}, {"proto", protocol(k.proto)}};
+}
+Json fields(const ls_svc_ref& r) { return {{"id", r.id}}; }
+
+Json fields(const ls_svc& s) {
+  return {{"key", fields(s.key)},
+          {"used", bool(s.flags & LS_SVC_USED)},
+          {"external", bool(s.flags & LS_SVC_EXTERNAL)},
+          {"ring_first", LS_RING_FIRST(s.ring)},
+          {"ring_slots", LS_RING_SLOTS(s.ring)},
+          {"backends", s.backends},
+          {"active", s.active}};
+}
+
+Json fields(const ls_ring_block& b) { return {{"be", b.be}}; }
+
+Json fields(const ls_be& b) {
+  auto state = LS_BE_STATE(b.state);
+  return {{"addr", address(b.addr_be)},
+          {"port", ntohs(b.port_be)},
+          {"proto", protocol(b.proto)},
+          {"svc", b.svc},
+          {"state", state == LS_BE_FREE ? "free" : to_text(BackendState(state))},
+          {"gen", LS_BE_GEN(b.state)}};
+}
+
+Json fields(const ls_be_stat& s) { return {{"flows_tc", s.flows_tc}, {"flows_sock", s.flows_sock}}; }
+Json fields(const ls_stat& s) { return {{"packets", s.packets}, {"bytes", s.bytes}}; }
+
+Json tcp_bits(__u8 bits) {
+  Json out = Json::array();
+  if (bits & LS_TCP_SYN) out.push_back("syn");
+  if (bits & LS_TCP_REPLIED) out.push_back("replied");
+  if (bits & LS_TCP_FIN_FWD) out.push_back("fin_fwd");
+  if (bits & LS_TCP_FIN_REV) out.push_back("fin_rev");
+  if (bits & LS_TCP_RST) out.push_back("rst");
+  return out;
+}
+
+template <class Flow>
+Json flow_fields(const Flow& f) {
+  const char* kind = f.kind == LS_FLOW_FORWARD ? "forward" : f.kind == LS_FLOW_REVERSE ? "reverse" : "free";
+  return {{"src", address(f.src_be)},
+          {"sport", ntohs(f.sport_be)},
+          {"dst", address(f.dst_be)},
+          {"dport", ntohs(f.dport_be)},
+          {"proto", protocol(f.proto)},
+          {"kind", kind},
+          {"be", f.be},
+          {"be_gen", f.be_gen},
+          {"seen", f.seen},
+          {"version", f.version},
+          {"tcp", tcp_bits(f.tcp)},
+          {"hairpin", bool(f.flags & LS_FLOW_HAIRPIN)}};
+}
+
+template <class Bucket>
+Json bucket_fields(const Bucket& b) {
+  Json ways = Json::array();
+  for (auto& way : b.way) {
+    if (way.kind != LS_FLOW_FREE) ways.push_back(flow_fields(way));
+  }
+  return {{"way", ways}};
+}
+Json fields(const ls_flow4_bucket& b) { return bucket_fields(b); }
+Json fields(const ls_flow6_bucket& b) { return bucket_fields(b); }
+
+Json fields(const ls_ctl& c) {
+  return {{"events", c.events},
+          {"sample", c.sample},
+          {"nh_gen", c.nh_gen},
+          {"overflow_at", c.overflow_at},
+          {"overflows", c.overflows}};
+}
+
+/// The seed is left out: it keys the hash of the flow tables, and who knows it can make flows collide.
+Json fields(const ls_meta& m) {
+  return {{"abi_version", m.abi_version},
+          {"flow_version", m.flow_version},
+          {"created_ns", m.created_ns},
+          {"build", std::string(m.build, strnlen(m.build, sizeof m.build))}};
+}
+
+Json fields(const ls_nh& n) {
+  return {{"addr", address(n.addr_be)}, {"gen", n.gen}, {"seen", n.seen},         {"version", n.version},
+          {"ifindex", n.ifindex},       {"mtu", n.mtu}, {"dmac", mac(n.dmac)}, {"smac", mac(n.smac)}, {"way", n.way}};
+}
+
+Json fields(const ls_sock_key& k) {
+  return {{"cookie", k.cookie},
+          {"addr", address(k.addr_be)},
+          {"port", ntohs(k.port_be)},
+          {"kind", k.kind == 0 ? "backend_to_service" : "service_to_backend"}};
+}
+Json fields(const ls_sock_peer& p) {
+  return {{"svc_addr", address(p.svc_addr_be)}, {"svc_port", ntohs(p.svc_port_be)},
+          {"be_addr", address(p.be_addr_be)},   {"be_port", ntohs(p.be_port_be)},
+          {"be", p.be},                         {"be_state", p.be_state}};
+}
+Json fields(const ls_frag_key& k) {
+  return {{"src", address(k.src_be)}, {"dst", address(k.dst_be)}, {"id", ntohl(k.id)}, {"proto", protocol(k.proto)}};
+}
+Json fields(const ls_frag& f) { return {{"sport", ntohs(f.sport_be)}, {"dport", ntohs(f.dport_be)}}; }
+
+using Decoder = Json (*)(Bytes);
+
+/// The bytes may be unaligned, so they are copied into the struct; another size than ours is another layout.
+template <class T>
+Json as(Bytes bytes) {
+  if (bytes.size() != sizeof(T)) return hex(bytes);
+  T value;
+  memcpy(&value, bytes.data(), sizeof value);
+  return fields(value);
+}
+
+Json stat_key(Bytes bytes) {
+  auto index = as<__u32>(bytes);
+  if (!index.is_number()) return index;
+  auto n = index.get<uint32_t>();
+  return {{"hook", hook_label(uint8_t(n / LS_VERDICT_MAX))}, {"verdict", verdict_label(uint8_t(n % LS_VERDICT_MAX))}};
+}
+Json drop_key(Bytes bytes) {
+  auto index = as<__u32>(bytes);
+  if (!index.is_number()) return index;
+  auto n = index.get<uint32_t>();
+  return {{"hook", hook_label(uint8_t(n / LS_DROP_SLOTS))}, {"reason", reason_label(uint8_t(n % LS_DROP_SLOTS))}};
+}
+
+struct Layout {
+  std::string_view map;
+  Decoder key, value;
+};
+constexpr Layout kLayouts[] = {
+    {"ls_svc", as<ls_svc_key>, as<ls_svc_ref>},     {"ls_svc_tab", as<__u32>, as<ls_svc>},
+    {"ls_ring", as<__u32>, as<ls_ring_block>},      {"ls_be", as<__u32>, as<ls_be>},
+    {"ls_be_stat", as<__u32>, as<ls_be_stat>},      {"ls_stats", stat_key, as<ls_stat>},
+    {"ls_drops", drop_key, as<__u64>},              {"ls_flow4", as<__u32>, as<ls_flow4_bucket>},
+    {"ls_flow6", as<__u32>, as<ls_flow6_bucket>},   {"ls_ctl", as<__u32>, as<ls_ctl>},
+    {"ls_meta", as<__u32>, as<ls_meta>},            {"ls_nh", as<__u32>, as<ls_nh>},
+    {"ls_sock_rev", as<ls_sock_key>, as<ls_sock_peer>}, {"ls_frag", as<ls_frag_key>, as<ls_frag>},
+    {"ls_overflow", as<__u32>, as<__u64>},
+};
+
+const Layout& layout_of(std::string_view map) {
+  for (auto& l : kLayouts) {
+    if (l.map == map) return l;
+  }
+  static constexpr Layout kUnknown{"", [](Bytes b) { return Json(hex(b)); }, [](Bytes b) { return Json(hex(b)); }};
+  return kUnknown;
+}
+
+/// Adds the numbers of two decoded values, field by field.
+void add(Json& sum, const Json& more) {
+  if (sum.is_number() && more.is_number()) sum = sum.get<uint64_t>() + more.get<uint64_t>();
+  if (!sum.is_object()) return;
+  for (auto& [name, value] : sum.items()) {
+    if (more.contains(name)) add(value, more[name]);
+  }
+}
+
+}  // namespace
+
+Json decode_entry(std::string_view map, const RawEntry& entry) {
+  auto& layout = layout_of(map);
+  Json out{{"key", layout.key(entry.key)}};
+  if (entry.values.size() == 1) {
+    out["value"] = layout.value(entry.values[0]);
+    return out;
+  }
+  Json sum;
+  Json each = Json::array();
+  for (auto& v : entry.values) {
+    each.push_back(layout.value(v));
+    if (sum.is_null()) sum = each.back();
+    else add(sum, each.back());
+  }
+  // Hexadecimal values of an unknown map have no sum.
+  if (!sum.is_string()) out["value"] = std::move(sum);
+  out["per_cpu"] = std::move(each);
+  return out;
+}
+
+bool is_empty(const RawEntry& entry) {
+  for (auto& v : entry.values) {
+    for (auto b : v) {
+      if (b != std::byte{0}) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace ls::api

@@ -1,0 +1,88 @@
+#include "api/labels.h"
+
+#include <array>
+
+#include "loadstar/abi/drop.h"
+#include "loadstar/abi/event.h"
+
+namespace ls::api {
+namespace {
+
+// Indexed by the number itself, so a hole in a list would give an empty name and not a wrong one.
+template <size_t N>
+using Names = std::array<std::string_view, N>;
+
+constexpr auto kHooks = [] {
+  Names<LS_HOOK_MAX> a{};
+#define LS_X(name, num, label, text) a[num] = label;
+  LS_HOOKS(LS_X)
+#undef LS_X
+  return a;
+}();
+
+constexpr auto kVerdicts = [] {
+  Names<LS_VERDICT_MAX> a{};
+#define LS_X(name, num, label, text) a[num] = label;
+  LS_VERDICTS(LS_X)
+#undef LS_X
+  return a;
+}();
+
+constexpr auto kReasons = [] {
+  Names<LS_DROP_MAX> a{};
+#define LS_X(name, num, label, text) a[num] = label;
+  LS_DROP_REASONS(LS_X)
+#undef LS_X
+  return a;
+}();
+
+constexpr auto kReasonTexts = [] {
+  Names<LS_DROP_MAX> a{};
+#define LS_X(name, num, label, text) a[num] = text;
+  LS_DROP_REASONS(LS_X)
+#undef LS_X
+  return a;
+}();
+
+constexpr auto kEvents = [] {
+  Names<LS_EVENT_MAX> a{};
+#define LS_X(name, num, label) a[num] = label;
+  LS_EVENTS(LS_X)
+#undef LS_X
+  return a;
+}();
+
+// The lists of known names as one text; the leading ", " is cut off.
+#define LS_X(name, num, label, text) ", " label
+constexpr std::string_view kAllHooks = LS_HOOKS(LS_X);
+#undef LS_X
+#define LS_X(name, num, label) ", " label
+constexpr std::string_view kAllEvents = LS_EVENTS(LS_X);
+#undef LS_X
+
+template <size_t N>
+std::string_view name_of(const Names<N>& names, uint8_t i) {
+  return i < N && !names[i].empty() ? names[i] : "unknown";
+}
+
+template <size_t N>
+std::optional<uint8_t> number_of(const Names<N>& names, std::string_view label) {
+  for (size_t i = 0; i < N; i++) {
+    if (!label.empty() && names[i] == label) return uint8_t(i);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view hook_label(uint8_t hook) { return name_of(kHooks, hook); }
+std::string_view verdict_label(uint8_t verdict) { return name_of(kVerdicts, verdict); }
+std::string_view reason_label(uint8_t reason) { return name_of(kReasons, reason); }
+std::string_view reason_text(uint8_t reason) { return name_of(kReasonTexts, reason); }
+std::string_view event_label(uint8_t type) { return name_of(kEvents, type); }
+std::optional<uint8_t> parse_hook(std::string_view label) { return number_of(kHooks, label); }
+std::optional<uint8_t> parse_event(std::string_view label) { return number_of(kEvents, label); }
+std::string_view all_hooks() { return kAllHooks.substr(2); }
+std::string_view all_events() { return kAllEvents.substr(2); }
+
+}  // namespace ls::api

@@ -1,0 +1,47 @@
+#pragma once
+/// What the API needs from the daemon. `app` implements it.
+///
+/// Thread: every function is called on the admin thread while the control loop works, so an implementation reads
+/// Published snapshots and the kernel's maps, and never waits for the control loop.
+/// Cost: a call may take milliseconds (a flow table is scanned); it then delays only other API calls.
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/event_hub.h"
+#include "api/filter.h"
+#include "api/views.h"
+#include "util/result.h"
+
+namespace ls::api {
+
+/// One entry of a BPF map as the kernel gives it. Per-CPU maps have one value a CPU.
+struct RawEntry {
+  std::span<const std::byte> key;
+  std::vector<std::span<const std::byte>> values;
+};
+/// Gets each entry; false ends the dump.
+using MapSink = std::function<bool(const RawEntry&)>;
+
+class Provider {
+ public:
+  virtual ~Provider() = default;
+
+  virtual StatusView status() = 0;
+  /// Sorted by name, then key, so that two calls list alike.
+  virtual std::vector<VipView> vips() = 0;
+  /// At most `limit` flows that match; each flow once, not once a direction.
+  virtual Result<FlowList> flows(const FlowFilter&, size_t limit) = 0;
+  virtual Result<std::vector<MapView>> maps() = 0;
+  /// ENOENT: there is no map of that name. ENOTSUP: a map of that type cannot be listed (ring buffer, socket storage).
+  virtual Result<> map_dump(std::string_view name, const MapSink&) = 0;
+  /// Sums over the CPUs; every (hook, reason) or (hook, verdict) that can occur, zeros too.
+  virtual Result<std::vector<DropView>> drops() = 0;
+  virtual Result<std::vector<StatView>> stats() = 0;
+  virtual MetricsView metrics() = 0;
+  virtual EventHub& events() = 0;
+};
+
+}  // namespace ls::api

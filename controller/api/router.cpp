@@ -1,0 +1,353 @@
+#include "api/router.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <span>
+
+#include "api/decode.h"
+#include "api/labels.h"
+#include "loadstar/abi/event.h"
+
+namespace ls::api {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr double kBeatLimitS = 10;  // WatchdogSec of the unit: what systemd would call dead, /livez calls dead
+constexpr size_t kDefaultLimit = 1000, kMaxLimit = 100000;
+
+/// Names of tasks and frameworks are tenants' bytes: what is not UTF-8 is replaced, never an error.
+std::string text_of(const Json& j) { return j.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+Reply json_reply(const Json& j) {
+  Reply r;
+  r.body = text_of(j) + "\n";
+  return r;
+}
+
+std::optional<std::string> percent_decoded(std::string_view in) {
+  std::string out;
+  for (size_t i = 0; i < in.size(); i++) {
+    if (in[i] != '%') {
+      out += in[i];
+      continue;
+    }
+    unsigned code = 0;
+    auto hex = in.substr(i + 1, 2);
+    auto [end, err] = std::from_chars(hex.data(), hex.data() + hex.size(), code, 16);
+    if (hex.size() != 2 || err != std::errc{} || end != hex.data() + 2) return std::nullopt;
+    out += char(code);
+    i += 2;
+  }
+  return out;
+}
+
+/// The query of a target. Getters remember the first thing that is wrong; the caller asks for it once.
+class Params {
+ public:
+  explicit Params(std::string_view query) {
+    while (!query.empty()) {
+      auto part = query.substr(0, query.find('&'));
+      query.remove_prefix(std::min(query.size(), part.size() + 1));
+      if (part.empty()) continue;
+      auto eq = part.find('=');
+      auto name = percent_decoded(part.substr(0, eq));
+      auto value = percent_decoded(eq == part.npos ? "" : part.substr(eq + 1));
+      if (!name || !value) bad(std::string(part.substr(0, eq)), "has a '%' that is not followed by two hexadecimal digits");
+      else all_.push_back({*name, *value});
+    }
+  }
+
+  void only(std::span<const std::string_view> known) {
+    for (auto& [name, value] : all_) {
+      if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+      std::string list;
+      for (auto k : known) list += (list.empty() ? "" : ", ") + std::string(k);
+      bad(name, list.empty() ? "is not known, this path has no parameters" : "is not known, this path has: " + list);
+    }
+  }
+
+  const std::string* find(std::string_view name) const {
+    for (auto& [n, value] : all_) {
+      if (n == name) return &value;
+    }
+    return nullptr;
+  }
+
+  size_t limit() {
+    auto* text = find("limit");
+    if (!text) return kDefaultLimit;
+    size_t n = 0;
+    auto [end, err] = std::from_chars(text->data(), text->data() + text->size(), n);
+    if (err != std::errc{} || end != text->data() + text->size() || n < 1 || n > kMaxLimit) {
+      bad("limit", fmt::format("is a number from 1 to {}, not '{}'", kMaxLimit, *text));
+    }
+    return n;
+  }
+
+  bool flag(std::string_view name) {
+    auto* text = find(name);
+    if (!text || *text == "0" || *text == "false") return false;
+    if (!text->empty() && *text != "1" && *text != "true") bad(std::string(name), "is 0 or 1, not '" + *text + "'");
+    return true;
+  }
+
+  template <class Selector>
+  std::optional<Selector> selector(std::string_view name) {
+    auto* text = find(name);
+    if (!text) return std::nullopt;
+    auto parsed = Selector::parse(*text);
+    if (parsed) return *parsed;
+    bad(std::string(name), ": " + parsed.error().text());
+    return std::nullopt;
+  }
+
+  void bad(std::string name, std::string why) {
+    if (!wrong_) wrong_ = {std::move(name), std::move(why)};
+  }
+  std::optional<Reply> refused() const {
+    if (!wrong_) return std::nullopt;
+    auto& [name, why] = *wrong_;
+    return error_reply(400, "parameter '" + name + "'" + (why.starts_with(':') ? "" : " ") + why, name);
+  }
+
+ private:
+  std::vector<std::pair<std::string, std::string>> all_;
+  std::optional<std::pair<std::string, std::string>> wrong_;
+};
+
+struct Call {
+  Provider& provider;
+  Metrics& metrics;
+  const std::vector<LoopView>& own_loops;
+  const Request& request;
+  Params& params;
+  std::string_view rest;  ///< what follows a route that ends in "/"
+};
+
+/// The reply with an ETag of its content, or 304 when the client has that content already.
+Reply with_etag(const Call& c, Reply r) {
+  // Content and not a counter: equal after a restart of the daemon when nothing changed, different when something did.
+  auto etag = fmt::format("\"{:016x}\"", hash_bytes(r.body.data(), r.body.size()));
+  auto& had = c.request.if_none_match;
+  if (had == "*" || had.find(etag) != had.npos) r = {.status = 304, .type = {}};
+  r.headers.push_back({"ETag", etag});
+  return r;
+}
+
+Reply failed(const Error& e) { return error_reply(500, e.text()); }
+
+Reply livez(const Call& c) {
+  Reply r{.type = "text/plain"};
+  for (auto& l : c.provider.status().loops) {
+    if (l.beat_age_s <= kBeatLimitS) continue;
+    r.status = 503;
+    r.body += fmt::format("loop {} stands still for {}\n", l.name, duration_text(l.beat_age_s));
+  }
+  if (r.body.empty()) r.body = "ok\n";
+  return r;
+}
+
+Reply readyz(const Call& c) {
+  bool verbose = c.params.flag("verbose");
+  if (auto bad = c.params.refused()) return *bad;
+  auto status = c.provider.status();
+  Reply r{.status = status.ready ? 200u : 503u, .type = "text/plain"};
+  if (verbose) {
+    for (auto& s : status.startup) {
+      r.body += fmt::format("[{}] {}", s.reached ? '+' : '-', s.name);
+      if (s.reached) r.body += ", " + duration_text(s.age_s) + " ago";
+      r.body += '\n';
+    }
+  }
+  r.body += headline(status) + "\n";
+  return r;
+}
+
+Reply metrics(const Call& c) {
+  return {.type = "text/plain; version=0.0.4", .body = c.metrics.text(c.own_loops)};
+}
+
+Reply status(const Call& c) {
+  auto s = c.provider.status();
+  s.loops.insert(s.loops.end(), c.own_loops.begin(), c.own_loops.end());
+  return json_reply(s);
+}
+
+Reply vips(const Call& c) { return with_etag(c, json_reply(spec_vips(c.provider.vips()))); }
+
+/// The services that `vip` selects, all without it.
+std::vector<VipView> selected(const Call& c) {
+  auto wanted = c.params.selector<VipSelector>("vip");
+  auto all = c.provider.vips();
+  if (wanted) std::erase_if(all, [&](auto& v) { return !wanted->matches(v.key, v.name); });
+  return all;
+}
+
+Reply services(const Call& c) {
+  auto list = selected(c);
+  if (auto bad = c.params.refused()) return *bad;
+  Json out = Json::array();
+  for (auto& v : list) out.push_back(v);
+  return with_etag(c, json_reply(out));
+}
+
+Reply backends(const Call& c) {
+  auto list = selected(c);
+  if (auto bad = c.params.refused()) return *bad;
+  return json_reply(backend_list(list));
+}
+
+Reply flows(const Call& c) {
+  FlowFilter filter{.vip = c.params.selector<VipSelector>("vip"),
+                    .backend = c.params.selector<BackendSelector>("backend"),
+                    .state = std::nullopt};
+  if (auto* text = c.params.find("state")) {
+    filter.state = parse_flow_state(*text);
+    if (!filter.state) {
+      std::string known;
+      for (auto s : kFlowStates) known += (known.empty() ? "" : ", ") + std::string(to_text(s));
+      c.params.bad("state", "is one of " + known + ", not '" + *text + "'");
+    }
+  }
+  auto limit = c.params.limit();
+  if (auto bad = c.params.refused()) return *bad;
+  auto list = c.provider.flows(filter, limit);
+  if (!list) return failed(list.error());
+  Json out{{"truncated", list->truncated}, {"flows", Json::array()}};
+  for (auto& f : list->flows) out["flows"].push_back(f);
+  return json_reply(out);
+}
+
+template <class T>
+Reply list_reply(const Result<std::vector<T>>& list) {
+  if (!list) return failed(list.error());
+  return json_reply(Json(*list));
+}
+
+Reply maps(const Call& c) { return list_reply(c.provider.maps()); }
+Reply drops(const Call& c) { return list_reply(c.provider.drops()); }
+Reply stats(const Call& c) { return list_reply(c.provider.stats()); }
+
+Reply map_dump(const Call& c) {
+  auto limit = c.params.limit();
+  bool all = c.params.flag("all");
+  if (auto bad = c.params.refused()) return *bad;
+  auto name = percent_decoded(c.rest);
+  if (!name || name->empty()) return error_reply(404, "no map is named '" + std::string(c.rest) + "'");
+  Reply r{.type = "application/x-ndjson"};
+  size_t left = limit;
+  bool truncated = false;
+  auto done = c.provider.map_dump(*name, [&](const RawEntry& e) {
+    if (!all && is_empty(e)) return true;
+    if (left == 0) {
+      truncated = true;
+      return false;
+    }
+    left--;
+    r.body += text_of(decode_entry(*name, e)) + "\n";
+    return true;
+  });
+  if (!done) {
+    if (done.error().code == std::errc::no_such_file_or_directory) return error_reply(404, "no map is named '" + *name + "'");
+    if (done.error().code == std::errc::not_supported) return error_reply(409, done.error().text());
+    return failed(done.error());
+  }
+  // In a header, so that every line of the body is an entry.
+  r.headers.push_back({"X-Loadstar-Truncated", truncated ? "1" : "0"});
+  return r;
+}
+
+Reply monitor(const Call& c) {
+  EventFilter filter;
+  if (auto* text = c.params.find("type")) {
+    filter.types = 0;
+    for (std::string_view rest = *text;;) {
+      auto word = rest.substr(0, rest.find(','));
+      if (auto type = parse_event(word)) filter.types |= 1u << *type;
+      else c.params.bad("type", fmt::format("is a list of {}, not '{}'", all_events(), word));
+      if (word.size() == rest.size()) break;
+      rest.remove_prefix(word.size() + 1);
+    }
+  } else {
+    filter.types = (1u << LS_EVENT_MAX) - 1;
+  }
+  if (auto* text = c.params.find("hook")) {
+    filter.hook = parse_hook(*text);
+    if (!filter.hook) c.params.bad("hook", fmt::format("is one of {}, not '{}'", all_hooks(), *text));
+  }
+  filter.vip = c.params.selector<VipSelector>("vip");
+  filter.backend = c.params.selector<BackendSelector>("backend");
+  if (auto bad = c.params.refused()) return *bad;
+  return {.type = "application/x-ndjson", .monitor = std::move(filter)};
+}
+
+struct Route {
+  std::string_view path;  ///< ends in "/": the rest of the path is an argument
+  Reply (*handle)(const Call&);
+  std::vector<std::string_view> params;
+  std::string_view shown;  ///< in the list of routes
+};
+
+const std::vector<Route>& routes() {
+  static const std::vector<Route> kRoutes{
+      {"/livez", livez, {}, "/livez"},
+      {"/readyz", readyz, {"verbose"}, "/readyz?verbose"},
+      {"/metrics", metrics, {}, "/metrics"},
+      {"/v1/status", status, {}, "/v1/status"},
+      {"/v1/vips", vips, {}, "/v1/vips"},
+      {"/v1/services", services, {"vip"}, "/v1/services?vip="},
+      {"/v1/backends", backends, {"vip"}, "/v1/backends?vip="},
+      {"/v1/flows", flows, {"limit", "vip", "backend", "state"}, "/v1/flows?limit=&vip=&backend=&state="},
+      {"/v1/maps", maps, {}, "/v1/maps"},
+      {"/v1/maps/", map_dump, {"limit", "all"}, "/v1/maps/{name}?limit=&all="},
+      {"/v1/drops", drops, {}, "/v1/drops"},
+      {"/v1/stats", stats, {}, "/v1/stats"},
+      {"/v1/monitor", monitor, {"type", "vip", "backend", "hook"}, "/v1/monitor?type=&vip=&backend=&hook="},
+  };
+  return kRoutes;
+}
+
+Reply not_found(std::string_view path) {
+  Json list = Json::array();
+  for (auto& r : routes()) list.push_back(r.shown);
+  Reply r{.status = 404};
+  r.body = text_of({{"error", "there is no path '" + std::string(path) + "'"}, {"routes", list}}) + "\n";
+  return r;
+}
+
+}  // namespace
+
+Reply error_reply(unsigned status, std::string_view text, std::string_view parameter) {
+  Json j{{"error", text}};
+  if (!parameter.empty()) j["parameter"] = parameter;
+  Reply r{.status = status};
+  r.body = text_of(j) + "\n";
+  return r;
+}
+
+Reply Router::handle(const Request& request, const std::vector<LoopView>& own_loops) {
+  std::string_view target = request.target;
+  auto path = target.substr(0, target.find('?'));
+  auto query = path.size() < target.size() ? target.substr(path.size() + 1) : "";
+  for (auto& route : routes()) {
+    bool prefix = route.path.ends_with('/');
+    if (prefix ? !path.starts_with(route.path) : path != route.path) continue;
+    if (request.method != "GET" && request.method != "HEAD") {
+      auto r = error_reply(405, "only GET and HEAD are allowed here");
+      r.headers.push_back({"Allow", "GET, HEAD"});
+      return r;
+    }
+    Params params(query);
+    params.only(route.params);
+    if (auto bad = params.refused()) return *bad;
+    return route.handle({provider_, metrics_, own_loops, request, params, path.substr(route.path.size())});
+  }
+  return not_found(path);
+}
+
+}  // namespace ls::api

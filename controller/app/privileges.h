@@ -1,0 +1,39 @@
+#pragma once
+/// Least privilege: the daemon needs three capabilities and nothing else of root (ecosystem.md section 3,
+/// tried on 6.18).
+///
+/// Threading: capabilities belong to a thread and are inherited by threads made later, so call `reduce` from
+/// the main thread before any other is started. Cost: a few system calls, once. What root did not give up
+/// cannot be had back: files that only root can open are opened before.
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "util/result.h"
+
+namespace ls {
+
+struct Capability {
+  unsigned number;        ///< of linux/capability.h
+  std::string_view name;  ///< "CAP_BPF"
+  std::string_view why;   ///< what fails without it
+};
+
+/// The capabilities the daemon runs with.
+std::span<const Capability> needed_capabilities();
+
+/// Those of needed_capabilities() that this thread cannot use now.
+Result<std::vector<Capability>> missing_capabilities();
+
+/// Keeps exactly needed_capabilities() and sets no_new_privs. As root with `user` not empty, changes to that
+/// user, its group and its supplementary groups first; as another user, `user` must be empty or the current
+/// one. Fails, naming what is missing and what for, when a needed capability is not there; nothing was
+/// changed then.
+Result<> reduce_privileges(const std::string& user);
+
+/// A sentence when any local user may load BPF programs (kernel.unprivileged_bpf_disabled = 0), else empty.
+/// `file` is /proc/sys/kernel/unprivileged_bpf_disabled except in tests.
+std::string unprivileged_bpf_warning(const std::string& file = "/proc/sys/kernel/unprivileged_bpf_disabled");
+
+}  // namespace ls

@@ -1,0 +1,192 @@
+#pragma once
+/// The settings: one typed struct, and one table with a line for each member.
+///
+/// A setting is written down twice and no more: its type and default where `Config` declares the member,
+/// everything else (name, range, unit, reload, text) in its line of settings.cpp. Parsing, `--check`,
+/// `--print-config`, loadstar.toml(5) and docs/operate/configure.md all walk that table; a test counts the
+/// members of every section against it.
+///
+/// Threading: plain values, the table is immutable. Units: durations are milliseconds inside, sizes bytes,
+/// ports host order. Errors: reading never stops at the first one; each is a Problem with file, line and
+/// column. Cost: a table of some fifty lines, walked at start and on reload only.
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "util/address.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+namespace ls {
+
+enum class Role { kMaster, kAgent };
+enum class SourceKind { kMesos, kReplay };
+
+/// A host name or address literal and a port, as it is dialled. Names are resolved when used, not here.
+struct HostPort {
+  std::string host;  ///< without brackets
+  uint16_t port = 0;
+  std::string text() const;  ///< "master1:5050", "[fd01::1]:5050"
+  bool operator==(const HostPort&) const = default;
+};
+
+struct ByteSize {
+  uint64_t bytes = 0;
+  bool operator==(const ByteSize&) const = default;
+};
+
+/// Every setting with its default. Paths are absolute: a relative one is taken from the folder of the file
+/// that sets it.
+struct Config {
+  struct Node {
+    std::vector<Role> roles{Role::kAgent};
+    std::optional<IpAddress> address;
+    std::vector<IpAddress> addresses;
+    std::string user;
+    /// `address`, then those of `addresses` that differ from it.
+    std::vector<IpAddress> all_addresses() const;
+    bool has_role(Role role) const;
+  } node;
+  struct Log {
+    log::Level level = log::Level::kInfo;
+    log::Format format = log::Format::kAuto;
+  } log;
+  struct Api {
+    std::filesystem::path socket{"/run/loadstar/loadstar.sock"};
+    std::string group = "loadstar";
+  } api;
+  struct Source {
+    SourceKind kind = SourceKind::kMesos;
+  } source;
+  struct Mesos {
+    std::vector<HostPort> masters;
+    bool tls = false;
+    std::filesystem::path ca_file;
+    std::filesystem::path cert_file;
+    std::filesystem::path key_file;
+    std::string principal;
+    std::filesystem::path secret_file;
+    std::filesystem::path token_file;
+    Millis reregister_timeout{600'000};
+    Millis connect_timeout{5'000};
+    Millis response_timeout{30'000};
+    Millis backoff_min{2'000};
+    Millis backoff_max{30'000};
+    ByteSize max_record{1ull << 30};
+  } mesos;
+  struct Replay {
+    std::filesystem::path file;
+    double speed = 0.0;
+  } replay;
+  struct Vips {
+    IpAddress named_min = IpAddress::from_v4(0x0b000000);
+    IpAddress named_max = IpAddress::from_v4(0x0bffffff);
+    IpAddress named_min6 = *IpAddress::parse("fd01:c::");
+    IpAddress named_max6 = *IpAddress::parse("fd01:c::ffff:ffff:ffff:ffff");
+    bool ipv6 = true;
+  } vips;
+  struct Lb {
+    bool socket = true;
+    std::filesystem::path cgroup{"/sys/fs/cgroup"};
+    bool packet = true;
+    std::vector<std::string> uplinks{"eth0"};
+    std::vector<std::string> ports{"veth*"};
+    std::vector<std::string> bridges{"docker0"};
+    bool loopback = true;
+    uint32_t flows = 262'144;
+    uint32_t flows6 = 65'536;
+    uint32_t services = 65'536;
+    uint32_t backends = 131'072;
+    uint32_t ring_slots = 16'777'216;
+  } lb;
+  struct Bpf {
+    std::filesystem::path pin{"/sys/fs/bpf/loadstar"};
+  } bpf;
+  struct Reconcile {
+    Millis interval{60'000};
+  } reconcile;
+};
+
+/// Where something stands in a file. Line and column count from 1; 0 means the file as a whole.
+struct Where {
+  std::string file;
+  uint32_t line = 0;
+  uint32_t column = 0;
+  std::string text() const;  ///< "loadstar.toml:3:9"
+};
+
+/// One thing that is wrong with the configuration.
+struct Problem {
+  Where where;
+  std::string what;          ///< "lb.flows: 12 is below 1024 (range 1024 to 67108864)"
+  std::string text() const;  ///< "loadstar.toml:3:9: lb.flows: ..."
+};
+
+/// A value as the file gives it, before anybody looked at what it should be.
+struct RawValue {
+  using List = std::vector<RawValue>;
+  struct Other {  ///< a TOML type that no setting has (table, date, time)
+    std::string_view name;
+  };
+  std::variant<Other, bool, int64_t, double, std::string, List> value;
+  Where where;
+};
+
+struct Setting {
+  std::string_view name;  ///< dotted TOML path, "lb.flows"
+  std::string type;       ///< "integer", "list of addresses"
+  std::string
+      range;  ///< "1024 to 67108864", "one of: mesos, replay"; empty where any value of the type is good
+  std::string_view unit;  ///< what an integer counts; empty for types that carry their unit
+  bool live = false;      ///< taken over by a reload; else by a restart
+  std::string_view text;  ///< full sentences for the manual
+  /// Stores the value, or appends what is wrong with it and leaves `config` alone.
+  std::function<void(const RawValue&, Config& config, std::vector<Problem>&)> read;
+  /// The value as TOML text.
+  std::function<std::string(const Config&)> print;
+  /// The path, for a file that has to be readable when the daemon starts; empty for every other setting.
+  std::function<std::filesystem::path(const Config&)> file;
+
+  std::string_view section() const { return name.substr(0, name.find('.')); }
+  std::string_view key() const { return name.substr(name.find('.') + 1); }
+};
+
+/// The table, grouped by section, in the order of the manual.
+std::span<const Setting> settings();
+/// nullptr where there is no such setting.
+const Setting* find_setting(std::string_view name);
+
+/// One line on each section for the manual; the keys are the section names in order.
+std::span<const std::pair<std::string_view, std::string_view>> sections();
+
+/// What a reload would change.
+struct Change {
+  const Setting* setting;
+  std::string before, after;  ///< TOML text
+};
+std::vector<Change> changes(const Config& before, const Config& after);
+
+/// Printers, all from the table. `print_config` gives a file that reads back to the same Config.
+std::string print_config(const Config& config);
+/// The file with all defaults and every text as comment, settings commented out.
+std::string print_defaults();
+/// loadstar.toml(5) in man(7) markup.
+std::string print_man_page();
+/// docs/operate/configure.md.
+std::string print_markdown();
+
+/// "250ms", "1m30s": whole numbers, each with ms, s, m, h or d, units descending. nullopt when it is not that
+/// or overflows.
+std::optional<Millis> parse_duration(std::string_view text);
+std::string print_duration(Millis value);  ///< largest unit that divides it: "90s", "10m"
+/// "64MiB": a whole number with B, KiB, MiB, GiB or TiB.
+std::optional<ByteSize> parse_size(std::string_view text);
+std::string print_size(ByteSize value);
+
+}  // namespace ls

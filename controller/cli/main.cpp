@@ -1,0 +1,151 @@
+// loadstar(1): the operator's command. This file is the command line and nothing else.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+#include <map>
+
+#include "cli/commands.h"
+#include "cli/completion.h"
+
+namespace {
+
+using namespace ls::cli;
+using Choices = std::map<const CLI::Option*, std::vector<std::string>>;
+
+constexpr const char* kDefaultSocket = "/run/loadstar/loadstar.sock";
+
+/// The parser's own tree as plain data, for the completion scripts.
+CommandInfo describe(const CLI::App& app, const Choices& choices) {
+  CommandInfo info{app.get_name(), app.get_description(), {}, {}};
+  for (auto* o : app.get_options()) {
+    OptionInfo option{{}, o->get_description(), o->get_items_expected_max() > 0, o->check_lname("socket"), {}};
+    for (auto& n : o->get_snames()) option.names.push_back("-" + n);
+    for (auto& n : o->get_lnames()) option.names.push_back("--" + n);
+    if (auto known = choices.find(o); known != choices.end()) option.choices = known->second;
+    if (!option.names.empty() || !option.choices.empty()) info.options.push_back(std::move(option));
+  }
+  for (auto* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
+    info.commands.push_back(describe(*sub, choices));
+  }
+  return info;
+}
+
+class CommandLine {
+ public:
+  CommandLine() {
+    app_.require_subcommand(1);
+    app_.fallthrough();
+    app_.add_option("-s,--socket", context_.socket, "The daemon's API socket")->envname("LOADSTAR_SOCKET")->capture_default_str();
+    choice(app_, "-o,--output", output_, {"table", "wide", "json"}, "How to print");
+    app_.footer("Exit codes: 0 good, 1 the asked-for thing is not good or not there, 2 usage, 3 the daemon cannot be reached.");
+    daemon();
+    tables();
+    kernel();
+    completion();
+  }
+
+  int run(int argc, char** argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+      // CLI11's own codes are above 100; help is no error.
+      return app_.exit(e) == 0 ? kGood : kUsage;
+    }
+    context_.output = output_ == "json" ? Output::kJson : output_ == "wide" ? Output::kWide : Output::kTable;
+    return action_();
+  }
+
+ private:
+  CLI::App* command(CLI::App& parent, const char* name, const char* help, std::function<int()> action = {}) {
+    auto* sub = parent.add_subcommand(name, help);
+    sub->fallthrough();
+    if (action) sub->callback([this, action = std::move(action)] { action_ = action; });
+    else sub->require_subcommand(1);
+    return sub;
+  }
+
+  CLI::Option* choice(CLI::App& app, const char* name, std::string& to, std::vector<std::string> values, const char* help) {
+    auto* option = app.add_option(name, to, help)->check(CLI::IsMember(values));
+    choices_[option] = std::move(values);
+    return option;
+  }
+
+  void tables() {
+    auto& vip = *command(app_, "vip", "Virtual IPs");
+    command(vip, "ls", "List the VIPs", [this] { return vip_ls(context_); });
+    auto* show = command(vip, "show", "One VIP and its backends", [this] { return vip_show(context_, vip_); });
+    show->add_option("VIP", vip_, "NAME, DNS name or ADDRESS, each with :PORT and /PROTO if wanted")->required();
+
+    auto& backend = *command(app_, "backend", "Backends of VIPs");
+    auto* backends = command(backend, "ls", "List the backends", [this] { return backend_ls(context_, vip_); });
+    backends->add_option("--vip", vip_, "Only of this VIP");
+
+    auto& flow = *command(app_, "flow", "Open flows of the packet path");
+    auto* flows = command(flow, "ls", "List flows", [this] { return flow_ls(context_, flow_); });
+    flows->add_option("--vip", flow_.vip, "Only to this VIP");
+    flows->add_option("--backend", flow_.backend, "Only to this backend: ADDRESS, ADDRESS:PORT or #NUMBER");
+    choice(*flows, "--state", flow_.state, {"syn", "established", "closing", "udp"}, "Only in this state");
+    flows->add_option("--limit", flow_.limit, "At most so many, 1000 if not given");
+  }
+
+  void kernel() {
+    auto& map = *command(app_, "map", "BPF maps");
+    command(map, "ls", "List the maps", [this] { return map_ls(context_); });
+    command(map, "usage", "How full each map is, the fullest first", [this] { return map_usage(context_); });
+    auto* dump = command(map, "dump", "Entries of a map, one JSON object a line",
+                         [this] { return map_dump(context_, map_name_, limit_, all_); });
+    dump->add_option("NAME", map_name_, "The map's name")->required();
+    dump->add_option("--limit", limit_, "At most so many, 1000 if not given");
+    dump->add_flag("--all", all_, "Empty entries of arrays too");
+
+    auto* dropped = command(app_, "drops", "What was dropped, by hook and reason", [this] { return drops(context_, all_); });
+    dropped->add_flag("--all", all_, "Reasons that never occurred too");
+    auto* counted = command(app_, "stats", "What became of packets, by hook and verdict", [this] { return stats(context_, all_); });
+    counted->add_flag("--all", all_, "Verdicts that never occurred too");
+
+    auto* watch = command(app_, "monitor", "Events of the data path as they happen", [this] { return monitor(context_, monitor_); });
+    watch->add_flag("--drops", monitor_.drops, "Only drops (with --new: both)");
+    watch->add_flag("--new", monitor_.fresh, "Only new flows (with --drops: both)");
+    watch->add_option("--type", monitor_.types, "Only these types: drop,new,reply,dead,icmp,sock");
+    watch->add_option("--vip", monitor_.vip, "Only of this VIP");
+    watch->add_option("--backend", monitor_.backend, "Only of this backend");
+    watch->add_option("--hook", monitor_.hook, "Only of this hook");
+    watch->add_flag("--json", monitor_.json, "One JSON object a line, as -o json");
+    watch->add_option("-n,--count", monitor_.count, "End after so many events");
+  }
+
+  void daemon() {
+    command(app_, "status", "State of the daemon, what matters first", [this] { return status(context_); });
+    command(app_, "health", "Liveness and readiness, by start-up state", [this] { return health(context_); });
+    command(app_, "metrics", "Metrics in Prometheus' text format", [this] { return metrics(context_); });
+    command(app_, "version", "Versions of this program and of the daemon", [this] { return version(context_); });
+  }
+
+  void completion() {
+    auto* complete = command(app_, "completion", "Print a completion script for a shell", [this] {
+      fputs(completion_script(shell_, describe(app_, choices_)).c_str(), stdout);
+      return int(kGood);
+    });
+    choice(*complete, "SHELL", shell_, {"bash", "zsh", "fish"}, "bash, zsh or fish")->required();
+  }
+
+  CLI::App app_{"Shows what loadstard does: VIPs, backends, flows, BPF maps, drops.", "loadstar"};
+  Choices choices_;
+  std::function<int()> action_;
+  Context context_{kDefaultSocket};
+  std::string output_ = "table", vip_, map_name_, limit_, shell_;
+  bool all_ = false;
+  FlowOptions flow_;
+  MonitorOptions monitor_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return CommandLine().run(argc, argv);
+  } catch (const std::exception& e) {
+    fprintf(stderr, "loadstar: loadstard's answer is not understood: %s\n", e.what());
+    return kNoDaemon;
+  }
+}

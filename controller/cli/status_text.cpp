@@ -1,0 +1,120 @@
+#include "cli/status_text.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "api/views.h"
+#include "cli/table.h"
+
+namespace ls::cli {
+namespace {
+
+using Json = nlohmann::json;
+using api::duration_text;
+
+std::string joined(const Json& list, const char* between) {
+  std::string out;
+  for (auto& e : list) out += (out.empty() ? "" : between) + e.get<std::string>();
+  return out;
+}
+
+std::string line(std::string_view name, const std::string& text) {
+  return text.empty() ? "" : fmt::format("{:<11}{}\n", name, printable(text));
+}
+
+std::string source_line(const Json& s) {
+  auto kind = s.value("kind", "");
+  if (kind.empty()) return {};
+  auto out = kind + " " + s.value("endpoint", "");
+  out += s.value("connected", false) ? ", connected since " : ", not connected since ";
+  out += duration_text(s.value("since_s", 0.0));
+  uint64_t events = 0;
+  auto by_kind = s.value("events", Json::object());
+  for (auto& count : by_kind) events += count.get<uint64_t>();
+  out += fmt::format(", last message {} ago, {} events", duration_text(s.value("age_s", 0.0)), events);
+  if (auto error = s.value("last_error", ""); !error.empty()) out += ", last error: " + error;
+  return out;
+}
+
+std::string reconcile_line(const Json& r) {
+  auto out = fmt::format("{}: {} runs, {} errors, last took {:.1f} ms, {} drift repaired", r.value("driver", ""),
+                         r.value("runs", 0ull), r.value("errors", 0ull), r.value("last_ms", 0.0),
+                         r.value("drift_repaired", 0ull));
+  if (r.contains("last_full_age_s") && r["last_full_age_s"].is_number()) {
+    out += ", full read-back " + duration_text(r["last_full_age_s"].get<double>()) + " ago";
+  }
+  if (auto error = r.value("last_error", ""); !error.empty()) out += ", failing: " + error;
+  return out;
+}
+
+std::string section(std::string_view title, const Table& table) {
+  return table.rows() ? fmt::format("\n{}\n{}", title, table.text("  ")) : "";
+}
+
+}  // namespace
+
+std::string status_text(const Json& s, bool wide) {
+  auto list = [&](const char* name) { return s.value(name, Json::array()); };
+  std::string out = printable(s.value("headline", "")) + "\n\n";
+  out += line("version", s.value("version", "") + ", up " + duration_text(s.value("uptime_s", 0.0)));
+  out += line("node", joined(list("addresses"), ", ") + " (" + joined(list("roles"), ", ") + ")");
+  out += line("source", source_line(s.value("source", Json::object())));
+
+  std::string startup;
+  for (auto& st : list("startup")) {
+    startup += fmt::format("{}{}{}", startup.empty() ? "" : " ", st.value("reached", false) ? "+" : "-", st.value("name", ""));
+  }
+  out += line("start-up", startup);
+  auto tables = s.value("tables", Json::object());
+  auto backends = tables.value("backends", Json::object());
+  out += line("tables", fmt::format("{} VIPs; backends: {} active, {} draining, {} dead", tables.value("vips", 0ull),
+                                    backends.value("active", 0ull), backends.value("draining", 0ull),
+                                    backends.value("dead", 0ull)));
+  for (auto& r : list("reconcile")) out += line("reconcile", reconcile_line(r));
+  for (auto& l : list("loops")) {
+    if (!wide) break;
+    out += line("loop", fmt::format("{}: last timer {:.1f} ms late", l.value("name", ""), l.value("lag_s", 0.0) * 1000));
+  }
+
+  auto warnings = list("warnings");
+  if (!warnings.empty()) out += "\nwarnings\n";
+  for (auto& w : warnings) out += "  " + printable(w.get<std::string>()) + "\n";
+
+  Table problems({{"TASK"}, {"FIELD"}, {"WHY"}});
+  for (auto& p : list("problems")) problems.row({p.value("task", ""), p.value("field", ""), p.value("why", "")});
+  auto count = s.value("problem_count", 0ull);
+  out += section(count > problems.rows() ? fmt::format("left out ({} of {} shown)", problems.rows(), count)
+                                         : std::string("left out"),
+                 problems);
+
+  Table attachments({{"DEVICE"}, {"HOOK"}, {"METHOD"}, {"PROGRAM", Table::Align::kRight}, {"STATE"}, {"ERROR"}});
+  for (auto& a : list("attachments")) {
+    auto state = a.value("state", "");
+    if (!wide && state == "attached") continue;
+    auto id = a.value("program_id", 0u);
+    attachments.row({a.value("device", ""), a.value("hook", ""), a.value("method", ""), id ? std::to_string(id) : "",
+                     state, a.value("error", "")});
+  }
+  out += section(wide ? "attachments" : "not attached", attachments);
+
+  Table probes({{"FEATURE"}, {"OK"}, {"DETAIL"}});
+  for (auto& p : list("probes")) {
+    bool ok = p.value("ok", false);
+    if (wide || !ok) probes.row({p.value("name", ""), ok ? "yes" : "no", p.value("detail", "")});
+  }
+  out += section(wide ? "kernel" : "missing in this kernel", probes);
+
+  Table maps({{"MAP"}, {"ENTRIES", Table::Align::kRight}, {"CAPACITY", Table::Align::kRight}});
+  for (auto& m : list("maps")) {
+    bool known = m.contains("entries") && m["entries"].is_number();
+    auto entries = known ? m["entries"].get<uint64_t>() : 0, capacity = m.value("capacity", uint64_t(0));
+    // From 80 % on a map is shown unasked: the alarm of lessons.md item 15.
+    if (wide || (capacity && entries * 10 >= capacity * 8)) {
+      maps.row({m.value("name", ""), known ? std::to_string(entries) : "", std::to_string(capacity)});
+    }
+  }
+  return out + section(wide ? "maps" : "maps over 80 %", maps);
+}
+
+}  // namespace ls::cli

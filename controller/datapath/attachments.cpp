@@ -1,0 +1,492 @@
+#include "datapath/attachments.h"
+
+#include <fmt/format.h>
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <set>
+
+#include "bpf/pin.h"
+#include "datapath/device_hook.h"
+#include "util/log.h"
+
+namespace ls::datapath {
+namespace {
+
+constexpr mode_t kDirMode = 0750, kLinkMode = 0640;
+
+const HookSpec& spec_of(size_t hook) {
+  return kHooks[hook];
+}
+
+bool contains(const std::vector<std::string>& list, const std::string& s) {
+  return std::find(list.begin(), list.end(), s) != list.end();
+}
+
+std::optional<int> read_sysctl(const std::string& path) {
+  std::ifstream in(path);
+  int value = 0;
+  if (in >> value) return value;
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view to_text(AttachmentStatus::State s) {
+  switch (s) {
+    case AttachmentStatus::State::kAttached:
+      return "attached";
+    case AttachmentStatus::State::kDegraded:
+      return "degraded";
+    case AttachmentStatus::State::kFailed:
+      break;
+  }
+  return "failed";
+}
+
+Attachments::Attachments(Programs& programs, AttachmentConfig config)
+    : programs_(programs), config_(std::move(config)) {}
+
+// ---- what should be ----
+
+std::optional<HookKind> Attachments::role(const netlink::Device& d) const {
+  if (!config_.packet) return std::nullopt;
+  if (d.loopback) return config_.loopback ? std::optional(HookKind::kLoopback) : std::nullopt;
+  if (contains(config_.uplinks, d.name)) return HookKind::kUplink;
+  auto bridge = devices_.find(d.master);
+  bool port = std::any_of(config_.ports.begin(), config_.ports.end(),
+                          [&](auto& glob) { return fnmatch(glob.c_str(), d.name.c_str(), 0) == 0; }) ||
+              (bridge != devices_.end() && contains(config_.bridges, bridge->second.name));
+  return port ? std::optional(HookKind::kPort) : std::nullopt;
+}
+
+std::map<Attachments::Key, std::string> Attachments::wanted(const netlink::Device& d) const {
+  std::map<Key, std::string> out;
+  auto kind = role(d);
+  for (size_t i = 0; kind && i < kHooks.size(); i++) {
+    if (kHooks[i].kind == *kind) out[{i, uint64_t(d.ifindex)}] = d.name;
+  }
+  return out;
+}
+
+void Attachments::open_group() {
+  group_ = {};
+  group_error_.clear();
+  auto g = CgroupGroup::open(config_.cgroup);
+  if (g) {
+    group_ = std::move(*g);
+  } else {
+    group_error_ = g.error().text();
+  }
+}
+
+/// A group that cannot be opened still has its hooks, under number 0, so that status shows them and why.
+std::map<Attachments::Key, std::string> Attachments::wanted_cgroup() {
+  std::map<Key, std::string> out;
+  if (!config_.socket) return out;
+  open_group();
+  for (size_t i = 0; i < kHooks.size(); i++) {
+    if (kHooks[i].is_cgroup()) out[{i, group_.id()}] = config_.cgroup;
+  }
+  return out;
+}
+
+Result<> Attachments::list_devices() {
+  LS_ASSIGN(auto list, netlink::list_devices());
+  devices_.clear();
+  for (auto& d : list) devices_[d.ifindex] = std::move(d);
+  return {};
+}
+
+// ---- start ----
+
+Result<> Attachments::start() {
+  LS_ASSIGN(watch_, netlink::Watch::open());
+  LS_TRY(list_devices());
+  LS_TRY(programs_.commit());
+  programs_.step("make the links folder");
+  LS_TRY(bpf::make_pin_dir(programs_.pin() + "/links", kDirMode));
+  LS_TRY(adopt());
+  reconcile_all();
+  sweep_clsact();
+  return {};
+}
+
+Result<> Attachments::adopt() {
+  auto all = wanted_cgroup();
+  for (auto& [index, d] : devices_) all.merge(wanted(d));
+  LS_ASSIGN(auto names, bpf::list_pins(programs_.pin() + "/links"));
+  for (auto& name : names) {
+    // One pin that cannot be read must not keep the others from being taken over.
+    if (auto r = adopt_one(name, all); !r)
+      log::warn("pin_not_adopted", {{"pin", name}, {"error", r.error().text()}});
+  }
+  return {};
+}
+
+/// Takes the link over if it is where a program is wanted. Otherwise it goes, after reconcile has attached
+/// what replaces it (entries that are not wanted are removed last).
+Result<> Attachments::adopt_one(const std::string& name, const std::map<Key, std::string>& all) {
+  auto path = programs_.pin() + "/links/" + name;
+  auto link = bpf::Link::open_pinned(path);
+  if (!link && link.error().code.value() != EMEDIUMTYPE) return pass(std::move(link.error()), "adopt a link");
+  auto hook = std::find_if(kHooks.begin(), kHooks.end(),
+                           [&](auto& h) { return name.substr(0, name.find('-')) == h.name; });
+  auto info = link ? link->info() : Result<bpf::LinkInfo>(fail(EMEDIUMTYPE, path));
+  if (!info || !info->attached() || hook == kHooks.end() || int(info->attach_type) != hook->attach_type) {
+    programs_.step("remove the stale pin " + name);
+    log::info("stale_pin_removed", {{"pin", name}});
+    return bpf::unpin(path);
+  }
+  Key key{size_t(hook - kHooks.begin()), info->target};
+  if (entries_.contains(key)) {  // pinned twice; the other one stays
+    programs_.step("remove the second pin " + name);
+    return bpf::unpin(path);
+  }
+  auto it = all.find(key);
+  Entry e;
+  e.device = it != all.end() ? it->second : "";
+  e.link = std::move(*link);
+  e.link_id = info->id;
+  e.program_id = info->program_id;
+  e.attached = true;
+  e.since = std::chrono::system_clock::now();
+  if (it != all.end()) {
+    auto ours = our_program(key);
+    int fd = programs_.program(hook->program);
+    programs_.step("exchange the program of " + name);
+    auto updated = ours ? e.link.update(fd) : Result<>(tl::make_unexpected(std::move(ours.error())));
+    if (updated) {
+      e.program_id = *ours;
+    } else if (fd >= 0) {
+      return updated;
+    } else {
+      e.error = "still runs the program of the daemon before: " + updated.error().text();
+    }
+  }
+  entries_[key] = std::move(e);
+  return {};
+}
+
+/// Filters of ours where none is wanted: from a start before, with another configuration or before tcx was
+/// there.
+void Attachments::sweep_clsact() {
+  for (auto& [index, d] : devices_) {
+    bool keep[2] = {false, false};
+    if (!config_.tcx) {
+      for (auto& [key, name] : wanted(d)) keep[spec_of(key.hook).side() == bpf::TcSide::kEgress] = true;
+    }
+    if (keep[0] && keep[1]) continue;
+    auto n = remove_clsact_filters(programs_.pin(), index, d.name, keep[0], keep[1]);
+    if (!n) log::warn("stale_filter_stays", {{"device", d.name}, {"error", n.error().text()}});
+    if (n && *n) log::info("stale_filters_removed", {{"device", d.name}, {"filters", *n}});
+  }
+}
+
+// ---- bring about ----
+
+void Attachments::reconcile(std::map<Key, std::string> want, const std::function<bool(const Key&)>& within) {
+  for (auto& [key, device] : want) {
+    auto it = entries_.find(key);
+    if (it == entries_.end() || (!it->second.attached)) {
+      attach(key, device);
+    } else {
+      it->second.device = device;
+    }
+  }
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    if (!within(it->first) || want.contains(it->first)) {
+      ++it;
+      continue;
+    }
+    remove(it->first, it->second);
+    it = entries_.erase(it);
+  }
+}
+
+void Attachments::reconcile_device(int ifindex) {
+  auto d = devices_.find(ifindex);
+  reconcile(d == devices_.end() ? std::map<Key, std::string>() : wanted(d->second),
+            [&](const Key& k) { return !spec_of(k.hook).is_cgroup() && k.target == uint64_t(ifindex); });
+}
+
+void Attachments::reconcile_all() {
+  auto all = wanted_cgroup();
+  for (auto& [index, d] : devices_) all.merge(wanted(d));
+  reconcile(std::move(all), [](const Key&) { return true; });
+}
+
+Result<uint32_t> Attachments::our_program(const Key& key) const {
+  int fd = programs_.program(spec_of(key.hook).program);
+  if (fd < 0) return fail(ENOENT, fmt::format("program {} is not loaded", spec_of(key.hook).program));
+  LS_ASSIGN(auto info, bpf::program_info(fd));
+  return info.id;
+}
+
+std::string Attachments::pin_path(const Key& key, const std::string& device) const {
+  auto& spec = spec_of(key.hook);
+  auto path = fmt::format("{}/links/{}-{}", programs_.pin(), spec.name, key.target);
+  return spec.is_cgroup() ? path : path + "-" + bpf::pin_name(device);
+}
+
+void Attachments::attach(const Key& key, const std::string& device) {
+  auto& e = entries_[key];
+  bool first = e.since == std::chrono::system_clock::time_point();
+  e.device = device;
+  auto before = e.error;
+  e.error.clear();
+  auto r = attach_now(key, e);
+  auto& spec = spec_of(key.hook);
+  if (r) {
+    e.attached = true;
+    e.since = std::chrono::system_clock::now();
+    log::info("program_attached", {{"hook", spec.name}, {"device", device}, {"program", e.program_id}});
+    return;
+  }
+  if (!spec.is_cgroup() && r.error().code.value() == ENODEV) {  // gone already, its event is on the way
+    entries_.erase(key);
+    return;
+  }
+  e.attached = false;
+  e.error = r.error().text();
+  if (first || e.error != before) {
+    e.since = std::chrono::system_clock::now();
+    log::warn("program_not_attached", {{"hook", spec.name}, {"device", device}, {"error", e.error}});
+  }
+}
+
+Result<> Attachments::attach_now(const Key& key, Entry& e) {
+  auto& spec = spec_of(key.hook);
+  LS_ASSIGN(uint32_t id, our_program(key));
+  int fd = programs_.program(spec.program);
+  if (spec.is_cgroup()) {
+    if (group_.fd() < 0) return fail(group_error_);
+    LS_TRY(group_.look(bpf_attach_type(spec.attach_type)));
+    programs_.step(fmt::format("attach {}", spec.name));
+    LS_ASSIGN(e.link, bpf::Link::create_cgroup(fd, group_.fd(), bpf_attach_type(spec.attach_type)));
+  } else if (config_.tcx) {
+    programs_.step(fmt::format("attach {} to {}", spec.name, e.device));
+    LS_ASSIGN(e.link, bpf::Link::create_tcx(fd, int(key.target), spec.side()));
+  } else {
+    programs_.step(fmt::format("attach {} to {}", spec.name, e.device));
+    LS_TRY(attach_clsact(programs_.pin(), int(key.target), e.device, spec, fd));
+  }
+  e.program_id = id;
+  if (!e.link) return {};
+  LS_ASSIGN(auto info, e.link.info());
+  e.link_id = info.id;
+  if (auto r = pin(key, e); !r) {
+    // Attached all the same; check() tries again. Not failing here is what keeps traffic going without a
+    // bpffs.
+    e.error = r.error().text();
+    log::warn("link_not_pinned", {{"hook", spec.name}, {"device", e.device}, {"error", e.error}});
+  }
+  return {};
+}
+
+Result<> Attachments::pin(const Key& key, Entry& e) {
+  LS_TRY(bpf::require_bpffs(programs_.pin()));
+  LS_TRY(bpf::make_pin_dir(programs_.pin(), kDirMode));
+  LS_TRY(bpf::make_pin_dir(programs_.pin() + "/links", kDirMode));
+  auto path = e.link.pin_path().empty() ? pin_path(key, e.device) : e.link.pin_path();
+  programs_.step("pin " + path);
+  LS_TRY(bpf::unpin(path));
+  LS_TRY(e.link.pin(path, kLinkMode));
+  e.error.clear();
+  return {};
+}
+
+void Attachments::remove(const Key& key, Entry& e) {
+  auto& spec = spec_of(key.hook);
+  bool gone = !spec.is_cgroup() && !devices_.contains(int(key.target));
+  programs_.step(fmt::format("take {} off {}", spec.name, e.device));
+  Result<> r;
+  if (e.link) {
+    // Detaching says ENOLINK or so when the kernel was faster; the name goes in any case.
+    (void)e.link.detach();
+    r = e.link.unpin();
+  } else if (gone) {
+    forget_clsact(programs_.pin(), {int(key.target), bpf::pin_name(e.device)});
+  } else if (e.attached) {
+    bool ingress = spec.side() == bpf::TcSide::kIngress;
+    auto other = std::any_of(entries_.begin(), entries_.end(), [&](auto& o) {
+      return &o.second != &e && o.first.target == key.target && !spec_of(o.first.hook).is_cgroup() &&
+             o.second.attached && spec_of(o.first.hook).side() != spec.side();
+    });
+    auto n = remove_clsact_filters(programs_.pin(), int(key.target), e.device, !ingress && other,
+                                   ingress && other);
+    if (!n) r = tl::make_unexpected(std::move(n.error()));
+  }
+  if (!r)
+    log::warn("program_not_removed",
+              {{"hook", spec.name}, {"device", e.device}, {"error", r.error().text()}});
+  if (r && e.attached) log::info("program_removed", {{"hook", spec.name}, {"device", e.device}});
+}
+
+// ---- events ----
+
+int Attachments::event_fd() const {
+  return watch_ ? watch_->fd() : -1;
+}
+
+void Attachments::handle(const netlink::Event& event, bool& network_changed, bool& resync) {
+  network_changed = true;
+  if (std::get_if<netlink::ResyncNeeded>(&event)) resync = true;
+  if (auto* gone = std::get_if<netlink::DeviceRemoved>(&event)) {
+    devices_.erase(gone->ifindex);
+    reconcile_device(gone->ifindex);
+  }
+  if (auto* changed = std::get_if<netlink::DeviceChanged>(&event)) {
+    auto& d = devices_[changed->device.ifindex];
+    bool same_role = d.name == changed->device.name && d.master == changed->device.master;
+    bool bridge_named = changed->device.kind == "bridge" && d.name != changed->device.name;
+    auto addresses = std::move(d.addresses);
+    d = changed->device;
+    d.addresses = std::move(addresses);
+    if (bridge_named) {
+      resync = true;  // its ports may have become ours
+    } else if (!same_role) {
+      reconcile_device(d.ifindex);
+    }
+  }
+}
+
+Result<> Attachments::on_readable() {
+  if (!watch_) return {};
+  bool network_changed = false, resync = false;
+  LS_TRY(watch_->drain([&](const netlink::Event& e) { handle(e, network_changed, resync); }));
+  if (network_changed) programs_.on_network_change();
+  if (resync) {
+    LS_TRY(list_devices());
+    reconcile_all();
+  }
+  return {};
+}
+
+// ---- look again ----
+
+/// True when it was as it should be.
+bool Attachments::verify(const Key& key, Entry& e, bool full) {
+  auto& spec = spec_of(key.hook);
+  auto ours = our_program(key);
+  if (!ours) return true;  // nothing to compare with: what the daemon before attached goes on
+  if (!e.link) {
+    auto id = bpf::query_filter(clsact_place(int(key.target), spec));
+    return id && *id == e.program_id;
+  }
+  auto info = e.link.info();
+  if (!info || !info->attached()) return false;
+  bool good = true;
+  if (info->program_id != *ours) {
+    good = false;
+    if (e.link.update(programs_.program(spec.program))) e.program_id = *ours;
+  }
+  bool pinned = !e.link.pin_path().empty() && bpf::exists(e.link.pin_path());
+  if (pinned && full) {
+    auto theirs = bpf::Link::open_pinned(e.link.pin_path());
+    auto their_info = theirs ? theirs->info() : Result<bpf::LinkInfo>(fail(ENOENT, e.link.pin_path()));
+    pinned = their_info && their_info->id == info->id;
+  }
+  if (pinned) return good;
+  if (auto r = pin(key, e); !r) {
+    e.error = r.error().text();
+    return good;  // not repaired, so not counted
+  }
+  return false;
+}
+
+Result<int> Attachments::check(bool full) {
+  LS_TRY(on_readable());
+  if (full) LS_TRY(list_devices());
+  // The kernel detaches the links of a removed group only some time later.
+  bool moved = config_.socket && group_.fd() >= 0 && !group_.is_current();
+  if (full || moved) reconcile_all();
+  int repaired = 0;
+  std::vector<Key> retry, lost;
+  for (auto& [key, e] : entries_) {
+    if (!e.attached) {
+      retry.push_back(key);
+    } else if (!verify(key, e, full)) {
+      auto info = e.link ? e.link.info() : Result<bpf::LinkInfo>(fail(ENOENT, "read a link"));
+      if (info && info->attached()) {
+        repaired++;  // verify has put it right
+      } else {
+        lost.push_back(key);
+      }
+    }
+  }
+  for (auto& key : lost) {
+    auto it = entries_.find(key);
+    auto device = it->second.device;
+    (void)it->second.link.unpin();
+    it->second.link = {};
+    it->second.attached = false;
+    attach(key, device);
+    it = entries_.find(key);
+    if (it != entries_.end() && it->second.attached) repaired++;
+  }
+  for (auto& key : retry) {
+    auto it = entries_.find(key);
+    if (it == entries_.end() || it->second.attached) continue;
+    if (spec_of(key.hook).is_cgroup() && group_.fd() < 0) {
+      reconcile_all();  // the folder may be there now, under its own number
+      break;
+    }
+    attach(key, std::string(it->second.device));
+  }
+  auto pins = programs_.check(full);
+  repaired += pins.value_or(0);
+  if (repaired) log::warn("drift_repaired", {{"things", repaired}});
+  drift_repaired_ += uint64_t(repaired);
+  if (!pins) return pins;
+  return repaired;
+}
+
+// ---- tell ----
+
+std::vector<AttachmentStatus> Attachments::status() const {
+  std::vector<AttachmentStatus> out;
+  for (auto& [key, e] : entries_) {
+    AttachmentStatus s;
+    s.device = e.device;
+    s.target = key.target;
+    s.hook = spec_of(key.hook).name;
+    s.method = spec_of(key.hook).is_cgroup() ? "cgroup" : e.link || config_.tcx ? "tcx" : "clsact";
+    s.state = !e.attached        ? AttachmentStatus::State::kFailed
+              : !e.error.empty() ? AttachmentStatus::State::kDegraded
+                                 : AttachmentStatus::State::kAttached;
+    s.program_id = e.program_id;
+    s.link_id = e.link_id;
+    s.error = e.error;
+    s.since = e.since;
+    out.push_back(std::move(s));
+  }
+  return out;
+}
+
+std::vector<std::string> Attachments::warnings() const {
+  std::vector<std::string> out;
+  if (!config_.packet) return out;
+  for (auto& name : config_.uplinks) {
+    bool there =
+        std::any_of(devices_.begin(), devices_.end(), [&](auto& d) { return d.second.name == name; });
+    if (!there) {
+      out.push_back(fmt::format("uplink {} does not exist", name));
+      continue;
+    }
+    // The kernel takes the stricter of the two: the larger, where 2 (loose) beats 1 (strict).
+    auto all = read_sysctl("/proc/sys/net/ipv4/conf/all/rp_filter");
+    auto own = read_sysctl("/proc/sys/net/ipv4/conf/" + name + "/rp_filter");
+    if (std::max(all.value_or(0), own.value_or(0)) == 1) {
+      out.push_back(fmt::format(
+          "rp_filter is strict on uplink {}: replies that come in another way than the route out are "
+          "dropped; set net.ipv4.conf.{}.rp_filter to 2",
+          name, name));
+    }
+  }
+  return out;
+}
+
+}  // namespace ls::datapath

@@ -1,0 +1,127 @@
+#pragma once
+/// Attachments: keeps the programs attached to what the configuration says, and to nothing else.
+///
+///   socket hooks   the cgroup of the configuration, by cgroup links
+///   uplinks        named devices: uplink_in, uplink_out
+///   ports          devices by glob, and whatever is a port of a configured bridge: port_in, port_out
+///   loopback       lo
+/// A device that is both an uplink and a port is an uplink. Devices come and go with rtnetlink events.
+///
+/// Links are pinned below <pin>/links as <hook>-<ifindex or cgroup id>[-<device>] (with the number, because
+/// names change and are used again) and outlive the daemon. The next start takes them over and exchanges
+/// their programs in one step, so no packet passes without a program. Own objects are told by where they are
+/// pinned, clsact filters by place and name. Programs of others stay where they are. Degrades: an attach that
+/// fails leaves that one place without a program, says why in status() and is tried again by check(). Thread:
+/// control loop. Cost: an event costs work for its device only; check() two system calls an attachment.
+/// Counters: drift_repaired (something outside changed what is ours and it was put right).
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "datapath/cgroup_group.h"
+#include "datapath/hooks.h"
+#include "datapath/programs.h"
+#include "netlink/watch.h"
+
+namespace ls::datapath {
+
+struct AttachmentConfig {
+  bool socket = true;
+  std::string cgroup = "/sys/fs/cgroup";
+  bool packet = true;
+  std::vector<std::string> uplinks;
+  std::vector<std::string> ports;  ///< globs as in a shell
+  std::vector<std::string> bridges;
+  bool loopback = true;
+  bool tcx = true;  ///< false: clsact, on kernels where bpf::probe_kernel() says so
+};
+
+struct AttachmentStatus {
+  enum class State { kAttached, kDegraded, kFailed };
+  std::string device;   ///< or the path of the cgroup
+  uint64_t target = 0;  ///< ifindex or cgroup id
+  std::string hook;
+  std::string method;  ///< "tcx", "clsact", "cgroup"
+  State state = State::kFailed;
+  uint32_t program_id = 0;
+  uint32_t link_id = 0;  ///< 0 for clsact
+  std::string
+      error;  ///< kDegraded: attached, but not pinned or not our newest program; kFailed: not attached
+  std::chrono::system_clock::time_point since;
+};
+std::string_view to_text(AttachmentStatus::State s);
+
+class Attachments {
+ public:
+  Attachments(Programs& programs, AttachmentConfig config);
+
+  /// Commits the maps, takes over or removes what is pinned, attaches the rest. An error means that nothing
+  /// could be looked at; single places that fail are in status().
+  Result<> start();
+
+  /// For the event loop: wait until it is readable, then call on_readable(). Valid after start().
+  int event_fd() const;
+  Result<> on_readable();
+
+  /// Compares with the kernel and puts right what differs; `full` also lists all devices anew and compares
+  /// pins by identity. Call it every few seconds, and full every 60 s. Returns how many things were repaired.
+  Result<int> check(bool full);
+
+  std::vector<AttachmentStatus> status() const;
+  /// Uplinks missing, strict rp_filter: one sentence each, made when asked (reads /proc).
+  std::vector<std::string> warnings() const;
+  uint64_t drift_repaired() const { return drift_repaired_; }
+
+ private:
+  struct Key {
+    size_t hook;  ///< place in kHooks
+    uint64_t target;
+    auto operator<=>(const Key&) const = default;
+  };
+  struct Entry {
+    std::string device;
+    bpf::Link link;  ///< empty with clsact
+    uint32_t program_id = 0;
+    uint32_t link_id = 0;
+    bool attached = false;
+    std::string error;
+    std::chrono::system_clock::time_point since;
+  };
+
+  std::optional<HookKind> role(const netlink::Device& d) const;
+  std::map<Key, std::string> wanted(const netlink::Device& d) const;
+  std::map<Key, std::string> wanted_cgroup();
+  void open_group();
+  Result<> list_devices();
+
+  Result<> adopt();
+  Result<> adopt_one(const std::string& pin_name, const std::map<Key, std::string>& all);
+  void sweep_clsact();
+  void reconcile(std::map<Key, std::string> want, const std::function<bool(const Key&)>& within);
+  void reconcile_device(int ifindex);
+  void reconcile_all();
+  void handle(const netlink::Event& e, bool& network_changed, bool& resync);
+
+  void attach(const Key& key, const std::string& device);
+  Result<> attach_now(const Key& key, Entry& e);
+  Result<> pin(const Key& key, Entry& e);
+  void remove(const Key& key, Entry& e);
+  bool verify(const Key& key, Entry& e, bool full);
+  Result<uint32_t> our_program(const Key& key) const;
+  std::string pin_path(const Key& key, const std::string& device) const;
+
+  Programs& programs_;
+  AttachmentConfig config_;
+  std::optional<netlink::Watch> watch_;
+  std::map<int, netlink::Device> devices_;
+  CgroupGroup group_;
+  std::string group_error_;
+  std::map<Key, Entry> entries_;
+  uint64_t drift_repaired_ = 0;
+};
+
+}  // namespace ls::datapath

@@ -1,0 +1,92 @@
+#pragma once
+/// Programs: everything of bpf/ in the kernel: the maps (kept across restarts, see map_set.h) and the
+/// verified programs.
+///
+/// Start: load(), then the tables are filled if load() says that they are not what they were, then
+/// Attachments::start(), which calls commit() and exchanges the programs. Until that moment the programs of
+/// the daemon before go on with their own maps; a load that fails changes nothing for them. Thread: control
+/// loop; on_network_change() any. Cost: load runs the verifier once, tens of milliseconds. Degrades: an
+/// object that the kernel refuses (say lb_sock on a kernel without socket storage) leaves the other working;
+/// its error is in the report. Both refused is an error.
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "datapath/map_set.h"
+
+namespace ls::datapath {
+
+/// The sizes that the configuration names, in the units of the configuration.
+struct Sizes {
+  uint32_t services = 65536;
+  uint32_t backends = 131072;      ///< endpoints, all services together
+  uint32_t ring_slots = 16777216;  ///< of all services together; 16 a block
+  uint32_t flows = 262144;         ///< open IPv4 flows through packet hooks at which the table is half full
+  uint32_t flows6 = 65536;
+  uint32_t socket_replies = 65536;  ///< unconnected UDP sockets times the services they ask
+};
+
+/// Entries of each map whose size is configured. Flow tables: a flow has two entries, a bucket four, and the
+/// table is meant to be half full (where two candidate buckets overflow almost never), so there is a bucket
+/// for each flow, rounded up to a power of two because programs mask the hash. Number 0 of services and
+/// backends is never given out, so those have one entry more.
+std::map<std::string, uint32_t> map_entries(const Sizes& sizes);
+
+struct MapInfo {
+  int fd = -1;  ///< stays ours
+  bpf::MapLayout layout;
+  uint64_t memory_bytes = 0;
+  MapStory story;
+};
+
+struct LoadReport {
+  std::vector<MapStory> maps;
+  /// False: service tables start empty or smaller; fill them before attaching, or services are gone for that
+  /// long.
+  bool tables_kept = false;
+  std::string packet_error;  ///< why lb_tc is not there; empty: it is
+  std::string socket_error;  ///< the same for lb_sock
+};
+
+class Programs {
+ public:
+  struct Options {
+    std::string pin = "/sys/fs/bpf/loadstar";
+    Sizes sizes;
+    MigrateFlows migrate_flows;
+    Steps steps;
+    std::string verifier_log;  ///< path for the whole log of a refused program; empty: none
+  };
+  explicit Programs(Options options);
+  Programs(Programs&&) noexcept;
+  Programs& operator=(Programs&&) noexcept;
+  ~Programs();
+
+  Result<LoadReport> load();
+  /// The new maps become the ones that count, flows are carried over. Attachments calls it just before the
+  /// exchange.
+  Result<> commit();
+  /// Repairs pins; returns how many. `full` compares identities, otherwise names.
+  Result<int> check(bool full);
+
+  /// Descriptor of a map or program, -1 when there is none; valid as long as this object.
+  int map(const std::string& name) const;
+  int program(std::string_view name) const;
+  std::vector<MapInfo> maps() const;
+  std::vector<bpf::ProgramInfo> programs() const;
+
+  /// Cached next hops are void from now on. Cost: one atomic add.
+  void on_network_change();
+
+  const std::string& pin() const;
+  /// For whatever else leaves something in the kernel in the course of a start.
+  void step(std::string_view what) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ls::datapath

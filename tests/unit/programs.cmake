@@ -1,0 +1,21 @@
+# Tests of controller/bpf, controller/netlink and the attaching half of controller/datapath.
+set(refused ${CMAKE_CURRENT_BINARY_DIR}/refused.bpf.o)
+find_program(LS_CLANG clang-14 REQUIRED)
+add_custom_command(OUTPUT ${refused}
+  COMMAND ${LS_CLANG} -target bpf -mcpu=v3 -O2 -g -Wall -idirafter /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}
+    -c ${CMAKE_CURRENT_LIST_DIR}/refused.bpf.c -o ${refused}
+  DEPENDS ${CMAKE_CURRENT_LIST_DIR}/refused.bpf.c VERBATIM)
+add_custom_target(refused_bpf DEPENDS ${refused})
+
+ls_test(bpf_load_test SOURCES bpf_load_test.cpp DEPS ls_bpf_load LABELS kernel)
+add_dependencies(bpf_load_test refused_bpf)
+target_compile_definitions(bpf_load_test PRIVATE LS_REFUSED_OBJECT="${refused}")
+
+ls_test(netlink_test SOURCES netlink_test.cpp DEPS ls_netlink LABELS kernel)
+
+pkg_check_modules(CAPNG REQUIRED IMPORTED_TARGET libcap-ng)
+ls_test(programs_test SOURCES programs_test.cpp attachments_test.cpp restart_test.cpp
+  DEPS ls_datapath_programs PkgConfig::CAPNG LABELS kernel)
+foreach(t bpf_load_test netlink_test programs_test)
+  target_include_directories(${t} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+endforeach()

@@ -1,0 +1,209 @@
+// The table itself: complete, consistent, and everything printed from it.
+#include "app/settings.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "app/config.h"
+
+namespace ls {
+namespace {
+
+/// Converts to anything: lets the compiler count the members of an aggregate.
+struct Any {
+  template <class T>
+  operator T() const;
+};
+
+template <class T, class... A>
+constexpr size_t member_count() {
+  if constexpr (requires { T{A{}..., Any{}}; }) {
+    return member_count<T, A..., Any>();
+  } else {
+    return sizeof...(A);
+  }
+}
+
+size_t lines_of(std::string_view section) {
+  size_t n = 0;
+  for (auto& s : settings()) n += s.section() == section;
+  return n;
+}
+
+// A member without a line in the table could never be set.
+TEST(Settings, EveryMemberHasALine) {
+  EXPECT_EQ(lines_of("node"), member_count<Config::Node>());
+  EXPECT_EQ(lines_of("log"), member_count<Config::Log>());
+  EXPECT_EQ(lines_of("api"), member_count<Config::Api>());
+  EXPECT_EQ(lines_of("source"), member_count<Config::Source>());
+  EXPECT_EQ(lines_of("mesos"), member_count<Config::Mesos>());
+  EXPECT_EQ(lines_of("replay"), member_count<Config::Replay>());
+  EXPECT_EQ(lines_of("vips"), member_count<Config::Vips>());
+  EXPECT_EQ(lines_of("lb"), member_count<Config::Lb>());
+  EXPECT_EQ(lines_of("bpf"), member_count<Config::Bpf>());
+  EXPECT_EQ(lines_of("reconcile"), member_count<Config::Reconcile>());
+  EXPECT_EQ(sections().size(), member_count<Config>());
+}
+
+TEST(Settings, NamesAreUniqueAndGroupedBySection) {
+  std::set<std::string_view> names, closed;
+  std::string_view section;
+  for (auto& s : settings()) {
+    EXPECT_TRUE(names.insert(s.name).second) << s.name << " twice";
+    if (s.section() != section) {
+      EXPECT_TRUE(closed.insert(s.section()).second) << s.section() << " is not in one piece";
+      section = s.section();
+    }
+    EXPECT_FALSE(s.text.empty()) << s.name;
+    EXPECT_EQ(s.text.back(), '.') << s.name;
+    EXPECT_EQ(find_setting(s.name), &s);
+  }
+  EXPECT_EQ(find_setting("lb.nothing"), nullptr);
+}
+
+// Each line writes the member that it prints, and no other line's.
+TEST(Settings, EachLineIsBoundToItsOwnMember) {
+  Config defaults;
+  for (auto& s : settings()) {
+    RawValue raw;
+    auto text = s.print(defaults);
+    if (text == "true" || text == "false") {
+      raw.value = text == "false";
+    } else if (text[0] == '[') {
+      // Another list that is good for every list setting that has elements of that type.
+      RawValue one;
+      if (s.name == "node.roles") one.value = std::string("master");
+      if (s.name == "node.addresses") one.value = std::string("192.0.2.1");
+      if (s.name == "mesos.masters") one.value = std::string("m1:5050");
+      if (s.type.find("interface") != s.type.npos) one.value = std::string("p7");
+      raw.value = RawValue::List{one};
+    } else if (text[0] == '"') {
+      std::string other = "/other";
+      if (s.type == "duration") other = "7s";
+      if (s.type == "size") other = "7MiB";
+      if (s.type == "address") other = s.name.back() == '6' ? "fd01:c::7" : "11.0.0.7";
+      if (s.name == "log.level") other = "warn";
+      if (s.name == "log.format") other = "json";
+      if (s.name == "source.kind") other = "replay";
+      raw.value = other;
+    } else if (text.find('.') != text.npos) {
+      raw.value = 7.5;
+    } else {
+      raw.value = int64_t(4096 * 2);
+    }
+    Config changed;
+    std::vector<Problem> problems;
+    s.read(raw, changed, problems);
+    ASSERT_TRUE(problems.empty()) << problems[0].text();
+    auto diff = changes(defaults, changed);
+    ASSERT_EQ(diff.size(), 1u) << s.name;
+    EXPECT_EQ(diff[0].setting, &s);
+  }
+}
+
+TEST(Settings, PrintedConfigReadsBackToTheSame) {
+  Config c;
+  c.node.address = IpAddress::parse("10.0.0.1");
+  c.node.addresses = {*IpAddress::parse("fd00::1")};
+  c.mesos.masters = {{"master-1.example", 5050}, {"fd00::5", 5051}};
+  c.mesos.principal = "a \"quoted\" \\ name\twith tab";
+  c.mesos.secret_file = "/etc/loadstar/secret";
+  c.mesos.connect_timeout = Millis(1500);
+  c.mesos.max_record = {3ull << 20};
+  c.replay.speed = 0.25;
+  c.lb.flows = 1 << 20;
+  ConfigText text{"x.toml", print_config(c)};
+  auto again = parse_config({&text, 1});
+  ASSERT_TRUE(again.good()) << report(again) << text.toml;
+  EXPECT_EQ(print_config(again.config), text.toml);
+  EXPECT_TRUE(changes(c, again.config).empty());
+}
+
+TEST(Settings, DefaultsAsUncommentedFileAreTheDefaults) {
+  // A commented setting is "# key = value"; in a sentence the first word is not followed by " = ".
+  std::string toml;
+  std::istringstream in(print_defaults());
+  for (std::string row; std::getline(in, row);) {
+    bool setting = row.starts_with("# ") && row.find(' ', 2) != row.npos &&
+                   row.substr(row.find(' ', 2)).starts_with(" = ");
+    toml += (setting ? row.substr(2) : row) + "\n";
+  }
+  ConfigText text{"x.toml", toml};
+  auto got = parse_config({&text, 1});
+  EXPECT_TRUE(changes(Config{}, got.config).empty());
+  // Nothing but what a machine has to say itself is missing.
+  for (auto& p : got.problems) {
+    EXPECT_TRUE(p.what.starts_with("node.address:") || p.what.starts_with("mesos.masters:")) << p.text();
+  }
+  EXPECT_EQ(got.problems.size(), 2u);
+}
+
+TEST(Settings, ManualPageHasEverySettingWithItsDefaultAndNoStrayRequest) {
+  auto page = print_man_page();
+  for (auto& s : settings()) {
+    std::string name(s.name);
+    EXPECT_NE(page.find(".B " + name + "\n"), page.npos) << name;
+  }
+  for (auto& [section, text] : sections())
+    EXPECT_NE(page.find(".SH SECTION [" + std::string(section) + "]"), page.npos);
+  // A line that starts with a dot must be a request we wrote.
+  std::istringstream in(page);
+  for (std::string row; std::getline(in, row);) {
+    if (row.empty() || row[0] != '.') continue;
+    auto request = row.substr(0, row.find(' '));
+    EXPECT_TRUE(request == ".TH" || request == ".SH" || request == ".TP" || request == ".B" ||
+                request == ".BR" || request == ".br" || request == ".PP")
+        << row;
+  }
+}
+
+TEST(Settings, OperatorsPageIsUpToDate) {
+  std::ifstream in(LS_SOURCE_DIR "/docs/operate/configure.md");
+  std::string committed{std::istreambuf_iterator<char>(in), {}};
+  EXPECT_EQ(committed, print_markdown()) << "run: ninja -C build/dev configure_page";
+}
+
+TEST(Settings, Durations) {
+  EXPECT_EQ(parse_duration("250ms"), Millis(250));
+  EXPECT_EQ(parse_duration("60s"), Millis(60'000));
+  EXPECT_EQ(parse_duration("10m"), Millis(600'000));
+  EXPECT_EQ(parse_duration("1m30s"), Millis(90'000));
+  EXPECT_EQ(parse_duration("1d"), Millis(86'400'000));
+  EXPECT_EQ(parse_duration("0s"), Millis(0));
+  for (auto bad : {"", "60", "s", "-1s", "1.5s", "1 s", "1s ", "1S", "30s1m", "1s1s", "1y",
+                   "99999999999999999999s", "9223372036854775807d", "0x10s", "+1s"}) {
+    EXPECT_EQ(parse_duration(bad), std::nullopt) << bad;
+  }
+  for (int64_t ms : {0, 1, 999, 1000, 1500, 60'000, 90'000, 3'600'000, 86'400'000}) {
+    EXPECT_EQ(parse_duration(print_duration(Millis(ms))), Millis(ms)) << ms;
+  }
+  EXPECT_EQ(print_duration(Millis(600'000)), "10m");
+}
+
+TEST(Settings, Sizes) {
+  EXPECT_EQ(parse_size("64MiB"), ByteSize{64u << 20});
+  EXPECT_EQ(parse_size("1B"), ByteSize{1});
+  EXPECT_EQ(parse_size("2TiB"), ByteSize{2ull << 40});
+  for (auto bad : {"", "64", "MiB", "64MB", "64mib", "64 MiB", "-1B", "99999999999TiB", "1.5GiB"}) {
+    EXPECT_EQ(parse_size(bad), std::nullopt) << bad;
+  }
+  for (uint64_t n : {0ull, 1ull, 1023ull, 1024ull, 1536ull, 1ull << 30, 3ull << 40}) {
+    EXPECT_EQ(parse_size(print_size({n})), ByteSize{n}) << n;
+  }
+}
+
+TEST(Settings, OwnAddresses) {
+  Config::Node node;
+  EXPECT_TRUE(node.all_addresses().empty());
+  node.address = IpAddress::parse("10.0.0.1");
+  node.addresses = {*IpAddress::parse("fd00::1"), *IpAddress::parse("10.0.0.1")};
+  EXPECT_EQ(node.all_addresses(), (std::vector{*IpAddress::parse("10.0.0.1"), *IpAddress::parse("fd00::1")}));
+  EXPECT_TRUE(node.has_role(Role::kAgent));
+  EXPECT_FALSE(node.has_role(Role::kMaster));
+}
+
+}  // namespace
+}  // namespace ls
