@@ -76,7 +76,8 @@ std::vector<MapErrorCount> map_errors() {
     for (int e = 0; e < kMaxErrno; e++) {
       uint64_t n = s.by_errno[size_t(e)].load(std::memory_order_relaxed);
       if (!n) continue;
-      auto same = std::find_if(out.begin(), out.end(), [&](auto& o) { return o.map == s.name && o.error == e; });
+      auto same =
+          std::find_if(out.begin(), out.end(), [&](auto& o) { return o.map == s.name && o.error == e; });
       if (same != out.end()) {
         same->count += n;
       } else {
@@ -97,15 +98,18 @@ namespace map_detail {
 
 MapWriteHook* write_hook = nullptr;
 
-Result<MapShape> check_shape(int fd, uint32_t key_size, uint32_t value_size, std::initializer_list<uint32_t> types) {
+Result<MapShape> check_shape(int fd, uint32_t key_size, uint32_t value_size,
+                             std::initializer_list<uint32_t> types) {
   LS_ASSIGN(auto shape, map_shape(fd));
   bool type_ok = std::find(types.begin(), types.end(), shape.type) != types.end();
   if (type_ok && shape.key_size == key_size && shape.value_size == value_size) return shape;
   std::string wanted;
   for (auto t : types) wanted += (wanted.empty() ? "" : " or ") + type_text(t);
-  return fail(EPROTO, fmt::format("adopt map {}: it is {} with key {} and value {} bytes, wanted {} with key {} and value {} bytes",
-                                  shape.name, type_text(shape.type), shape.key_size, shape.value_size, wanted,
-                                  key_size, value_size));
+  return fail(
+      EPROTO,
+      fmt::format(
+          "adopt map {}: it is {} with key {} and value {} bytes, wanted {} with key {} and value {} bytes",
+          shape.name, type_text(shape.type), shape.key_size, shape.value_size, wanted, key_size, value_size));
 }
 
 Result<> update(int fd, const std::string& name, const void* key, const void* value, uint64_t flags) {
@@ -146,7 +150,8 @@ Result<> walk(int fd, const MapShape& shape, size_t value_stride,
     keys.resize(size_t(batch) * shape.key_size);
     values.resize(size_t(batch) * value_stride);
     uint32_t n = batch;
-    int rc = bpf_map_lookup_batch(fd, first ? nullptr : from.data(), next.data(), keys.data(), values.data(), &n, nullptr);
+    int rc = bpf_map_lookup_batch(fd, first ? nullptr : from.data(), next.data(), keys.data(), values.data(),
+                                  &n, nullptr);
     int error = rc ? errno : 0;
     if (error == ENOSPC && batch < (1u << 22)) {
       batch *= 2;
@@ -170,7 +175,8 @@ Mapping::~Mapping() {
 }
 
 Result<Mapping> Mapping::of(int fd, const MapShape& shape, MapAccess access) {
-  if (!(shape.flags & BPF_F_MMAPABLE)) return fail(EPROTO, fmt::format("adopt map {}: it was made without BPF_F_MMAPABLE", shape.name));
+  if (!(shape.flags & BPF_F_MMAPABLE))
+    return fail(EPROTO, fmt::format("adopt map {}: it was made without BPF_F_MMAPABLE", shape.name));
   size_t page = size_t(sysconf(_SC_PAGESIZE));
   size_t bytes = (size_t(shape.value_size) * shape.capacity + page - 1) / page * page;
   int prot = access == MapAccess::kRead ? PROT_READ : PROT_READ | PROT_WRITE;
@@ -183,7 +189,8 @@ Result<Mapping> Mapping::of(int fd, const MapShape& shape, MapAccess access) {
 }
 
 void index_past_end(const std::string& map, uint64_t index, uint64_t count, uint64_t capacity) {
-  fmt::print(stderr, "loadstar: access to entries {}..{} of {} which has {}\n", index, index + count - 1, map, capacity);
+  fmt::print(stderr, "loadstar: access to entries {}..{} of {} which has {}\n", index, index + count - 1, map,
+             capacity);
   std::abort();
 }
 

@@ -43,9 +43,10 @@ struct MapErrorCount {
 /// Failed updates and deletes since the process started. Thread: any.
 std::vector<MapErrorCount> map_errors();
 
-/// Called before every write of every map wrapper of this process, with the map's name. A non-zero result is the errno
-/// that the write reports instead of being done (stores into a mapped array cannot fail and ignore it). For tests only:
-/// full maps, crashes between two writes, a reader that looks after every write. Null in production.
+/// Called before every write of every map wrapper of this process, with the map's name. A non-zero result is
+/// the errno that the write reports instead of being done (stores into a mapped array cannot fail and ignore
+/// it). For tests only: full maps, crashes between two writes, a reader that looks after every write. Null in
+/// production.
 using MapWriteHook = std::function<int(const std::string& map)>;
 void set_map_write_hook_for_tests(MapWriteHook hook);
 
@@ -55,10 +56,13 @@ inline constexpr uint32_t kBatch = 4096;
 inline constexpr uint32_t kHash = 1, kArray = 2, kPerCpuArray = 6, kLruHash = 9;  // enum bpf_map_type
 extern MapWriteHook* write_hook;
 
-inline int before_write(const std::string& map) { return write_hook ? (*write_hook)(map) : 0; }
+inline int before_write(const std::string& map) {
+  return write_hook ? (*write_hook)(map) : 0;
+}
 
 /// Checks type and sizes; the error names the map and both layouts.
-Result<MapShape> check_shape(int fd, uint32_t key_size, uint32_t value_size, std::initializer_list<uint32_t> types);
+Result<MapShape> check_shape(int fd, uint32_t key_size, uint32_t value_size,
+                             std::initializer_list<uint32_t> types);
 Result<> update(int fd, const std::string& name, const void* key, const void* value, uint64_t flags);
 Result<> erase(int fd, const std::string& name, const void* key);
 /// False: no such key.
@@ -81,13 +85,15 @@ class Map {
   /// EPROTO unless the descriptor is a hash, LRU hash or array map with exactly these key and value sizes.
   static Result<Map> adopt(UniqueFd fd) {
     Map m;
-    LS_ASSIGN(m.shape_, map_detail::check_shape(fd.get(), sizeof(K), sizeof(V), {map_detail::kHash, map_detail::kLruHash, map_detail::kArray}));
+    LS_ASSIGN(m.shape_,
+              map_detail::check_shape(fd.get(), sizeof(K), sizeof(V),
+                                      {map_detail::kHash, map_detail::kLruHash, map_detail::kArray}));
     m.fd_ = std::move(fd);
     return m;
   }
 
-  /// Makes or replaces. E2BIG: the map is full. EBUSY is tried again three times first (kernels before 6.15 give it when
-  /// a bucket is locked, lessons.md 16).
+  /// Makes or replaces. E2BIG: the map is full. EBUSY is tried again three times first (kernels before 6.15
+  /// give it when a bucket is locked, lessons.md 16).
   Result<> put(const K& key, const V& value, uint64_t flags = 0) {
     return map_detail::update(fd_.get(), shape_.name, &key, &value, flags);
   }
@@ -101,15 +107,16 @@ class Map {
   /// Every entry once; entries made or deleted meanwhile may or may not be seen.
   template <class F>
   Result<> for_each(F&& each) const {
-    return map_detail::walk(fd_.get(), shape_, sizeof(V), [&](const char* keys, const char* values, uint32_t n) {
-      for (uint32_t i = 0; i < n; i++) {
-        K k;
-        V v;
-        __builtin_memcpy(static_cast<void*>(&k), keys + size_t(i) * sizeof(K), sizeof(K));
-        __builtin_memcpy(static_cast<void*>(&v), values + size_t(i) * sizeof(V), sizeof(V));
-        each(std::as_const(k), std::as_const(v));
-      }
-    });
+    return map_detail::walk(
+        fd_.get(), shape_, sizeof(V), [&](const char* keys, const char* values, uint32_t n) {
+          for (uint32_t i = 0; i < n; i++) {
+            K k;
+            V v;
+            __builtin_memcpy(static_cast<void*>(&k), keys + size_t(i) * sizeof(K), sizeof(K));
+            __builtin_memcpy(static_cast<void*>(&v), values + size_t(i) * sizeof(V), sizeof(V));
+            each(std::as_const(k), std::as_const(v));
+          }
+        });
   }
   /// How many entries there are now; cost: a walk.
   Result<uint32_t> entries() const {
@@ -158,6 +165,11 @@ class PerCpuArray {
       }
     }));
     return all;
+  }
+  /// Sets one entry to zero on every CPU. Counts that programs add at the same time may survive.
+  Result<> clear(uint32_t index) {
+    std::vector<uint64_t> zero(map_detail::possible_cpus() * kWords);
+    return map_detail::update(fd_.get(), shape_.name, &index, zero.data(), 0);
   }
   const MapShape& shape() const { return shape_; }
 

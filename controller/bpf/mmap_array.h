@@ -2,10 +2,10 @@
 /// MmapArray<T>: a BPF_F_MMAPABLE array mapped into this process; a read or a store costs what memory costs
 /// (performance.md section 6: 100,000 entries in 1.5 ms against 15-50 ms by syscalls).
 ///
-/// Programs read while we write. So: a word that says whether the rest is valid is written with publish() (release, one
-/// store, never torn), everything else with write() while no program can reach it. An index past the end is a
-/// programming error and ends the process: a stray store would hit another table.
-/// Thread: as Map. The mapping lives as long as the object, also when the descriptor or the pin goes away.
+/// Programs read while we write. So: a word that says whether the rest is valid is written with publish()
+/// (release, one store, never torn), everything else with write() while no program can reach it. An index
+/// past the end is a programming error and ends the process: a stray store would hit another table. Thread:
+/// as Map. The mapping lives as long as the object, also when the descriptor or the pin goes away.
 #include <atomic>
 #include <cstring>
 #include <span>
@@ -22,7 +22,8 @@ namespace map_detail {
 class Mapping {
  public:
   Mapping() = default;
-  Mapping(Mapping&& other) noexcept : at_(std::exchange(other.at_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  Mapping(Mapping&& other) noexcept
+      : at_(std::exchange(other.at_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
   Mapping& operator=(Mapping&& other) noexcept {
     std::swap(at_, other.at_);
     std::swap(bytes_, other.bytes_);
@@ -43,7 +44,8 @@ class Mapping {
 
 template <class T>
 class MmapArray {
-  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % 8 == 0, "the kernel rounds array values up to 8 bytes");
+  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % 8 == 0,
+                "the kernel rounds array values up to 8 bytes");
 
  public:
   /// EPROTO unless it is an array with 4-byte keys, values of sizeof(T) and BPF_F_MMAPABLE.
@@ -94,7 +96,8 @@ class MmapArray {
  private:
   T* base() const { return static_cast<T*>(mapping_.at()); }
   void check(uint64_t first, uint64_t count) const {
-    if (first + count > shape_.capacity) map_detail::index_past_end(shape_.name, first, count, shape_.capacity);
+    if (first + count > shape_.capacity)
+      map_detail::index_past_end(shape_.name, first, count, shape_.capacity);
   }
   UniqueFd fd_;
   map_detail::Mapping mapping_;

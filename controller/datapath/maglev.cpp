@@ -34,9 +34,50 @@ const Shuffle& shuffle() {
 struct Claimer {
   uint32_t offset, skip;
   uint32_t number;
-  uint32_t room;  // slots up to the even share
-  bool may_have_one_more;
+  uint32_t room;  // slots it may still take
+  bool may_have_one_more = true;
 };
+
+uint32_t cell_of(const Claimer& c, uint32_t place) {
+  return (c.offset + c.skip * place) % kRingCells;
+}  // below 2^25
+
+/// One turn of everybody on cells of one slot. Written without a branch on whether the slot is open: that is
+/// a coin toss, and mispredicting it would be half of the cost.
+uint32_t turn_of_single_slots(std::vector<Claimer>& claimers, uint32_t place, uint32_t* out) {
+  uint32_t taken = 0;
+  for (auto& c : claimers) {
+    uint32_t& slot = out[cell_of(c, place)];
+    uint32_t open = slot == 0;
+    slot += c.number * open;
+    c.room -= open;
+    taken += open;
+  }
+  return taken;
+}
+
+uint32_t turn_of_split_cells(std::vector<Claimer>& claimers, uint32_t place, uint32_t per_cell,
+                             uint32_t& extras, std::vector<uint16_t>& used, uint32_t* out) {
+  uint32_t taken = 0;
+  for (auto& c : claimers) {
+    uint32_t cell = cell_of(c, place);
+    uint32_t open = per_cell - used[cell];
+    if (!open) continue;
+    // An extra slot is best spent on keeping a cell in one hand (halves what moves, against spending it
+    // later).
+    if (c.room < open && extras && c.may_have_one_more) {
+      extras--;
+      c.may_have_one_more = false;
+      c.room++;
+    }
+    uint32_t take = std::min(open, c.room);
+    std::fill_n(out + cell * per_cell + used[cell], take, c.number);
+    used[cell] = uint16_t(used[cell] + take);
+    c.room -= take;
+    taken += take;
+  }
+  return taken;
+}
 
 }  // namespace
 
@@ -50,7 +91,8 @@ uint64_t ring_hash(const Endpoint& e) {
 uint32_t ring_slots(uint32_t backends) {
   if (backends < 2) return backends;
   uint32_t slots = kRingCells;
-  for (uint32_t d = 0; d < kRingMaxDoublings && slots < uint64_t(backends) * kRingSlotsPerBackend; d++) slots *= 2;
+  for (uint32_t d = 0; d < kRingMaxDoublings && slots < uint64_t(backends) * kRingSlotsPerBackend; d++)
+    slots *= 2;
   return slots;
 }
 
@@ -73,40 +115,27 @@ void build_ring(std::span<const RingMember> members, std::span<uint32_t> out) {
   std::vector<Claimer> claimers(n);
   for (uint32_t i = 0; i < n; i++) {
     uint64_t h = mix(sorted[i].hash + kStep);
-    claimers[i] = {uint32_t(h) % kRingCells, uint32_t(h >> 32) % (kRingCells - 1) + 1, sorted[i].number, share, true};
+    claimers[i] = {uint32_t(h) % kRingCells, uint32_t(h >> 32) % (kRingCells - 1) + 1, sorted[i].number,
+                   share, true};
   }
 
-  // Each turn every backend that still has room tries its next cell. Everybody tries every cell once, and the shares add up
-  // to the slots, so the ring is full at the end.
-  std::vector<uint16_t> used(kRingCells, 0);  // slots taken of each cell
-  uint32_t left = slots;
+  // Each turn every backend that still has room tries its next cell. Everybody with room tries every cell,
+  // and the shares and the extras add up to the slots, so the ring is full at the end.
+  std::fill(out.begin(), out.end(), 0);
+  std::vector<uint16_t> used(per_cell > 1 ? kRingCells : 0, 0);  // slots taken of each cell
   auto& s = shuffle();
-  for (uint32_t turn = 0; left; turn++) {
-    uint32_t place = s[turn];
-    bool one_is_full = false;
-    for (auto& c : claimers) {
-      uint32_t cell = (c.offset + c.skip * place) % kRingCells;  // below 2^25
-      uint32_t open = per_cell - used[cell];
-      if (!open) continue;
-      uint32_t room = c.room;
-      if (room < open && c.may_have_one_more && extras) {
-        // The first that fill their share take one slot of the remainder each.
-        extras--;
-        c.may_have_one_more = false;
-        room++;
-      }
-      uint32_t take = std::min(open, room);
-      if (!take) continue;
-      uint32_t at = cell * per_cell + used[cell];
-      for (uint32_t i = 0; i < take; i++) out[at + i] = c.number;
-      used[cell] = uint16_t(used[cell] + take);
-      c.room = room - take;
-      left -= take;
-      one_is_full |= c.room == 0;
-    }
-    if (one_is_full) {
-      std::erase_if(claimers, [&](auto& c) { return c.room == 0 && !(extras && c.may_have_one_more); });
-    }
+  for (uint32_t turn = 0, left = slots; left; turn++) {
+    left -= per_cell == 1 ? turn_of_single_slots(claimers, s[turn], out.data())
+                          : turn_of_split_cells(claimers, s[turn], per_cell, extras, used, out.data());
+    // The first that fill their share get one slot of the remainder each.
+    std::erase_if(claimers, [&](auto& c) {
+      if (c.room) return false;
+      if (!extras || !c.may_have_one_more) return true;
+      extras--;
+      c.may_have_one_more = false;
+      c.room = 1;
+      return false;
+    });
   }
 }
 

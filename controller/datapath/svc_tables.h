@@ -1,20 +1,23 @@
 #pragma once
-/// SvcTables: owner of ls_svc, ls_svc_tab, ls_ring and ls_be for the reconciler. Makes the kernel hold a set of services.
+/// SvcTables: owner of ls_svc, ls_svc_tab, ls_ring, ls_be and ls_be_stat for the reconciler. Makes the kernel
+/// hold a set of services.
 ///
 /// Thread: control loop only. The maps may be read by anybody meanwhile; nobody else writes them.
-/// Cost: apply() of one service is O(its backends + its ring), whatever the number of services; sync() of what is already
-/// right reads everything once (5,000 services, 102 MB of rings: 20-40 ms) and writes nothing.
-/// Order: backends, ring, the service's word, the ls_svc entry; removal in reverse. A program never sees a
-/// ring that names a backend of another service, at no step and after a crash at any step.
+/// Cost: apply() of one service is O(its backends + its ring), whatever the number of services; sync() of
+/// what is already right reads everything once (5,000 services, 102 MB of rings: 25 ms of CPU) and writes
+/// nothing. Order: backends, ring, the service's word, the ls_svc entry; removal in reverse. A program never
+/// sees a ring that names a backend of another service, at no step and after a crash at any step.
 ///
-/// Numbers and blocks that were given up are used again only after an RCU grace period (membarrier(MEMBARRIER_CMD_GLOBAL) waits
-/// for every program that was running), asked for in bulk when free space runs short. A backend's number also
-/// rests for `backend_quarantine`, so that flows see it DEAD with the generation they remember; then its generation grows.
-/// A service's number rests as long as a dead backend names it, because translating that backend's last packets needs it.
+/// Numbers and blocks that were given up are used again only after an RCU grace period
+/// (membarrier(MEMBARRIER_CMD_GLOBAL) waits for every program that was running), asked for in bulk when free
+/// space runs short. A backend's number also rests for `backend_quarantine`, so that flows see it DEAD with
+/// the generation they remember; then its generation grows. A service's number rests as long as a dead
+/// backend names it, because translating that backend's last packets needs it.
 ///
 /// When something is full, the service (or the backend) that does not fit is left out and reported in
-/// ApplyStats::problems, everything else goes on; the next sync() tries again. A change of a service that finds no room for a
-/// second ring is done in place, slot by slot: flows meet old and new backends for some microseconds, never a dead one after.
+/// ApplyStats::problems, everything else goes on; the next sync() tries again. A change of a service that
+/// finds no room for a second ring is done in place, slot by slot: flows meet old and new backends for some
+/// microseconds, never a dead one after.
 #include <functional>
 #include <memory>
 #include <string>
@@ -27,12 +30,13 @@
 
 namespace ls {
 
-/// Handles of the four maps. The admin thread opens its own, for reading.
+/// Handles of the five maps. The admin thread opens its own, for reading (datapath/tables_reader.h).
 struct SvcMaps {
   Map<ls_svc_key, ls_svc_ref> svc;
   MmapArray<ls_svc> tab;
   MmapArray<ls_ring_block> ring;
   MmapArray<ls_be> be;
+  PerCpuArray<ls_be_stat> be_stat;  ///< cleared when a number is given out again
   static Result<SvcMaps> open(const MapOpener& opener, MapAccess access = MapAccess::kReadWrite);
 };
 
@@ -58,8 +62,9 @@ struct ApplyStats {
   }
 };
 
-/// Waits until every BPF program that was running has ended: membarrier(MEMBARRIER_CMD_GLOBAL), which is an RCU grace
-/// period (8-20 ms). Kernels with nohz_full CPUs refuse it; there it sleeps 100 ms, thousands of times a program's run.
+/// Waits until every BPF program that was running has ended: membarrier(MEMBARRIER_CMD_GLOBAL), which is an
+/// RCU grace period (8-20 ms). Kernels with nohz_full CPUs refuse it; there it sleeps 100 ms, thousands of
+/// times a program's run.
 void wait_for_programs();
 
 class SvcTables {

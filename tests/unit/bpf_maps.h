@@ -1,6 +1,6 @@
 #pragma once
-/// Real BPF maps for unit tests, without programs, pins or namespaces. Tests that use them have the label `kernel` and skip
-/// themselves where BPF is not permitted.
+/// Real BPF maps for unit tests, without programs, pins or namespaces. Tests that use them have the label
+/// `kernel` and skip themselves where BPF is not permitted.
 #include <bpf/bpf.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -16,7 +16,8 @@
 
 namespace ls::test {
 
-inline int make_map(bpf_map_type type, const char* name, uint32_t key, uint32_t value, uint32_t entries, uint32_t flags = 0) {
+inline int make_map(bpf_map_type type, const char* name, uint32_t key, uint32_t value, uint32_t entries,
+                    uint32_t flags = 0) {
   LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = flags);
   return bpf_map_create(type, name, key, value, entries, &opts);
 }
@@ -26,7 +27,7 @@ inline std::string bpf_missing() {
   UniqueFd fd(make_map(BPF_MAP_TYPE_ARRAY, "ls_probe", 4, 8, 1, BPF_F_MMAPABLE));
   return fd ? "" : std::string("BPF maps cannot be made here: ") + std::strerror(errno);
 }
-#define LS_NEED_BPF()                                                         \
+#define LS_NEED_BPF() \
   if (auto why = ::ls::test::bpf_missing(); !why.empty()) GTEST_SKIP() << why
 
 /// A set of maps by name, as if pinned: handles are opened again and again, the maps stay.
@@ -55,7 +56,8 @@ struct LbSizes {
 inline void add_lb_maps(MapSet& set, LbSizes n = {}) {
   set.add("ls_svc", make_map(BPF_MAP_TYPE_HASH, "ls_svc", sizeof(ls_svc_key), sizeof(ls_svc_ref), n.svc));
   set.add("ls_svc_tab", make_map(BPF_MAP_TYPE_ARRAY, "ls_svc_tab", 4, sizeof(ls_svc), n.tab, BPF_F_MMAPABLE));
-  set.add("ls_ring", make_map(BPF_MAP_TYPE_ARRAY, "ls_ring", 4, sizeof(ls_ring_block), n.ring_blocks, BPF_F_MMAPABLE));
+  set.add("ls_ring",
+          make_map(BPF_MAP_TYPE_ARRAY, "ls_ring", 4, sizeof(ls_ring_block), n.ring_blocks, BPF_F_MMAPABLE));
   set.add("ls_be", make_map(BPF_MAP_TYPE_ARRAY, "ls_be", 4, sizeof(ls_be), n.be, BPF_F_MMAPABLE));
   set.add("ls_be_stat", make_map(BPF_MAP_TYPE_PERCPU_ARRAY, "ls_be_stat", 4, sizeof(ls_be_stat), n.be));
 }

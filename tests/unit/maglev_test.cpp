@@ -29,7 +29,8 @@ std::vector<uint32_t> ring_of(const std::vector<RingMember>& members) {
   return ring;
 }
 
-/// Share of the flows of the other backends that move when `removed` goes, as a program sees it (sizes may differ).
+/// Share of the flows of the other backends that move when `removed` goes, as a program sees it (sizes may
+/// differ).
 double moved(const std::vector<uint32_t>& before, const std::vector<uint32_t>& after, uint32_t removed) {
   size_t fine = std::max(before.size(), after.size());
   uint64_t others = 0, changed = 0;
@@ -72,14 +73,16 @@ TEST(Maglev, DependsOnTheSetOnly) {
 /// The rings of one version and the next must agree while a cluster is upgraded: this value never changes.
 TEST(Maglev, IsTheSameOnEveryNodeAndInEveryVersion) {
   std::vector<RingMember> members;
-  for (uint32_t i = 1; i <= 5; i++) members.push_back({ring_hash({*IpAddress::parse("10.0.0." + std::to_string(i)), 8080}), i});
+  for (uint32_t i = 1; i <= 5; i++)
+    members.push_back({ring_hash({*IpAddress::parse("10.0.0." + std::to_string(i)), 8080}), i});
   auto ring = ring_of(members);
   uint64_t sum = 0;
   for (uint32_t n : ring) sum = sum * 1000003 + n;
   EXPECT_EQ(ring_hash({*IpAddress::parse("10.0.0.1"), 8080}), 11798652423343745645ull);
   EXPECT_EQ(sum, 1139652878247387861ull);
   EXPECT_NE(ring_hash({*IpAddress::parse("fd01::1"), 80}), ring_hash({*IpAddress::parse("fd01::1"), 81}));
-  EXPECT_NE(ring_hash({*IpAddress::parse("fd01::1"), 80}), ring_hash({*IpAddress::parse("fd01::1:0:0:0"), 80}));
+  EXPECT_NE(ring_hash({*IpAddress::parse("fd01::1"), 80}),
+            ring_hash({*IpAddress::parse("fd01::1:0:0:0"), 80}));
 }
 
 TEST(Maglev, OneBackendTakesAll) {
@@ -104,8 +107,8 @@ TEST(MaglevDeath, RefusesAnotherSize) {
 
 TEST(Maglev, SpreadIsEqualAndARemovalMovesAtMostOnePointFivePercent) {
   std::printf("%9s %8s %9s %10s %10s\n", "backends", "slots", "spread %", "moved avg", "worst %");
-  for (uint32_t n : {2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 20, 24, 32, 48, 64, 79, 80, 81, 100, 128, 159, 160, 161, 200, 256, 319, 320,
-                     400, 512, 640, 800, 1000}) {
+  for (uint32_t n : {2,  3,  4,   5,   6,   7,   8,   9,   10,  12,  16,  20,  24,  32,  48,  64,  79,
+                     80, 81, 100, 128, 159, 160, 161, 200, 256, 319, 320, 400, 512, 640, 800, 1000}) {
     double worst = 0, total = 0, spread = 0;
     int count = 0, above = 0;
     int sets = n <= 100 ? 6 : 2;
@@ -116,7 +119,8 @@ TEST(Maglev, SpreadIsEqualAndARemovalMovesAtMostOnePointFivePercent) {
       for (uint32_t b : ring) shares[b]++;
       ASSERT_EQ(shares.size(), n);
       ASSERT_FALSE(shares.contains(0));
-      auto [least, most] = std::minmax_element(shares.begin(), shares.end(), [](auto& a, auto& b) { return a.second < b.second; });
+      auto [least, most] = std::minmax_element(shares.begin(), shares.end(),
+                                               [](auto& a, auto& b) { return a.second < b.second; });
       EXPECT_LE(most->second - least->second, 1u);
       spread = std::max(spread, 100.0 * (most->second - least->second) / least->second);
       // Every removal of a small set, a sample of a large one.

@@ -87,7 +87,8 @@ TEST_F(MapTest, RefusesAnotherLayoutAndNamesBoth) {
   ASSERT_FALSE(r);
   EXPECT_EQ(r.error().code.value(), EPROTO);
   auto text = r.error().text();
-  for (const char* part : {"t_other", "key 12", "value 16", "key 8"}) EXPECT_NE(text.find(part), std::string::npos) << text;
+  for (const char* part : {"t_other", "key 12", "value 16", "key 8"})
+    EXPECT_NE(text.find(part), std::string::npos) << text;
   EXPECT_FALSE(MmapArray<Sixteen>::adopt(hash(4)));
   UniqueFd plain(test::make_map(BPF_MAP_TYPE_ARRAY, "t_plain", 4, 16, 4));
   auto not_mapped = MmapArray<Sixteen>::adopt(std::move(plain));
@@ -115,7 +116,8 @@ TEST_F(MapTest, AMappedArrayIsTheMapItself) {
 }
 
 TEST_F(MapTest, NeverWritesPastTheEnd) {
-  auto m = MmapArray<Sixteen>::adopt(UniqueFd(test::make_map(BPF_MAP_TYPE_ARRAY, "t_end", 4, 16, 10, BPF_F_MMAPABLE)));
+  auto m = MmapArray<Sixteen>::adopt(
+      UniqueFd(test::make_map(BPF_MAP_TYPE_ARRAY, "t_end", 4, 16, 10, BPF_F_MMAPABLE)));
   ASSERT_TRUE(m);
   std::vector<Sixteen> run(4);
   EXPECT_DEATH(m->write(10, {}), "t_end which has 10");

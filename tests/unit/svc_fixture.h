@@ -1,5 +1,6 @@
 #pragma once
-/// What the tests of SvcTables share: services by short text, a reader that looks at the maps as a program does.
+/// What the tests of SvcTables share: services by short text, a reader that looks at the maps as a program
+/// does.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -15,7 +16,9 @@
 
 namespace ls::test {
 
-inline ServiceKey key_of(uint32_t n, Protocol proto = Protocol::kTcp) { return {IpAddress::from_v4(0x0b000000 + n), 80, proto}; }
+inline ServiceKey key_of(uint32_t n, Protocol proto = Protocol::kTcp) {
+  return {IpAddress::from_v4(0x0b000000 + n), 80, proto};
+}
 
 /// Backend `n` of weight 1, or of weight 0 when negative.
 inline Backend backend_of(int n) {
@@ -110,14 +113,16 @@ inline SeenAll look(const SvcMaps& m, std::string& broken, bool at_rest) {
     if (!be_is_live(b.state)) continue;
     if (b.svc < m.tab.size() && ids.contains(b.svc)) {
       auto& seen = out[*from_abi(m.tab[b.svc].key)];
-      if (!seen.backends.emplace(endpoint_of(b), be_state_text(b.state)).second && at_rest) broken += "a backend twice\n";
+      if (!seen.backends.emplace(endpoint_of(b), be_state_text(b.state)).second && at_rest)
+        broken += "a backend twice\n";
     } else if (at_rest) {
       broken += "backend " + std::to_string(n) + " is live and belongs to nothing\n";
     }
   }
   if (at_rest) {
     for (uint32_t id = 1; id < m.tab.size(); id++) {
-      if (m.tab[id].flags && !ids.contains(id)) broken += "ls_svc_tab " + std::to_string(id) + " belongs to nothing\n";
+      if (m.tab[id].flags && !ids.contains(id))
+        broken += "ls_svc_tab " + std::to_string(id) + " belongs to nothing\n";
     }
   }
   return out;

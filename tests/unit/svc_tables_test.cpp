@@ -10,7 +10,8 @@ namespace {
 TEST_F(SvcTablesTest, MakesServicesAndRemovesThem) {
   Kernel k;
   auto t = adopt(k);
-  std::vector<Service> want{service(1, {1, 2, -3}), service(2, {1}), service(1, {5, 6}, Protocol::kUdp), service(3, {-7})};
+  std::vector<Service> want{service(1, {1, 2, -3}), service(2, {1}), service(1, {5, 6}, Protocol::kUdp),
+                            service(3, {-7})};
   auto st = sync(t, want);
   EXPECT_EQ(st.services_added, 4u);
   EXPECT_EQ(st.backends_added, 7u);
@@ -172,7 +173,8 @@ TEST_F(SvcTablesTest, ScatteredFreeBlocksAreJoined) {
   }
   apply(t, {}, gone);
   std::erase_if(want, [](auto& s) { return uint32_t(s.key.address.v4() & 0xffff) % 4; });
-  auto st = apply(t, {service(600, {1, 2}), service(601, {3, 4})});  // 638 of 775 free blocks, no run of 319 but one
+  auto st = apply(
+      t, {service(600, {1, 2}), service(601, {3, 4})});  // 638 of 775 free blocks, no run of 319 but one
   EXPECT_EQ(st.left_out, 0u) << st.problems.at(0);
   want.push_back(service(600, {1, 2}));
   want.push_back(service(601, {3, 4}));
@@ -223,14 +225,20 @@ TEST_F(SvcTablesTest, SyncRepairsWhatOthersBroke) {
     uint32_t ApplyStats::Repaired::*counter;
   };
   std::vector<Damage> all{
-      {"entry deleted", [](SvcMaps& m) { ASSERT_TRUE(m.svc.erase(to_abi(key_of(2)))); }, &ApplyStats::Repaired::svc_entries},
-      {"entry of another", [](SvcMaps& m) { ASSERT_TRUE(m.svc.put(to_abi(key_of(2)), {1})); }, &ApplyStats::Repaired::svc_entries},
-      {"entry of nobody", [](SvcMaps& m) { ASSERT_TRUE(m.svc.put(to_abi(key_of(77)), {1})); }, &ApplyStats::Repaired::stale},
-      {"ring slot", [&](SvcMaps& m) { m.ring.edit(LS_RING_FIRST(m.tab[id].ring) + 100, 1)[0].be[3] = 1; }, &ApplyStats::Repaired::rings},
-      {"ring word", [&](SvcMaps& m) { m.tab.publish(id, &ls_svc::ring, 0); }, &ApplyStats::Repaired::tab_entries},
+      {"entry deleted", [](SvcMaps& m) { ASSERT_TRUE(m.svc.erase(to_abi(key_of(2)))); },
+       &ApplyStats::Repaired::svc_entries},
+      {"entry of another", [](SvcMaps& m) { ASSERT_TRUE(m.svc.put(to_abi(key_of(2)), {1})); },
+       &ApplyStats::Repaired::svc_entries},
+      {"entry of nobody", [](SvcMaps& m) { ASSERT_TRUE(m.svc.put(to_abi(key_of(77)), {1})); },
+       &ApplyStats::Repaired::stale},
+      {"ring slot", [&](SvcMaps& m) { m.ring.edit(LS_RING_FIRST(m.tab[id].ring) + 100, 1)[0].be[3] = 1; },
+       &ApplyStats::Repaired::rings},
+      {"ring word", [&](SvcMaps& m) { m.tab.publish(id, &ls_svc::ring, 0); },
+       &ApplyStats::Repaired::tab_entries},
       {"service entry", [&](SvcMaps& m) { m.tab.write(id, ls_svc{}); }, &ApplyStats::Repaired::tab_entries},
       {"backend entry", [&](SvcMaps& m) { m.be.write(n4, ls_be{}); }, &ApplyStats::Repaired::backends},
-      {"backend state", [&](SvcMaps& m) { m.be.publish(n4, &ls_be::state, 0x9903); }, &ApplyStats::Repaired::backends},
+      {"backend state", [&](SvcMaps& m) { m.be.publish(n4, &ls_be::state, 0x9903); },
+       &ApplyStats::Repaired::backends},
       {"backend of nobody", [&](SvcMaps& m) { m.be.write(200, m.be[n4]); }, &ApplyStats::Repaired::stale},
       {"service of nobody", [&](SvcMaps& m) { m.tab.write(60, m.tab[id]); }, &ApplyStats::Repaired::stale},
   };
