@@ -63,7 +63,8 @@ static __always_inline __u32 ls_flow_worth(__u8 kind, __u8 proto, __u8 tcp, __u3
 {
 	if (kind == LS_FLOW_FREE)
 		return 0xffffffff;
-	age &= 0x0fffffff;
+	if (age > 0x0fffffff)
+		age = 0; /* another CPU met a packet of it a tick after we read the clock */
 	if (age > ls_flow_timeout(proto, tcp))
 		return 0x80000000 | age;
 	if (proto == IPPROTO_TCP && age > LS_TICKS_PER_S(2)) {

@@ -250,9 +250,27 @@ static __always_inline int ls_plan_forward(const struct ls_pkt *p, const __be32 
 	return LS_DELIVER;
 }
 
+/* Whether the frame was addressed to this MAC. */
+static __always_inline bool ls_sent_to(struct __sk_buff *skb, const __u8 *mac)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = data;
+	int i;
+
+	if ((void *)(eth + 1) > end)
+		return false;
+#pragma unroll
+	for (i = 0; i < 6; i++) {
+		if (eth->h_dest[i] != mac[i])
+			return false;
+	}
+	return true;
+}
+
 /* Translates the packet as planned and sends it on its way. A reply met on its way out only changes its source: it is on
  * the right device already. */
-static __always_inline int ls_deliver(struct __sk_buff *skb, struct ls_pkt *p, const struct ls_plan *plan, int hook, __u32 now)
+static __always_inline int ls_deliver(struct __sk_buff *skb, struct ls_pkt *p, const struct ls_plan *plan, int hook, bool bridged,
+				      __u32 now)
 {
 	const struct ls_tuple *to = &plan->to;
 	struct ls_hop hop = {};
@@ -270,7 +288,18 @@ static __always_inline int ls_deliver(struct __sk_buff *skb, struct ls_pkt *p, c
 		    ((!ls_from_host(hook) && p->ttl <= 1) ||
 		     ((hop.way == LS_WAY_CACHED || hop.way == LS_WAY_NEIGHBOUR) && hop.mtu && ls_wire_len(skb, p) > hop.mtu)))
 			hop.way = LS_WAY_STACK;
+		/* A container behind a bridge has an address nobody else knows: what leaves the bridge is masqueraded by the
+		 * stack's rules, as all its traffic is. The bridge is where the container sent this packet to. */
+		if (bridged && !plan->reply && hop.way != LS_WAY_LOCAL && !(hop.way == LS_WAY_CACHED && ls_sent_to(skb, hop.smac)))
+			hop.way = LS_WAY_STACK;
 		forwards = (hop.way == LS_WAY_CACHED || hop.way == LS_WAY_NEIGHBOUR) && !ls_from_host(hook);
+		hop.set_macs = hop.way == LS_WAY_CACHED;
+		if (hop.way == LS_WAY_LOCAL && ls_from_host(hook)) {
+			/* To loopback, whose address is all zero: any other would be a packet for another host. */
+			memset(hop.dmac, 0, 6);
+			memset(hop.smac, 0, 6);
+			hop.set_macs = 1;
+		}
 	}
 	if (ls_rewrite(skb, p, to, &hop, forwards))
 		return ls_drop(skb, &p->t, hook, LS_DROP_WRITE_FAILED);
@@ -384,6 +413,7 @@ static __always_inline int ls_known_forward(struct __sk_buff *skb, struct ls_pkt
 		if (p->t.proto == IPPROTO_UDP || syn)
 			return LS_CHOOSE_AGAIN;
 		LS_EMIT(&p->t, DEAD, hook, LS_DROP_BACKEND_DEAD, skb->ifindex, hit->be);
+		ls_mark_both(p, hit, LS_TCP_RST); /* told; the controller need not wake this client */
 		return ls_answer(skb, p, hook, LS_DROP_BACKEND_DEAD);
 	}
 	ls_track_tcp(p, hit);
@@ -442,7 +472,7 @@ static __always_inline bool ls_frag_ports(struct ls_pkt *p)
 	return true;
 }
 
-static __always_inline int ls_packet(struct __sk_buff *skb, int hook)
+static __always_inline int ls_packet(struct __sk_buff *skb, int hook, bool bridged)
 {
 	struct ls_pkt p = {.l3 = ETH_HLEN, .hook = hook};
 	struct ls_hit hit = {};
@@ -479,7 +509,7 @@ static __always_inline int ls_packet(struct __sk_buff *skb, int hook)
 		hit.kind = LS_FLOW_FREE;
 	if (rc == LS_CHOOSE_AGAIN)
 		rc = ls_unknown(skb, &p, hook, &hit, &plan);
-	return rc == LS_DELIVER ? ls_deliver(skb, &p, &plan, hook, now) : rc;
+	return rc == LS_DELIVER ? ls_deliver(skb, &p, &plan, hook, bridged, now) : rc;
 }
 
 #endif

@@ -52,7 +52,7 @@ static __always_inline __u16 ls_csum_apply(__u16 check, __u64 sum)
 	return (__u16)~ls_csum_fold((__u64)(__u16)~check + sum);
 }
 
-/* The new tuple is `to`; `hop` gives MACs (way CACHED), dec_ttl is 1 when this is a forwarding step. 0, or -1: the kernel
+/* The new tuple is `to`; `hop` gives MACs, dec_ttl is 1 when this is a forwarding step. 0, or -1: the kernel
  * refused, the packet may be half written and must be dropped. A function of its own, so that it is verified once. */
 __noinline int ls_rewrite(struct __sk_buff *skb, const struct ls_pkt *p, const struct ls_tuple *to, const struct ls_hop *hop,
 			  __u32 dec_ttl)
@@ -136,7 +136,7 @@ __noinline int ls_rewrite(struct __sk_buff *skb, const struct ls_pkt *p, const s
 		}
 		ls_keep_apart("ports4");
 	}
-	if (hop->way == LS_WAY_CACHED) {
+	if (hop->set_macs) {
 		eth = data;
 		memcpy(eth->h_dest, hop->dmac, 6);
 		memcpy(eth->h_source, hop->smac, 6);

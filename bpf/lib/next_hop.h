@@ -22,6 +22,7 @@ struct ls_hop {
 	__u32 mtu;
 	__u8 dmac[6];
 	__u8 smac[6];
+	__u32 set_macs; /* the packet gets these MACs when it is rewritten */
 };
 
 #define LS_NH_TICKS LS_TICKS_PER_S(1)

@@ -56,10 +56,11 @@ std::optional<HookKind> Attachments::role(const netlink::Device& d) const {
   if (d.loopback) return config_.loopback ? std::optional(HookKind::kLoopback) : std::nullopt;
   if (contains(config_.uplinks, d.name)) return HookKind::kUplink;
   auto bridge = devices_.find(d.master);
+  if (bridge != devices_.end() && contains(config_.bridges, bridge->second.name)) return HookKind::kBridgePort;
   bool port = std::any_of(config_.ports.begin(), config_.ports.end(),
-                          [&](auto& glob) { return fnmatch(glob.c_str(), d.name.c_str(), 0) == 0; }) ||
-              (bridge != devices_.end() && contains(config_.bridges, bridge->second.name));
-  return port ? std::optional(HookKind::kPort) : std::nullopt;
+                          [&](auto& glob) { return fnmatch(glob.c_str(), d.name.c_str(), 0) == 0; });
+  if (!port) return std::nullopt;
+  return d.master ? HookKind::kBridgePort : HookKind::kPort;
 }
 
 std::map<Attachments::Key, std::string> Attachments::wanted(const netlink::Device& d) const {

@@ -3,7 +3,9 @@
 ///
 ///   socket hooks   the cgroup of the configuration, by cgroup links
 ///   uplinks        named devices: uplink_in, uplink_out
-///   ports          devices by glob, and whatever is a port of a configured bridge: port_in, port_out
+///   ports          devices by glob: port_in, port_out
+///   bridge ports   whatever is a port of a configured bridge, or a device by glob that is a port of any: bridge_in,
+///                  bridge_out
 ///   loopback       lo
 /// A device that is both an uplink and a port is an uplink. Devices come and go with rtnetlink events.
 ///

@@ -11,7 +11,7 @@
 
 namespace ls::datapath {
 
-enum class HookKind : uint8_t { kCgroup, kUplink, kPort, kLoopback };
+enum class HookKind : uint8_t { kCgroup, kUplink, kPort, kBridgePort, kLoopback };
 
 struct HookSpec {
   std::string_view name;
@@ -25,7 +25,7 @@ struct HookSpec {
 };
 
 // The side is seen from the host: what a container sends comes *in* on its port.
-inline constexpr std::array<HookSpec, 13> kHooks{{
+inline constexpr std::array<HookSpec, 15> kHooks{{
     {"connect4", "ls_connect4", HookKind::kCgroup, BPF_CGROUP_INET4_CONNECT},
     {"connect6", "ls_connect6", HookKind::kCgroup, BPF_CGROUP_INET6_CONNECT},
     {"sendmsg4", "ls_sendmsg4", HookKind::kCgroup, BPF_CGROUP_UDP4_SENDMSG},
@@ -36,6 +36,8 @@ inline constexpr std::array<HookSpec, 13> kHooks{{
     {"getpeername6", "ls_getpeername6", HookKind::kCgroup, BPF_CGROUP_INET6_GETPEERNAME},
     {"port_in", "ls_port_in", HookKind::kPort, bpf::kTcxIngress},
     {"port_out", "ls_port_out", HookKind::kPort, bpf::kTcxEgress},
+    {"bridge_in", "ls_bridge_in", HookKind::kBridgePort, bpf::kTcxIngress},
+    {"bridge_out", "ls_port_out", HookKind::kBridgePort, bpf::kTcxEgress},
     {"uplink_in", "ls_uplink_in", HookKind::kUplink, bpf::kTcxIngress},
     {"uplink_out", "ls_uplink_out", HookKind::kUplink, bpf::kTcxEgress},
     {"lo", "ls_lo", HookKind::kLoopback, bpf::kTcxEgress},

@@ -1,6 +1,9 @@
 #include "datapath/programs.h"
 
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <fmt/format.h>
+#include <linux/bpf.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -37,7 +40,7 @@ std::span<const std::byte> sock_elf() {
   return {p, n};
 }
 
-}  // namespace
+
 
 std::map<std::string, uint32_t> map_entries(const Sizes& s) {
   return {
@@ -51,6 +54,53 @@ std::map<std::string, uint32_t> map_entries(const Sizes& s) {
       {"ls_sock_rev", s.socket_replies},
   };
 }
+
+/// Whether bpf_l4_csum_replace knows BPF_F_IPV6 (kernel 6.16), by trying: a program of ten instructions is run once on a packet.
+bool csum_ipv6_flag_known() {
+  constexpr int kPseudoHeader = 0x10, kIpv6 = 1 << 7;
+  bpf_insn code[] = {
+      {BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, 0, 60},  // offset of a UDP checksum behind an IPv6 header
+      {BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_3, 0, 0, 0},
+      {BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_4, 0, 0, 0},
+      {BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_5, 0, 0, kPseudoHeader | kIpv6},
+      {BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_l4_csum_replace},
+      {BPF_JMP | BPF_EXIT, 0, 0, 0, 0},
+  };
+  UniqueFd prog(bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "ls_csum_probe", "GPL", code, std::size(code), nullptr));
+  if (!prog) return false;
+  uint8_t frame[80] = {};
+  frame[12] = 0x86;
+  frame[13] = 0xdd;
+  LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof frame, .repeat = 1);
+  return bpf_prog_test_run_opts(prog.get(), &opts) == 0 && opts.retval == 0;
+}
+
+/// Read-only globals of lb_tc (bpf/lib/common.h).
+Result<> set_constants(bpf_object* object, const MapSet& set) {
+  auto* map = bpf_object__find_map_by_name(object, "lb_tc.rodata");
+  size_t bytes = 0;
+  void* at = map ? const_cast<void*>(bpf_map__initial_value(map, &bytes)) : nullptr;
+  using Constants = std::remove_pointer_t<decltype(lb_tc::rodata)>;
+  if (!at || bytes < sizeof(Constants)) return fail(EPROTO, "find the constants of lb_tc");
+  auto* c = static_cast<Constants*>(at);
+  auto mask = [&](const char* name) -> Result<uint32_t> {
+    LS_ASSIGN(auto layout, bpf::map_layout(set.maps().at(name).get()));
+    return layout.max_entries - 1;
+  };
+  LS_ASSIGN(c->ls_flow4_mask, mask("ls_flow4"));
+  LS_ASSIGN(c->ls_flow6_mask, mask("ls_flow6"));
+  LS_ASSIGN(c->ls_nh_mask, mask("ls_nh"));
+  ls_meta meta{};
+  uint32_t zero = 0;
+  if (bpf_map_lookup_elem(set.maps().at("ls_meta").get(), &zero, &meta)) return fail(errno, "read ls_meta");
+  c->ls_seed0 = meta.seed[0];
+  c->ls_seed1 = meta.seed[1];
+  constexpr uint64_t kIpv6Flag = 1 << 7;
+  c->ls_csum_ipv6_flag = csum_ipv6_flag_known() ? kIpv6Flag : 0;
+  return {};
+}
+
+}  // namespace
 
 struct Programs::Impl {
   Options options;
@@ -70,6 +120,7 @@ struct Programs::Impl {
       if (it == set.maps().end()) return fail(ENOENT, fmt::format("find map {} of {}", m.name, name));
       LS_TRY(object.share(m.name, it->second.get()));
     }
+    if (object.raw() && std::string_view(name) == "lb_tc") LS_TRY(set_constants(object.raw(), set));
     set_step(fmt::format("load {}", name));
     LS_TRY(object.load(options.verifier_log));
     out = std::move(object);

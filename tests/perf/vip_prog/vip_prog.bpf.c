@@ -48,7 +48,7 @@ int packet_syn(struct __sk_buff *skb)
 {
 	if (restore(skb, LS_TCP_FLAG_SYN))
 		return TC_ACT_SHOT;
-	return ls_packet(skb, LS_HOOK_PORT_IN);
+	return ls_packet(skb, LS_HOOK_PORT_IN, false);
 }
 
 SEC("tc")
@@ -56,5 +56,5 @@ int packet_data(struct __sk_buff *skb)
 {
 	if (restore(skb, LS_TCP_FLAG_ACK))
 		return TC_ACT_SHOT;
-	return ls_packet(skb, LS_HOOK_PORT_IN);
+	return ls_packet(skb, LS_HOOK_PORT_IN, false);
 }

@@ -1,0 +1,66 @@
+#pragma once
+/// Cluster: from the records of a source to changes of the VIP table: decode, apply to ClusterState, derive.
+///
+/// Thread: control loop. Cost: a record costs what it changes. What it may not do: touch the kernel.
+/// Errors: a record that is no JSON is logged, counted, and the rest of the stream goes on; unreadable parts of one are left out and
+/// shown as problems.
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "app/settings.h"
+#include "derive/vips.h"
+#include "sources/mesos_json.h"
+#include "sources/source.h"
+#include "state/cluster_state.h"
+
+namespace ls {
+
+class Cluster final : public SourceSink {
+ public:
+  struct Hooks {
+    std::function<void()> connected;
+    /// A snapshot has been applied: the whole table is to be compared with the kernel.
+    std::function<void()> snapshot;
+    /// One change. `kind` is a word for the convergence metric ("task_updated"), `received` when its record came.
+    std::function<void(VipDelta&&, std::string_view kind, Instant received)> changed;
+  };
+
+  Cluster(boost::asio::io_context& io, const Config& config, const Clock& clock, Hooks hooks);
+
+  Result<> start();
+  void stop();
+
+  const ClusterState& state() const { return state_; }
+  const VipDeriver& vips() const { return vips_; }
+  SourceStatus source() const { return source_->status(); }
+  /// Problems of labels and of records; the first ones, and how many there are.
+  std::vector<VipProblem> problems(size_t limit, size_t& total) const;
+  const std::map<std::string, uint64_t>& events() const { return events_; }
+
+  void on_connected(const SourceInfo& info) override;
+  void on_record(PaddedRecord record) override;
+  void on_disconnected(const Error& why) override;
+  void on_end_of_recording() override;
+
+ private:
+  void apply(Event&& event, SnapshotContext context, std::string_view kind, Instant received);
+  void arm_timer();
+
+  boost::asio::io_context& io_;
+  const Config& config_;
+  const Clock& clock_;
+  Hooks hooks_;
+  RecordDecoder decoder_;
+  ClusterState state_;
+  VipDeriver vips_;
+  std::unique_ptr<Source> source_;
+  boost::asio::steady_timer timer_;
+  bool leader_changed_ = false;
+  std::map<std::string, uint64_t> events_;
+  std::map<std::string, VipProblem> decode_problems_;  ///< by item and field, so that a repeated one counts once
+};
+
+}  // namespace ls

@@ -1,0 +1,71 @@
+#pragma once
+/// DaemonViews: what the API shows, read without ever waiting for the control loop.
+///
+/// Thread: the Provider's functions on the admin thread; `publish*` and `services` on the control loop. The services are
+/// shared in a map of immutable entries, so that one change costs one entry; the rest is a snapshot published each second. Kernel
+/// tables are read through handles of their own.
+#include <map>
+#include <memory>
+
+#include "api/provider.h"
+#include "bpf/map.h"
+#include "datapath/counters.h"
+#include "datapath/flow_table.h"
+#include "datapath/programs.h"
+#include "datapath/tables_reader.h"
+#include "derive/vip_table.h"
+#include "util/guarded.h"
+#include "util/histogram.h"
+#include "util/published.h"
+
+namespace ls {
+
+class DaemonViews final : public api::Provider {
+ public:
+  using Services = std::map<ServiceKey, std::shared_ptr<const Service>>;
+
+  explicit DaemonViews(std::function<void(uint32_t)> events_wanted);
+
+  /// Opens the kernel tables; before this the lists of the kernel are empty. Before the server starts.
+  Result<> open(const MapOpener& opener, std::vector<datapath::MapInfo> maps);
+
+  // Control loop.
+  void publish(api::StatusView status) { status_.publish(std::move(status)); }
+  void services_changed(const VipDelta& delta);
+  void services_replaced(const std::vector<Service>& all);
+  void converged(std::string_view kind, double seconds);
+  void reconciled(std::string_view driver, double seconds);
+  /// Entries in use of tables that only their owner can count.
+  void publish_usage(std::map<std::string, uint64_t> used) { usage_.publish(std::move(used)); }
+  void publish_event(const ls_event& event);
+
+  // Admin thread.
+  api::StatusView status() override;
+  std::vector<api::VipView> vips() override;
+  Result<api::FlowList> flows(const api::FlowFilter&, size_t limit) override;
+  Result<std::vector<api::MapView>> maps() override;
+  Result<> map_dump(std::string_view name, const api::MapSink&) override;
+  Result<std::vector<api::DropView>> drops() override;
+  Result<std::vector<api::StatView>> stats() override;
+  api::MetricsView metrics() override;
+  api::EventHub& events() override { return hub_; }
+
+ private:
+  struct Kernel {
+    TablesReader tables;
+    FlowReader flows;
+    Counters counters;
+    std::vector<datapath::MapInfo> maps;
+  };
+  std::shared_ptr<const Service> service(const ServiceKey& key);
+
+  api::EventHub hub_;
+  std::unique_ptr<Kernel> kernel_;
+  Published<api::StatusView> status_;
+  Published<std::map<std::string, uint64_t>> usage_;
+  Guarded<Services> services_;
+  std::map<std::string, std::unique_ptr<Histogram>> convergence_, reconcile_;
+  int64_t monotonic_to_real_ns_;
+};
+
+}  // namespace ls
