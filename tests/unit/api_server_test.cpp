@@ -604,7 +604,9 @@ TEST_F(ApiServer, EveryMetricIsDocumented) {
 TEST_F(ApiServer, EveryRouteIsDocumented) {
   std::ifstream file(LS_SOURCE_DIR "/docs/operate/api.md");
   std::string doc((std::istreambuf_iterator<char>(file)), {});
-  for (auto& route : json("/nope", 404)["routes"]) {
+  auto reply = json("/nope", 404);
+  ASSERT_GT(reply["routes"].size(), 10u);
+  for (auto& route : reply["routes"]) {
     auto path = route.get<std::string>();
     EXPECT_THAT(doc, HasSubstr("`" + path.substr(0, path.find('?')))) << path;
   }
