@@ -153,7 +153,7 @@ class Scene:
 
     def delete_services(self):
         """Every entry of the service map."""
-        pinned = f"{PIN}/ls_svc"
+        pinned = f"{PIN}/maps/ls_svc"
         for entry in json.loads(self.n1.run(["bpftool", "-j", "map", "dump", "pinned", pinned])):
             self.n1.run(["bpftool", "map", "delete", "pinned", pinned, "key", "hex"]
                         + [b.removeprefix("0x") for b in entry["key"]])

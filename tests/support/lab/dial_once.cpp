@@ -50,7 +50,9 @@ std::string payload_of(size_t n, uint64_t seed) {
 }
 
 /// A blocking socket says EAGAIN (EINPROGRESS for connect) when its time is over.
-int timed_out(int err) { return err == EAGAIN || err == EINPROGRESS ? ETIMEDOUT : err; }
+int timed_out(int err) {
+  return err == EAGAIN || err == EINPROGRESS ? ETIMEDOUT : err;
+}
 
 bool read_exact(int fd, std::string& into, size_t n) {
   while (into.size() < n) {
@@ -157,7 +159,10 @@ int run_once(const Options& o) {
     go_on = ok || o.number("stop", 0) == 0;
     const double end = now_ms();
     Line line;
-    line.add("i", uint64_t(i)).add("ok", ok).add("name", field(a.line, "name")).add("seen", field(a.line, "peer"));
+    line.add("i", uint64_t(i))
+        .add("ok", ok)
+        .add("name", field(a.line, "name"))
+        .add("seen", field(a.line, "peer"));
     line.add("at", field(a.line, "local")).add("self", a.self).add("peer", a.peer).add("from", a.from);
     line.add("step", a.step).add("error", error_name(a.err)).add("ms", end - start).add("t", end);
   }
