@@ -17,7 +17,7 @@
 ///     ... equal slots, for equal shares. So a flow meets the same cell in a ring of any size, and the
 ///     change of size costs nothing.
 ///
-/// Contract with the programs (bpf/lib/lb.h): slot = (u64)hash32 * slots >> 32, as in ring_index(). With
+/// Contract with the programs (bpf/lib/service.h): slot = (u64)hash32 * slots >> 32, as in ring_index(). With
 /// `hash % slots` the spread stays equal but a change of size would move nearly every flow.
 ///
 /// Simulated as tests/unit/maglev_test does (it prints its own table): share of the flows of the OTHER
