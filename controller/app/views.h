@@ -14,6 +14,7 @@
 #include "datapath/programs.h"
 #include "datapath/tables_reader.h"
 #include "derive/vip_table.h"
+#include "loadstar/abi/event.h"
 #include "util/guarded.h"
 #include "util/histogram.h"
 #include "util/published.h"

@@ -40,7 +40,7 @@ std::span<const std::byte> sock_elf() {
   return {p, n};
 }
 
-
+}  // namespace
 
 std::map<std::string, uint32_t> map_entries(const Sizes& s) {
   return {
@@ -54,6 +54,8 @@ std::map<std::string, uint32_t> map_entries(const Sizes& s) {
       {"ls_sock_rev", s.socket_replies},
   };
 }
+
+namespace {
 
 /// Whether bpf_l4_csum_replace knows BPF_F_IPV6 (kernel 6.16), by trying: a program of ten instructions is run once on a packet.
 bool csum_ipv6_flag_known() {

@@ -1,0 +1,554 @@
+#include "app/daemon.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "api/server.h"
+#include "app/cluster.h"
+#include "app/holdover.h"
+#include "app/privileges.h"
+#include "app/service_manager.h"
+#include "app/startup.h"
+#include "app/views.h"
+#include "bpf/probe.h"
+#include "bpf/ring_buffer.h"
+#include "datapath/attachments.h"
+#include "datapath/flow_migrate.h"
+#include "datapath/flow_reset.h"
+#include "datapath/programs.h"
+#include "datapath/svc_tables.h"
+#include "loadstar/abi/event.h"
+#include "util/log.h"
+
+namespace ls {
+namespace {
+
+namespace asio = boost::asio;
+using std::chrono::duration;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr auto kTick = seconds(1);        // status, watchdog, loop lag
+constexpr auto kQuickCheck = seconds(4);  // drift is to be repaired within 5 s
+constexpr int kCheckShare = 100;          // a comparison may take 1 % of the time
+constexpr auto kWakeEvery = milliseconds(250);  // clients of a dead backend are reset within 1 s
+constexpr auto kWakeFor = seconds(5);
+constexpr size_t kWakeLimit = 20000;  // a call; the rest follows in the next
+constexpr size_t kShownProblems = 100;
+
+double seconds_of(Instant::duration d) { return duration<double>(d).count(); }
+
+datapath::Sizes sizes_of(const Config::Lb& lb) {
+  datapath::Sizes s;
+  s.services = lb.services;
+  s.backends = lb.backends;
+  s.ring_slots = lb.ring_slots;
+  s.flows = lb.flows;
+  s.flows6 = lb.flows6;
+  return s;
+}
+
+datapath::AttachmentConfig attachments_of(const Config::Lb& lb, bool tcx) {
+  datapath::AttachmentConfig c;
+  c.socket = lb.socket;
+  c.cgroup = lb.cgroup;
+  c.packet = lb.packet;
+  c.uplinks = lb.uplinks;
+  c.ports = lb.ports;
+  c.bridges = lb.bridges;
+  c.loopback = lb.loopback;
+  c.tcx = tcx;
+  return c;
+}
+
+/// A mapping of ls_ctl for the switch that the event hub turns.
+class Control {
+ public:
+  Result<> open(int fd) {
+    void* at = mmap(nullptr, sizeof(ls_ctl), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED) return fail(errno, "map ls_ctl");
+    ctl_ = static_cast<ls_ctl*>(at);
+    want(0);
+    return {};
+  }
+  ~Control() {
+    if (ctl_) munmap(ctl_, sizeof *ctl_);
+  }
+  void want(uint32_t mask) {
+    if (ctl_) __atomic_store_n(&ctl_->events, mask, __ATOMIC_RELEASE);
+  }
+  uint64_t overflows() const { return ctl_ ? __atomic_load_n(&ctl_->overflows, __ATOMIC_RELAXED) : 0; }
+
+ private:
+  ls_ctl* ctl_ = nullptr;
+};
+
+api::AttachState attach_state(datapath::AttachmentStatus::State s) {
+  return s == datapath::AttachmentStatus::State::kFailed ? api::AttachState::kFailed : api::AttachState::kAttached;
+}
+
+struct Run {
+  uint64_t runs = 0, errors = 0;
+  double last_ms = 0;
+  std::optional<Instant> last_full;
+  std::string last_error;
+};
+
+}  // namespace
+
+struct Daemon::Impl {
+  Config config;
+  std::filesystem::path config_file;
+  SystemClock clock;
+  Instant started = clock.now();
+  asio::io_context io;
+  asio::signal_set signals{io, SIGTERM, SIGINT, SIGHUP};
+  asio::steady_timer tick_timer{io}, check_timer{io}, full_timer{io}, wake_timer{io};
+  Startup startup{clock};
+  ServiceManager manager;
+  ServiceManager::Loop& loop = manager.add_loop("control");
+  ServiceManager::Loop& admin_loop = manager.add_loop("admin");
+  Control control;
+  DaemonViews views{[this](uint32_t mask) { control.want(mask); }};
+  bpf::KernelFeatures features;
+  std::unique_ptr<datapath::Programs> programs;
+  std::unique_ptr<datapath::Attachments> attachments;
+  std::optional<SvcTables> tables;
+  std::optional<datapath::FlowReset> flow_reset;
+  std::optional<bpf::RingBuffer> ring;
+  std::optional<asio::posix::stream_descriptor> netlink_fd, ring_fd;
+  std::unique_ptr<Cluster> cluster;
+  std::unique_ptr<api::Server> server;
+  Holdover holdover;
+  std::map<std::string, Run> runs;
+  std::vector<std::string> table_problems;
+  std::vector<datapath::MapStory> stories;
+  std::string packet_error, socket_error;
+  uint64_t repaired = 0;
+  bool attached = false, synced = false;
+  Instant wake_until{};
+  Instant tick_due{};
+  double lag_s = 0;
+  uint64_t admin_beats = 0;
+
+  Impl(Config c, std::filesystem::path f) : config(std::move(c)), config_file(std::move(f)) {
+    startup.on_enter([](StartupState s) { log::info("startup", {{"state", to_text(s)}}); });
+  }
+
+  MapOpener opener() {
+    return [this](std::string_view name) -> Result<UniqueFd> {
+      int fd = programs->map(std::string(name));
+      UniqueFd own(fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0));
+      if (!own) return fail(fd < 0 ? ENOENT : errno, "open map " + std::string(name));
+      return own;
+    };
+  }
+
+  // --- start ---------------------------------------------------------------------------------------------------------
+
+  Result<> start() {
+    startup.reach(StartupState::kConfigOk);
+    LS_TRY(reduce_privileges(config.node.user));
+    features = bpf::probe_kernel();
+    if (!features.bpf.available) return fail("use BPF: " + features.bpf.reason);
+    startup.reach(StartupState::kKernelProbed);
+
+    LS_TRY(load_programs());
+    startup.reach(StartupState::kMapsAdopted);
+
+    publish_status();
+    api::Server::Settings api;
+    api.socket = config.api.socket;
+    api.group = config.api.group;
+    auto made = api::Server::start(api, views);
+    if (!made) return pass(std::move(made.error()), "start the API");
+    server = std::move(*made);
+
+    Cluster::Hooks hooks;
+    hooks.connected = [this] { startup.reach(StartupState::kSourceConnected); };
+    hooks.snapshot = [this] { on_snapshot(); };
+    hooks.changed = [this](VipDelta&& d, std::string_view kind, Instant at) { on_change(std::move(d), kind, at); };
+    cluster = std::make_unique<Cluster>(io, config, clock, std::move(hooks));
+    LS_TRY(cluster->start());
+
+    signals.async_wait([this](auto ec, int n) { on_signal(ec, n); });
+    tick_due = clock.now();
+    tick();
+    return {};
+  }
+
+  Result<> load_programs() {
+    datapath::Programs::Options options;
+    options.pin = config.bpf.pin;
+    options.sizes = sizes_of(config.lb);
+    options.steps = [](std::string_view what) { log::debug("kernel_step", {{"step", what}}); };
+    options.migrate_flows = [this](int from, int to) -> Result<> {
+      ls_meta meta{};
+      LS_ASSIGN(auto fd, opener()("ls_meta"));
+      LS_ASSIGN(auto map, MmapArray<ls_meta>::adopt(std::move(fd), MapAccess::kRead));
+      meta = map[0];
+      LS_ASSIGN(uint64_t carried, datapath::migrate_flows(from, to, {meta.seed[0], meta.seed[1]}));
+      log::info("flows_carried_over", {{"entries", carried}});
+      return {};
+    };
+    programs = std::make_unique<datapath::Programs>(std::move(options));
+    auto report = programs->load();
+    if (!report) return pass(std::move(report.error()), "load the programs");
+    stories = report->maps;
+    packet_error = report->packet_error;
+    socket_error = report->socket_error;
+    for (auto& m : stories) {
+      if (m.origin == datapath::MapOrigin::kCopied || m.origin == datapath::MapOrigin::kRebuilt)
+        log::info("map_changed", {{"map", m.name}, {"how", to_text(m.origin)}, {"why", m.why}});
+    }
+    if (!packet_error.empty()) log::error("programs_refused", {{"object", "lb_tc"}, {"why", packet_error}});
+    if (!socket_error.empty()) log::error("programs_refused", {{"object", "lb_sock"}, {"why", socket_error}});
+
+    LS_ASSIGN(auto maps, SvcMaps::open(opener()));
+    LS_ASSIGN(tables, SvcTables::adopt(std::move(maps), {}));
+    LS_TRY(control.open(programs->map("ls_ctl")));
+    LS_TRY(views.open(opener(), programs->maps()));
+    if (int inject = programs->program("ls_inject"); inject >= 0) {
+      LS_ASSIGN(flow_reset, datapath::FlowReset::open(opener(), inject));
+    }
+    LS_ASSIGN(ring, bpf::RingBuffer::open(programs->map("ls_events"), [this](std::span<const std::byte> bytes) {
+      ls_event event;
+      if (bytes.size() < sizeof event) return;
+      std::memcpy(&event, bytes.data(), sizeof event);
+      views.publish_event(event);
+    }));
+    ring_fd.emplace(io, ring->epoll_fd());
+    wait_ring();
+
+    attachments = std::make_unique<datapath::Attachments>(*programs, attachments_of(config.lb, features.tcx.available));
+    // The tables are what the process before left: nothing is gained by waiting for the source.
+    if (report->tables_kept) LS_TRY(attach());
+    return {};
+  }
+
+  Result<> attach() {
+    if (auto r = attachments->start(); !r) return pass(std::move(r.error()), "attach the programs");
+    attached = true;
+    netlink_fd.emplace(io, attachments->event_fd());
+    wait_netlink();
+    for (auto& a : attachments->status()) {
+      if (!a.error.empty()) log::warn("attachment", {{"device", a.device}, {"hook", a.hook}, {"error", a.error}});
+    }
+    return {};
+  }
+
+  void wait_netlink() {
+    netlink_fd->async_wait(asio::posix::stream_descriptor::wait_read, [this](boost::system::error_code ec) {
+      if (ec) return;
+      run_driver("attach", false, [this] { return attachments->on_readable(); });
+      wait_netlink();
+    });
+  }
+  void wait_ring() {
+    ring_fd->async_wait(asio::posix::stream_descriptor::wait_read, [this](boost::system::error_code ec) {
+      if (ec) return;
+      if (auto r = ring->consume(); !r) log::warn("event_ring", {{"error", r.error().text()}});
+      wait_ring();
+    });
+  }
+
+  // --- changes -------------------------------------------------------------------------------------------------------
+
+  template <class F>
+  void run_driver(const std::string& name, bool full, F&& work) {
+    auto& run = runs[name];
+    Instant begin = clock.now();
+    Result<> r = work();
+    run.runs++;
+    run.last_ms = seconds_of(clock.now() - begin) * 1000;
+    views.reconciled(name, run.last_ms / 1000);
+    if (full) run.last_full = clock.now();
+    if (r) {
+      run.last_error.clear();
+    } else {
+      run.errors++;
+      run.last_error = r.error().text();
+      log::error("reconcile_failed", {{"driver", name}, {"error", run.last_error}});
+    }
+  }
+
+  void on_snapshot() {
+    startup.reach(StartupState::kInSync);
+    if (!synced && !cluster->state().recovered_agents().empty()) hold_over();
+    compare(true);
+    if (!attached) {
+      if (auto r = attach(); !r) {
+        log::error("attach_failed", {{"error", r.error().text()}});
+        startup.trouble(r.error().text());
+        return;
+      }
+    }
+    synced = true;
+    startup.reach(StartupState::kServing);
+    publish_status();
+  }
+
+  void hold_over() {
+    auto reader = TablesReader::open(opener());
+    if (!reader) return;
+    auto held = reader->services();
+    if (!held || held->empty()) return;
+    holdover.take(*held);
+    log::info("holdover", {{"services", holdover.services()}, {"why", "the leader does not know all its agents yet"}});
+  }
+
+  /// Compares the kernel with the whole table and repairs.
+  void compare(bool changed) {
+    if (!cluster->state().synced()) return;
+    if (!holdover.empty() && cluster->state().recovered_agents().empty()) {
+      log::info("holdover_ended", {{"services", holdover.services()}});
+      holdover.release();
+      changed = true;
+    }
+    run_driver("lb", true, [&]() -> Result<> {
+      Instant begin = clock.now();
+      auto want = cluster->vips().full().services;
+      if (!holdover.empty()) holdover.widen(want);
+      if (changed) views.services_replaced(want);
+      LS_ASSIGN(auto stats, tables->sync(want));
+      finish(stats);
+      if (changed) {
+        startup.reach(StartupState::kReconciled);
+        views.converged("snapshot", seconds_of(clock.now() - begin));
+      }
+      if (stats.repaired.total() && synced) {
+        repaired += stats.repaired.total();
+        log::warn("drift_repaired", {{"entries", stats.repaired.svc_entries}, {"services", stats.repaired.tab_entries},
+                                     {"rings", stats.repaired.rings}, {"backends", stats.repaired.backends},
+                                     {"stale", stats.repaired.stale}});
+      }
+      return {};
+    });
+  }
+
+  void on_change(VipDelta&& delta, std::string_view kind, Instant received) {
+    if (!holdover.empty()) holdover.widen(delta);
+    run_driver("lb", false, [&]() -> Result<> {
+      LS_ASSIGN(auto stats, tables->apply(delta));
+      double took = seconds_of(clock.now() - received);
+      views.converged(kind, took);
+      finish(stats);
+      log::info("vips_changed", {{"cause", kind}, {"services", delta.upsert.size()}, {"services_removed", delta.remove.size()},
+                                 {"backends_added", stats.backends_added}, {"backends_removed", stats.backends_removed},
+                                 {"reweighted", stats.backends_reweighted}, {"took_ms", took * 1000}});
+      return {};
+    });
+    views.services_changed(delta);
+  }
+
+  void finish(const ApplyStats& stats) {
+    table_problems = stats.problems;
+    for (auto& p : stats.problems) log::warn("left_out", {{"why", p}});
+    if (!stats.died.empty()) {
+      wake_until = clock.now() + kWakeFor;
+      wake();
+    }
+  }
+
+  void wake() {
+    if (!flow_reset) return;
+    auto woken = flow_reset->wake(kWakeLimit);
+    if (!woken) {
+      log::warn("wake_clients", {{"error", woken.error().text()}});
+    } else if (*woken) {
+      log::info("clients_of_dead_backends", {{"woken", *woken}});
+    }
+    if (clock.now() >= wake_until) return;
+    wake_timer.expires_after(kWakeEvery);
+    wake_timer.async_wait([this](boost::system::error_code ec) {
+      if (!ec) wake();
+    });
+  }
+
+  // --- timers --------------------------------------------------------------------------------------------------------
+
+  void tick() {
+    Instant now = clock.now();
+    lag_s = std::max(0.0, seconds_of(now - tick_due));
+    ServiceManager::beat(loop);
+    if (server) {
+      uint64_t beats = server->beats();
+      if (beats != admin_beats) ServiceManager::beat(admin_loop);
+      admin_beats = beats;
+    }
+    if (manager.watchdog_interval()) {
+      for (auto& silent : manager.pet()) log::warn("loop_silent", {{"loop", silent}});
+    }
+    publish_status();
+    tick_due = now + kTick;
+    tick_timer.expires_at(std::chrono::steady_clock::time_point(tick_due.time_since_epoch()));
+    tick_timer.async_wait([this](boost::system::error_code ec) {
+      if (!ec) tick();
+    });
+    if (!check_armed) {
+      check_armed = true;
+      quick_check();
+      full_check();
+    }
+  }
+  bool check_armed = false;
+
+  void quick_check() {
+    Instant begin = clock.now();
+    if (synced) compare(false);
+    if (attached) check_attachments(false);
+    auto pause = std::max<Instant::duration>(kQuickCheck, (clock.now() - begin) * kCheckShare);
+    check_timer.expires_after(pause);
+    check_timer.async_wait([this](boost::system::error_code ec) {
+      if (!ec) quick_check();
+    });
+  }
+
+  void full_check() {
+    full_timer.expires_after(config.reconcile.interval);
+    full_timer.async_wait([this](boost::system::error_code ec) {
+      if (ec) return;
+      if (synced) compare(false);
+      if (attached) check_attachments(true);
+      full_check();
+    });
+  }
+
+  void check_attachments(bool full) {
+    run_driver("attach", full, [&]() -> Result<> {
+      LS_TRY(programs->check(full));
+      LS_TRY(attachments->check(full));
+      return {};
+    });
+  }
+
+  void on_signal(boost::system::error_code ec, int number) {
+    if (ec) return;
+    if (number == SIGHUP) {
+      reload();
+      signals.async_wait([this](auto e, int n) { on_signal(e, n); });
+      return;
+    }
+    log::info("stopping", {{"signal", number}, {"data_path", "stays"}});
+    manager.stopping("signal " + std::to_string(number));
+    io.stop();
+  }
+
+  void reload() {
+    manager.reloading();
+    auto next = load_config(config_file);
+    if (!next.good()) {
+      log::error("reload_refused", {{"problems", report(next)}});
+    } else {
+      for (auto& change : changes(config, next.config)) {
+        bool live = change.setting->live;
+        log::info("reload", {{"setting", change.setting->name}, {"before", change.before}, {"after", change.after},
+                             {"takes_effect", live ? "now" : "after a restart"}});
+      }
+      config.log.level = next.config.log.level;
+      config.reconcile.interval = next.config.reconcile.interval;
+      log::set_level(config.log.level);
+      full_check();
+    }
+    if (startup.ready()) manager.ready(startup.view().headline(clock.now()));
+  }
+
+  // --- status --------------------------------------------------------------------------------------------------------
+
+  void publish_status() {
+    Instant now = clock.now();
+    api::StatusView v;
+    v.version = LS_VERSION;
+    v.uptime_s = seconds_of(now - started);
+    for (auto& a : config.node.all_addresses()) v.addresses.push_back(a.text());
+    for (auto r : config.node.roles) v.roles.push_back(r == Role::kMaster ? "master" : "agent");
+    auto& s = startup.view();
+    v.ready = s.ready();
+    for (auto& e : s.states)
+      v.startup.push_back({std::string(to_text(e.state)), e.entered.has_value(), seconds_of(now - e.entered.value_or(s.since))});
+    if (cluster) source_status(v, now);
+    for (auto* f : features.all()) v.probes.push_back({f->name, f->available, f->available ? features.kernel : f->reason});
+    if (attached) {
+      for (auto& a : attachments->status())
+        v.attachments.push_back({a.device, a.hook, a.method, a.program_id, attach_state(a.state), a.error});
+      v.warnings = attachments->warnings();
+    }
+    if (auto w = unprivileged_bpf_warning(); !w.empty()) v.warnings.push_back(w);
+    if (!packet_error.empty()) v.warnings.push_back("packet path refused by the kernel: " + packet_error);
+    if (!socket_error.empty()) v.warnings.push_back("socket path refused by the kernel: " + socket_error);
+    if (!holdover.empty())
+      v.warnings.push_back("serving " + std::to_string(holdover.services()) +
+                           " services as they were before the restart until all agents are back");
+    for (auto& p : table_problems) v.warnings.push_back(p);
+    for (auto& [driver, r] : runs) {
+      api::ReconcileView view{driver, r.runs, r.errors, driver == "lb" ? repaired : attachments ? attachments->drift_repaired() : 0,
+                              r.last_ms, {}, r.last_error};
+      if (r.last_full) view.last_full_age_s = seconds_of(now - *r.last_full);
+      v.reconcile.push_back(std::move(view));
+    }
+    usage(v);
+    v.loops.push_back({"control", lag_s, 0});
+    views.publish(v);
+    if (startup.ready() && !told_ready) {
+      told_ready = true;
+      manager.ready(api::headline(v));
+      log::info("ready", {{"headline", api::headline(v)}});
+    } else {
+      manager.status(api::headline(v));
+    }
+  }
+  bool told_ready = false;
+
+  void source_status(api::StatusView& v, Instant now) {
+    auto s = cluster->source();
+    v.source.kind = config.source.kind == SourceKind::kMesos ? "mesos" : "replay";
+    v.source.endpoint = s.endpoint;
+    v.source.connected = s.connected;
+    v.source.since_s = s.since == Instant{} ? 0 : seconds_of(now - s.since);
+    v.source.age_s = s.last_byte_age ? duration<double>(*s.last_byte_age).count() : 0;
+    v.source.last_error = s.last_error;
+    for (auto& [kind, n] : cluster->events()) v.source.events.push_back({kind, n});
+    size_t total = 0;
+    for (auto& p : cluster->problems(kShownProblems, total)) v.problems.push_back({p.task, p.field, p.why});
+    v.problem_count = total;
+    v.tables.vips = cluster->vips().service_count();
+  }
+
+  void usage(api::StatusView& v) {
+    if (!tables) return;
+    auto services = tables->services(), backends = tables->backends(), blocks = tables->ring_blocks();
+    v.tables.active = backends.used;
+    v.tables.dead = backends.resting;
+    views.publish_usage({{"ls_svc", services.used}, {"ls_svc_tab", services.used + services.resting},
+                         {"ls_be", backends.used + backends.resting}, {"ls_ring", blocks.used + blocks.resting},
+                         {"overflows", control.overflows()}});
+  }
+};
+
+Daemon::Daemon(Config config, std::filesystem::path config_file)
+    : impl_(std::make_unique<Impl>(std::move(config), std::move(config_file))) {}
+
+Daemon::~Daemon() {
+  auto& d = *impl_;
+  if (d.cluster) d.cluster->stop();
+  d.server.reset();
+  d.control.want(0);
+  // The descriptors belong to their owners.
+  if (d.netlink_fd) d.netlink_fd->release();
+  if (d.ring_fd) d.ring_fd->release();
+}
+
+Result<> Daemon::run() {
+  LS_TRY(impl_->start());
+  impl_->io.run();
+  return {};
+}
+
+}  // namespace ls

@@ -1,0 +1,67 @@
+// loadstard(8).
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "app/daemon.h"
+#include "datapath/rescue.h"
+#include "util/log.h"
+
+namespace {
+
+int check(const std::string& file) {
+  auto loaded = ls::load_config(file);
+  std::fputs(ls::report(loaded).c_str(), loaded.good() ? stdout : stderr);
+  return loaded.good() ? 0 : 1;
+}
+
+int purge(const std::string& pin) {
+  auto report = ls::datapath::purge(pin);
+  for (auto& line : report.removed) std::printf("removed %s\n", line.c_str());
+  for (auto& line : report.problems) std::fprintf(stderr, "loadstard: %s\n", line.c_str());
+  if (report.removed.empty() && report.problems.empty()) std::printf("nothing of loadstar is there\n");
+  return report.problems.empty() ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"loadstard: names, virtual IPs and addresses for a Mesos cluster, in the kernel"};
+  std::string file = "/etc/loadstar/loadstar.toml";
+  bool do_check = false, print = false, defaults = false, do_purge = false;
+  app.add_option("--config", file, "Configuration file; conf.d/*.toml beside it is read too")->capture_default_str();
+  app.add_flag("--check", do_check, "Check the configuration and end");
+  auto* print_flag = app.add_flag("--print-config", print, "Print the effective configuration and end");
+  app.add_flag("--defaults", defaults, "With --print-config: all settings with their defaults and texts")->needs(print_flag);
+  app.add_flag("--purge", do_purge, "Remove everything loadstar left in the kernel and end; stop the daemon first");
+  app.set_version_flag("--version", std::string("loadstard ") + LS_VERSION);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  if (do_check) return check(file);
+  if (print && defaults) {
+    std::fputs(ls::print_defaults().c_str(), stdout);
+    return 0;
+  }
+  auto loaded = ls::load_config(file);
+  if (do_purge) {
+    // A broken file must not keep anybody from cleaning up: its pin folder, or the default one, is purged.
+    return purge(loaded.config.bpf.pin);
+  }
+  if (!loaded.good()) {
+    std::fputs(ls::report(loaded).c_str(), stderr);
+    return 1;
+  }
+  if (print) {
+    std::fputs(ls::print_config(loaded.config).c_str(), stdout);
+    return 0;
+  }
+  ls::log::setup(loaded.config.log.level, loaded.config.log.format);
+  ls::Daemon daemon(std::move(loaded.config), file);
+  if (auto r = daemon.run(); !r) {
+    ls::log::error("start_failed", {{"error", r.error().text()}});
+    return 1;
+  }
+  return 0;
+}
