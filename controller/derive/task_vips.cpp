@@ -20,11 +20,10 @@ bool usable(const Endpoint& e, const VipKey& key, const VipOptions& options) {
 TaskVips task_vips(const Task& task, const VipOptions& options) {
   TaskVips out;
   TaskPhase phase = task.phase();
-  if (task.waiting() || phase == TaskPhase::kTerminal) return out;
+  if (task.waiting() || (phase != TaskPhase::kRunning && phase != TaskPhase::kKilling)) return out;
   out.standing = phase == TaskPhase::kKilling            ? Standing::kLeaving
                  : task.health == Health::kUnhealthy ? Standing::kUnhealthy
                                                          : Standing::kServing;
-  bool offers = phase == TaskPhase::kRunning || phase == TaskPhase::kKilling;
   auto ports = task_ports(task, &out.problems);
   out.ports = ports.size();
   out.local = local_ports(task, ports, options.local_docker);
@@ -50,7 +49,6 @@ TaskVips task_vips(const Task& task, const VipOptions& options) {
         }
         offer.key.name = target->folded + "." + framework;
       }
-      if (!offers) continue;
       for (auto& e : port_endpoints(task, port))
         if (usable(e, offer.key, options)) offer.endpoints.push_back(e);
       out.offers.push_back(std::move(offer));

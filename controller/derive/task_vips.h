@@ -56,7 +56,7 @@ struct TaskVips {
   bool operator==(const TaskVips&) const = default;
 };
 
-/// Nothing for a task that waits for its agent or framework; problems only, for one that does not run.
+/// Nothing, not even problems, for a task that does not run or waits for its agent or framework.
 TaskVips task_vips(const Task& task, const VipOptions& options);
 
 }  // namespace ls

@@ -47,6 +47,7 @@ std::string_view part(std::string_view s, size_t from, size_t count) {
 }  // namespace
 
 uint32_t name_hash32(std::string_view name) {
+  if (name.empty()) return kByteStringSeed;  // the former runtime mixes nothing then
   State s;
   std::string_view rest = name;
   while (rest.size() >= 12) {

@@ -2,11 +2,11 @@
 
 #include <simdjson.h>
 
-#include <charconv>
-#include <cmath>
 #include <limits>
 #include <unordered_map>
 #include <utility>
+
+#include "sources/json_reader.h"
 
 namespace ls {
 namespace {
@@ -14,52 +14,17 @@ namespace {
 namespace od = simdjson::ondemand;
 static_assert(kJsonPadding >= simdjson::SIMDJSON_PADDING);
 
-constexpr int64_t kNumberLimit = int64_t(1) << 53;  // beyond this a double is no exact integer; the value is held there
-
-/// After one of these the position in the text is lost; what comes after the others can still be read.
-bool loses_position(simdjson::error_code e) {
-  switch (e) {
-    case simdjson::SUCCESS:
-    case simdjson::INCORRECT_TYPE:
-    case simdjson::NO_SUCH_FIELD:
-    case simdjson::NUMBER_ERROR:
-    case simdjson::NUMBER_OUT_OF_RANGE:
-    case simdjson::STRING_ERROR:
-    case simdjson::F_ATOM_ERROR:
-    case simdjson::T_ATOM_ERROR:
-    case simdjson::N_ATOM_ERROR:
-      return false;
-    default:
-      return true;
-  }
-}
-
-int64_t saturate(double d) {
-  if (std::isnan(d)) return 0;
-  if (d >= double(kNumberLimit)) return kNumberLimit;
-  if (d <= -double(kNumberLimit)) return -kNumberLimit;
-  return int64_t(d);
-}
-
 struct StringHash {
   using is_transparent = void;
   size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
 };
 
-/// One pass over one record. Every reader takes its value completely or leaves it to be skipped.
-class Walk {
+/// One pass over one record.
+class Walk : public json::Reader {
  public:
-  std::vector<DecodeProblem> problems;
-  size_t problem_count = 0;
-  simdjson::error_code broken = simdjson::SUCCESS;  ///< set: stop, the text is no JSON from here on
-
   void event(od::value root, Event& out);
 
  private:
-  struct Step {
-    const char* name;
-    int index;
-  };
   struct Status {
     double timestamp = -std::numeric_limits<double>::infinity();
     std::optional<MesosState> state;
@@ -70,119 +35,6 @@ class Walk {
     std::string task_id;
   };
 
-  // -- plumbing --
-  void problem(std::string why) {
-    problem_count++;
-    if (problems.size() >= RecordDecoder::kMaxProblems) return;
-    std::string field;
-    for (auto& s : path_) {
-      if (s.name) field += (field.empty() ? "" : ".") + std::string(s.name);
-      if (s.index >= 0) field += "[" + std::to_string(s.index) + "]";
-    }
-    problems.push_back({"", std::move(field), std::move(why)});
-  }
-  bool failed(simdjson::error_code e, const char* expected) {
-    if (!e) return false;
-    if (loses_position(e)) {
-      broken = e;
-    } else {
-      problem(std::string("is not ") + expected);
-    }
-    return true;
-  }
-  /// Gives problems that were found inside an item the item's name.
-  void name_problems(size_t from, const std::string& item) {
-    for (size_t i = from; i < problems.size(); i++)
-      if (problems[i].item.empty()) problems[i].item = item;
-  }
-  bool is_null(od::value& v) {
-    bool null = false;
-    auto type = v.type();
-    od::json_type t;
-    if (auto e = std::move(type).get(t)) {
-      if (loses_position(e)) broken = e;
-      return false;
-    }
-    null = t == od::json_type::null;
-    return null;
-  }
-
-  /// Calls `on(key, value)` for each field; null counts as absent.
-  template <class On>
-  void object(od::value v, On&& on) {
-    if (is_null(v) || broken) return;
-    od::object o;
-    if (failed(v.get_object().get(o), "an object")) return;
-    for (auto item : o) {
-      od::field f;
-      if (auto e = std::move(item).get(f)) {
-        broken = e;
-        return;
-      }
-      on(f.key(), od::value(f.value()));
-      if (broken) return;
-    }
-  }
-  /// Calls `on(element)` for each element, its index on the path.
-  template <class On>
-  void array(od::value v, On&& on) {
-    if (is_null(v) || broken) return;
-    od::array a;
-    if (failed(v.get_array().get(a), "a list")) return;
-    int index = 0;
-    for (auto item : a) {
-      od::value element;
-      if (auto e = std::move(item).get(element)) {
-        broken = e;
-        return;
-      }
-      path_.push_back({nullptr, index++});
-      on(std::move(element));
-      path_.pop_back();
-      if (broken) return;
-    }
-  }
-  /// Puts `name` on the path while `read` runs.
-  template <class Read>
-  void at(const char* name, Read&& read) {
-    path_.push_back({name, -1});
-    read();
-    path_.pop_back();
-  }
-  std::optional<std::string_view> text(od::value v) {
-    std::string_view s;
-    if (is_null(v) || broken || failed(v.get_string().get(s), "a readable string")) return std::nullopt;
-    return s;
-  }
-  std::optional<double> number(od::value v) {
-    od::json_type type;
-    if (auto e = v.type().get(type)) {
-      if (loses_position(e)) broken = e;
-      return std::nullopt;
-    }
-    double d = 0;
-    if (type == od::json_type::null) return std::nullopt;
-    if (type == od::json_type::string) {  // 64-bit integers may come as text
-      auto s = text(std::move(v));
-      if (!s) return std::nullopt;
-      auto [end, ec] = std::from_chars(s->data(), s->data() + s->size(), d);
-      if (ec == std::errc{} && end == s->data() + s->size() && !s->empty()) return d;
-      problem("is not a number");
-      return std::nullopt;
-    }
-    if (failed(v.get_double().get(d), "a number")) return std::nullopt;
-    return d;
-  }
-  std::optional<int64_t> integer(od::value v) {
-    auto d = number(std::move(v));
-    if (!d) return std::nullopt;
-    return saturate(*d);
-  }
-  std::optional<bool> boolean(od::value v) {
-    bool b = false;
-    if (is_null(v) || broken || failed(v.get_bool().get(b), "true or false")) return std::nullopt;
-    return b;
-  }
   SharedText shared(std::string_view s) {
     auto it = texts_.find(s);
     if (it == texts_.end()) it = texts_.emplace(std::string(s), SharedText(s)).first;
@@ -191,16 +43,14 @@ class Walk {
   /// {"value": "..."}
   SharedText id(od::value v) {
     SharedText out;
-    object(std::move(v), [&](auto key, od::value value) {
-      if (key != "value") return;
+    field(std::move(v), "value", [&](od::value value) {
       if (auto s = text(std::move(value))) out = shared(*s);
     });
     return out;
   }
   std::string own_id(od::value v) {
     std::string out;
-    object(std::move(v), [&](auto key, od::value value) {
-      if (key != "value") return;
+    field(std::move(v), "value", [&](od::value value) {
       if (auto s = text(std::move(value))) out = *s;
     });
     return out;
@@ -226,7 +76,6 @@ class Walk {
   void snapshot(od::value v, Snapshot& out);
   void member(std::string_view name, od::value v, Event& out);
 
-  std::vector<Step> path_;
   std::unordered_map<std::string, SharedText, StringHash, std::equal_to<>> texts_;
 };
 
@@ -259,9 +108,7 @@ void Walk::port(od::value v, std::vector<DiscoveryPort>& out, size_t index) {
     if (key == "number") {
       at("number", [&] { number = integer(std::move(value)); });
     } else if (key == "name") {
-      at("name", [&] {
-        if (auto s = text(std::move(value))) p.name = *s;
-      });
+      text_into("name", std::move(value), p.name);
     } else if (key == "protocol") {
       at("protocol", [&] {
         auto s = text(std::move(value));
@@ -473,9 +320,7 @@ bool Walk::task(od::value v, Task& out) {
     } else if (key == "agent_id") {
       at("agent_id", [&] { out.agent_id = id(std::move(value)); });
     } else if (key == "name") {
-      at("name", [&] {
-        if (auto s = text(std::move(value))) name = *s;
-      });
+      text_into("name", std::move(value), name);
     } else if (key == "state") {
       at("state", [&] {
         if (auto s = text(std::move(value))) state = parse_mesos_state(*s);
@@ -545,9 +390,7 @@ bool Walk::agent_info(od::value v, Agent& out) {
     if (key == "id") {
       at("id", [&] { out.id = id(std::move(value)); });
     } else if (key == "hostname") {
-      at("hostname", [&] {
-        if (auto s = text(std::move(value))) out.hostname = *s;
-      });
+      text_into("hostname", std::move(value), out.hostname);
     }
   });
   if (broken) return false;
@@ -562,9 +405,7 @@ bool Walk::agent(od::value v, Agent& out) {
     if (key == "agent_info") {
       at("agent_info", [&] { ok = agent_info(std::move(value), out); });
     } else if (key == "pid") {
-      at("pid", [&] {
-        if (auto s = text(std::move(value))) out.pid = *s;
-      });
+      text_into("pid", std::move(value), out.pid);
     }
   });
   name_problems(first_problem, "agent " + out.id.str());
@@ -747,27 +588,6 @@ void Walk::event(od::value root, Event& out) {
   name_problems(0, "event " + type);
 }
 
-/// Replaces what is not UTF-8 by '?' and bare control characters by blanks, so that the text can be read.
-void repair(char* text, size_t size) {
-  auto* p = reinterpret_cast<unsigned char*>(text);
-  for (size_t i = 0; i < size;) {
-    unsigned char c = p[i];
-    if (c < 0x80) {
-      if (c < 0x20) p[i] = ' ';
-      i++;
-      continue;
-    }
-    size_t length = c >= 0xc2 && c <= 0xdf ? 2 : c >= 0xe0 && c <= 0xef ? 3 : c >= 0xf0 && c <= 0xf4 ? 4 : 0;
-    bool ok = length != 0 && i + length <= size;
-    for (size_t k = 1; ok && k < length; k++) ok = (p[i + k] & 0xc0) == 0x80;
-    // Over-long forms, surrogates, above U+10FFFF (RFC 3629 section 4).
-    if (ok && length == 3) ok = !(c == 0xe0 && p[i + 1] < 0xa0) && !(c == 0xed && p[i + 1] > 0x9f);
-    if (ok && length == 4) ok = !(c == 0xf0 && p[i + 1] < 0x90) && !(c == 0xf4 && p[i + 1] > 0x8f);
-    if (!ok) p[i] = '?';
-    i += ok ? length : 1;
-  }
-}
-
 }  // namespace
 
 struct RecordDecoder::Impl {
@@ -785,7 +605,7 @@ Result<Decoded> RecordDecoder::decode(char* text, size_t size, size_t capacity) 
   od::document document;
   auto error = impl_->parser.iterate(view).get(document);
   if (error == simdjson::UTF8_ERROR || error == simdjson::UNESCAPED_CHARS) {
-    repair(text, size);
+    json::repair(text, size);
     error = impl_->parser.iterate(view).get(document);
   }
   auto give_back = [&] {

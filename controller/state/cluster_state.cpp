@@ -224,9 +224,9 @@ void ClusterState::sweep(AgentEntry& agent, StateDelta& out, const std::function
 void ClusterState::agent_added(Agent&& agent, Instant now, StateDelta& out) {
   AgentEntry& a = agent_entry(agent.id);
   IpAddress address = address_of(agent);
-  bool changed = !a.registered || a.address != address;
   // An agent whose name no longer resolves keeps the address it had.
-  if (address.is_zero() && !a.address.is_zero()) address = a.address;
+  if (address.is_zero()) address = a.address;
+  bool changed = !a.registered || a.address != address;
   a.agent.hostname = std::move(agent.hostname);
   a.agent.pid = std::move(agent.pid);
   a.address = address;

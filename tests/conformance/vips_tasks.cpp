@@ -180,7 +180,8 @@ Outcome run_event_stream(const Json& one, bool judge) {
   cluster.state.for_each_task([&](const TaskPtr& t) { got["tasks"].push_back(task_json(*t)); });
   for (auto& t : cluster.state.waiting()) got["waiting"].push_back(t->id);
   got["agents"] = Json::object();
-  for (auto& [id, address] : cluster.state.agents()) got["agents"][id] = address.text();
+  for (auto& [id, address] : cluster.state.agents())
+    if (!address.is_zero()) got["agents"][id] = address.text();
   got["frameworks"] = cluster.state.frameworks();
   if (auto recovered = cluster.state.recovered_agents(); !recovered.empty()) got["recovered_agents"] = recovered;
   got["liveness_timeout_ms"] = liveness_timeout(heartbeat).count();
