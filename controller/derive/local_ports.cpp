@@ -5,23 +5,29 @@
 
 namespace ls {
 
+namespace {
+LocalPortTable::Key key_of(const LocalPort& p) { return {p.protocol, p.host_port, p.container.address.is_v4()}; }
+}  // namespace
+
 bool LocalPortTable::add(const LocalPort& p, const std::string& owner, bool running) {
-  auto before = find(p.protocol, p.host_port);
-  ports_[{p.protocol, p.host_port}].insert({!running, owner, p.container});
-  return before != find(p.protocol, p.host_port);
+  Key key = key_of(p);
+  auto before = find(key.protocol, key.host_port, key.v4);
+  ports_[key].insert({!running, owner, p.container});
+  return before != find(key.protocol, key.host_port, key.v4);
 }
 
 bool LocalPortTable::remove(const LocalPort& p, const std::string& owner, bool running) {
-  auto it = ports_.find({p.protocol, p.host_port});
+  Key key = key_of(p);
+  auto it = ports_.find(key);
   if (it == ports_.end()) return false;
-  auto before = find(p.protocol, p.host_port);
+  auto before = find(key.protocol, key.host_port, key.v4);
   it->second.erase({!running, owner, p.container});
   if (it->second.empty()) ports_.erase(it);
-  return before != find(p.protocol, p.host_port);
+  return before != find(key.protocol, key.host_port, key.v4);
 }
 
-std::optional<Endpoint> LocalPortTable::find(Protocol protocol, uint16_t host_port) const {
-  auto it = ports_.find({protocol, host_port});
+std::optional<Endpoint> LocalPortTable::find(Protocol protocol, uint16_t host_port, bool v4) const {
+  auto it = ports_.find({protocol, host_port, v4});
   if (it == ports_.end()) return std::nullopt;
   return it->second.begin()->container;
 }
@@ -47,7 +53,7 @@ std::vector<Backend> rewrite_local(std::vector<Backend> backends, Protocol proto
   bool changed = false;
   for (auto& b : backends) {
     if (std::find(own.begin(), own.end(), b.address) == own.end()) continue;
-    auto container = table.find(protocol, b.port);
+    auto container = table.find(protocol, b.port, b.address.is_v4());
     if (!container) continue;
     b.address = container->address;
     b.port = container->port;

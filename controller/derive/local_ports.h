@@ -19,6 +19,7 @@ class LocalPortTable {
   struct Key {
     Protocol protocol = Protocol::kTcp;
     uint16_t host_port = 0;
+    bool v4 = true;  ///< family of the container: an IPv6 host port never leads to an IPv4 address
     auto operator<=>(const Key&) const = default;
   };
 
@@ -27,7 +28,7 @@ class LocalPortTable {
   bool add(const LocalPort& port, const std::string& owner, bool running);
   bool remove(const LocalPort& port, const std::string& owner, bool running);
 
-  std::optional<Endpoint> find(Protocol protocol, uint16_t host_port) const;
+  std::optional<Endpoint> find(Protocol protocol, uint16_t host_port, bool v4) const;
   size_t size() const { return ports_.size(); }
   std::vector<LocalPort> all() const;
 
