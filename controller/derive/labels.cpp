@@ -1,5 +1,6 @@
 #include "derive/labels.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "derive/fold.h"
