@@ -23,6 +23,7 @@ namespace asio = boost::asio;
 
 constexpr int kMaxHops = 3;
 constexpr int kSilentIntervals = 3;              // spec/mesos-operator-stream.md section 4
+constexpr Millis kLongestHeartbeat{3'600'000};   // a master that says more is not believed
 constexpr size_t kErrorTextBytes = 4096;         // of an error answer; quote_answer cuts further
 constexpr size_t kIdentityBytes = 256 * 1024;    // of a GET_MASTER answer, which has 400
 constexpr size_t kSecretBytes = 64 * 1024;
@@ -118,7 +119,7 @@ class MesosSource final : public Source {
   }
 
   void set_heartbeat_interval(Millis interval) override {
-    if (interval > Millis(0)) run_->heartbeat = interval;
+    if (interval > Millis(0)) run_->heartbeat = std::min<Millis>(interval, kLongestHeartbeat);
   }
 
  private:
