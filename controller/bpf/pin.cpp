@@ -22,17 +22,18 @@ std::string parent_of(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-/// What /proc calls the file behind a descriptor of each kind.
-constexpr std::string_view anon_name(PinKind kind) {
+/// What /proc calls the file behind a descriptor of each kind ("bpf-link" on some kernels, "bpf_link" on
+/// others).
+bool is_kind(std::string_view anon_name, PinKind kind) {
   switch (kind) {
     case PinKind::kMap:
-      return "anon_inode:bpf-map";
+      return anon_name == "anon_inode:bpf-map";
     case PinKind::kProgram:
-      return "anon_inode:bpf-prog";
+      return anon_name == "anon_inode:bpf-prog";
     case PinKind::kLink:
       break;
   }
-  return "anon_inode:bpf_link";
+  return anon_name == "anon_inode:bpf-link" || anon_name == "anon_inode:bpf_link";
 }
 
 }  // namespace
@@ -78,7 +79,7 @@ Result<UniqueFd> open_pinned(const std::string& path, PinKind kind) {
   char name[64];
   ssize_t n = readlink(fmt::format("/proc/self/fd/{}", raw).c_str(), name, sizeof name);
   if (n < 0) return fail(errno, "look what is behind " + path);
-  if (std::string_view(name, size_t(n)) != anon_name(kind)) {
+  if (!is_kind(std::string_view(name, size_t(n)), kind)) {
     return fail(EMEDIUMTYPE, fmt::format("open {}: it is {}", path, std::string_view(name, size_t(n))));
   }
   return fd;

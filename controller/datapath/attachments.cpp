@@ -399,10 +399,10 @@ bool Attachments::verify(const Key& key, Entry& e, bool full) {
 
 Result<int> Attachments::check(bool full) {
   LS_TRY(on_readable());
-  if (full) {
-    LS_TRY(list_devices());
-    reconcile_all();
-  }
+  if (full) LS_TRY(list_devices());
+  // The kernel detaches the links of a removed group only some time later.
+  bool moved = config_.socket && group_.fd() >= 0 && !group_.is_current();
+  if (full || moved) reconcile_all();
   int repaired = 0;
   std::vector<Key> retry, lost;
   for (auto& [key, e] : entries_) {
@@ -417,19 +417,8 @@ Result<int> Attachments::check(bool full) {
       }
     }
   }
-  bool cgroup_lost =
-      std::any_of(lost.begin(), lost.end(), [](auto& k) { return spec_of(k.hook).is_cgroup(); });
-  if (cgroup_lost && !full) {
-    // The group itself may be gone, and another one made under its name.
-    reconcile_all();
-  }
   for (auto& key : lost) {
     auto it = entries_.find(key);
-    if (it == entries_.end()) {  // moved to the group that has the name now, if there is one
-      auto moved = entries_.find({key.hook, group_.id()});
-      if (moved != entries_.end() && moved->second.attached) repaired++;
-      continue;
-    }
     auto device = it->second.device;
     (void)it->second.link.unpin();
     it->second.link = {};
@@ -447,10 +436,11 @@ Result<int> Attachments::check(bool full) {
     }
     attach(key, std::string(it->second.device));
   }
-  LS_ASSIGN(int pins, programs_.check(full));
-  repaired += pins;
+  auto pins = programs_.check(full);
+  repaired += pins.value_or(0);
   if (repaired) log::warn("drift_repaired", {{"things", repaired}});
   drift_repaired_ += uint64_t(repaired);
+  if (!pins) return pins;
   return repaired;
 }
 

@@ -49,7 +49,8 @@ struct AttachmentStatus {
   State state = State::kFailed;
   uint32_t program_id = 0;
   uint32_t link_id = 0;  ///< 0 for clsact
-  std::string error;     ///< kDegraded: attached, but not pinned or not our newest program; kFailed: not attached
+  std::string
+      error;  ///< kDegraded: attached, but not pinned or not our newest program; kFailed: not attached
   std::chrono::system_clock::time_point since;
 };
 std::string_view to_text(AttachmentStatus::State s);

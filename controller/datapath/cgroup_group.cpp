@@ -61,6 +61,11 @@ Result<CgroupGroup> CgroupGroup::open(const std::string& path) {
   return g;
 }
 
+bool CgroupGroup::is_current() const {
+  struct stat st {};
+  return fd_ && stat(path_.c_str(), &st) == 0 && st.st_ino == id_;
+}
+
 Result<> CgroupGroup::look(bpf_attach_type type) const {
   UniqueFd at(fcntl(fd_.get(), F_DUPFD_CLOEXEC, 3));
   ino_t before = 0;

@@ -22,6 +22,8 @@ class CgroupGroup {
   static Result<CgroupGroup> open(const std::string& path);
   /// EBUSY, naming the program and the folder it is attached to, when ours must not be attached for `type`.
   Result<> look(bpf_attach_type type) const;
+  /// False when the folder was removed, or removed and made again: the name then means another group.
+  bool is_current() const;
   int fd() const { return fd_.get(); }
   uint64_t id() const { return id_; }  ///< as bpf_link_info shows it
   const std::string& path() const { return path_; }

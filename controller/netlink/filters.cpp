@@ -5,7 +5,6 @@
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
 
-
 #include "netlink/rtnetlink.h"
 
 namespace ls::netlink {

@@ -1,7 +1,8 @@
 #pragma once
-/// NetnsFixture: a test in a network and mount namespace of its own, with a bpffs of its own and a cgroup v2 group of its own, all
-/// of which are gone when the test ends. Needs root; without it the test is reported as skipped.
-/// The process itself moves (each test into new namespaces), so what a test does to "lo" or to routes is nobody else's.
+/// NetnsFixture: a test in a network and mount namespace of its own, with a bpffs of its own and a cgroup v2
+/// group of its own, all of which are gone when the test ends. Needs root; without it the test is reported as
+/// skipped. The process itself moves (each test into new namespaces), so what a test does to "lo" or to
+/// routes is nobody else's.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -45,7 +46,8 @@ class NetnsFixture : public ::testing::Test {
       rmdir(bpffs_.c_str());
     }
     for (auto it = groups_.rbegin(); it != groups_.rend(); ++it) {
-      if (rmdir(it->c_str()) != 0 && errno != ENOENT) ADD_FAILURE() << "group stays: " << *it << ": " << std::strerror(errno);
+      if (rmdir(it->c_str()) != 0 && errno != ENOENT)
+        ADD_FAILURE() << "group stays: " << *it << ": " << std::strerror(errno);
     }
   }
 
@@ -68,9 +70,7 @@ class NetnsFixture : public ::testing::Test {
     return path;
   }
 
-  static void run(const std::string& command) {
-    ASSERT_EQ(std::system(command.c_str()), 0) << command;
-  }
+  static void run(const std::string& command) { ASSERT_EQ(std::system(command.c_str()), 0) << command; }
   static std::string output(const std::string& command) {
     std::string out;
     FILE* p = popen(command.c_str(), "r");
@@ -95,14 +95,16 @@ class NetnsFixture : public ::testing::Test {
   const std::string& bpffs() const { return bpffs_; }
 
  private:
-  /// Also removes what a test that crashed before left behind: its number is in the name and its process is gone.
+  /// Also removes what a test that crashed before left behind: its number is in the name and its process is
+  /// gone.
   static std::string new_top_group() {
     static int count = 0;
     auto mount = cgroup2_mount();
     std::error_code ignored;
     for (auto& e : std::filesystem::directory_iterator(mount, ignored)) {
       int pid = 0, n = 0;
-      if (std::sscanf(e.path().filename().c_str(), "ls-test-%d-%d", &pid, &n) != 2 || kill(pid, 0) == 0) continue;
+      if (std::sscanf(e.path().filename().c_str(), "ls-test-%d-%d", &pid, &n) != 2 || kill(pid, 0) == 0)
+        continue;
       for (auto& inner : std::filesystem::directory_iterator(e.path(), ignored)) {
         if (inner.is_directory()) rmdir(inner.path().c_str());
       }

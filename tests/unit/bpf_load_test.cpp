@@ -35,7 +35,9 @@ TEST(LogTail, KeepsTheLastLines) {
 
 class BpfLoad : public test::NetnsFixture {};
 
-UniqueFd make_array() { return UniqueFd(bpf_map_create(BPF_MAP_TYPE_ARRAY, "t", 4, 8, 1, nullptr)); }
+UniqueFd make_array() {
+  return UniqueFd(bpf_map_create(BPF_MAP_TYPE_ARRAY, "t", 4, 8, 1, nullptr));
+}
 
 TEST_F(BpfLoad, PinsKeepKindAndMode) {
   auto dir = bpffs() + "/x";
@@ -123,7 +125,11 @@ TEST_F(BpfLoad, RefusedProgramIsNamedWithTheEndOfTheLog) {
 UniqueFd make_sender(int ring_fd) {
   bpf_insn insns[] = {
       {.code = BPF_ST | BPF_MEM | BPF_DW, .dst_reg = 10, .src_reg = 0, .off = -8, .imm = 0x2a},
-      {.code = BPF_LD | BPF_IMM | BPF_DW, .dst_reg = 1, .src_reg = BPF_PSEUDO_MAP_FD, .off = 0, .imm = ring_fd},
+      {.code = BPF_LD | BPF_IMM | BPF_DW,
+       .dst_reg = 1,
+       .src_reg = BPF_PSEUDO_MAP_FD,
+       .off = 0,
+       .imm = ring_fd},
       {.code = 0, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
       {.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 2, .src_reg = 10, .off = 0, .imm = 0},
       {.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = 2, .src_reg = 0, .off = 0, .imm = -8},

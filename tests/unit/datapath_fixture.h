@@ -23,7 +23,12 @@ class DatapathFixture : public NetnsFixture {
  protected:
   std::string pin() const { return bpffs() + "/loadstar"; }
   static Sizes small() {
-    return {.services = 64, .backends = 128, .ring_slots = 4096, .flows = 1024, .flows6 = 1024, .socket_replies = 64};
+    return {.services = 64,
+            .backends = 128,
+            .ring_slots = 4096,
+            .flows = 1024,
+            .flows6 = 1024,
+            .socket_replies = 64};
   }
   Programs::Options options(Sizes sizes = small()) const {
     Programs::Options o;
@@ -33,7 +38,8 @@ class DatapathFixture : public NetnsFixture {
   }
   static Result<> no_flows(int, int) { return {}; }
 
-  static const AttachmentStatus* find(const std::vector<AttachmentStatus>& all, std::string_view hook, std::string_view device) {
+  static const AttachmentStatus* find(const std::vector<AttachmentStatus>& all, std::string_view hook,
+                                      std::string_view device) {
     for (auto& s : all) {
       if (s.hook == hook && s.device == device) return &s;
     }
@@ -60,10 +66,13 @@ class DatapathFixture : public NetnsFixture {
     return names.value_or(std::vector<std::string>());
   }
   static uint32_t id_of(int map_fd) { return bpf::map_layout(map_fd)->id; }
-  /// Every file and folder in the bpffs.
+  /// Every file and folder in the bpffs but those the kernel puts into each (maps.debug, progs.debug; only it
+  /// may use dots).
   std::vector<std::string> everything() const {
     std::vector<std::string> out;
-    for (auto& e : std::filesystem::recursive_directory_iterator(bpffs())) out.push_back(e.path().string());
+    for (auto& e : std::filesystem::recursive_directory_iterator(bpffs())) {
+      if (e.path().filename().string().find('.') == std::string::npos) out.push_back(e.path().string());
+    }
     return out;
   }
   /// Programs as tcx sees them on a device: the length of its list.

@@ -1,11 +1,10 @@
-#include "netlink/links.h"
-
 #include <gmock/gmock.h>
 
 #include <algorithm>
 #include <optional>
 
 #include "netlink/filters.h"
+#include "netlink/links.h"
 #include "netlink/watch.h"
 #include "support/netns_fixture.h"
 
@@ -56,7 +55,8 @@ TEST_F(Netlink, ListsDevicesWithTheirKindMasterAndAddresses) {
   EXPECT_TRUE(va->up);
   EXPECT_EQ(vb->master, 0);
   EXPECT_FALSE(vb->up);
-  EXPECT_THAT(vb->addresses, ::testing::UnorderedElementsAre(*IpAddress::parse("192.0.2.7"), *IpAddress::parse("fd00::7")));
+  EXPECT_THAT(vb->addresses,
+              ::testing::UnorderedElementsAre(*IpAddress::parse("192.0.2.7"), *IpAddress::parse("fd00::7")));
 }
 
 TEST_F(Netlink, ReportsADeviceFromItsBirthToItsEnd) {
@@ -67,11 +67,13 @@ TEST_F(Netlink, ReportsADeviceFromItsBirthToItsEnd) {
   add_veth("va", "vb");
   int va = ifindex("va"), br = ifindex("br9");
   auto born = only<netlink::DeviceChanged>(drain(*w));
-  EXPECT_TRUE(std::any_of(born.begin(), born.end(), [&](auto& e) { return e.device.name == "va" && e.device.kind == "veth"; }));
+  EXPECT_TRUE(std::any_of(born.begin(), born.end(),
+                          [&](auto& e) { return e.device.name == "va" && e.device.kind == "veth"; }));
 
   run("ip link set va master br9");
   auto joined = only<netlink::DeviceChanged>(drain(*w));
-  EXPECT_TRUE(std::any_of(joined.begin(), joined.end(), [&](auto& e) { return e.device.ifindex == va && e.device.master == br; }));
+  EXPECT_TRUE(std::any_of(joined.begin(), joined.end(),
+                          [&](auto& e) { return e.device.ifindex == va && e.device.master == br; }));
 
   run("ip link set va nomaster");
   auto events = drain(*w);

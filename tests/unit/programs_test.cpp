@@ -17,7 +17,8 @@ using ::testing::SizeIs;
 using namespace test;
 
 TEST(MapEntries, FollowTheConfiguration) {
-  auto e = map_entries({.services = 100, .backends = 200, .ring_slots = 17, .flows = 5000, .flows6 = 1, .socket_replies = 7});
+  auto e = map_entries(
+      {.services = 100, .backends = 200, .ring_slots = 17, .flows = 5000, .flows6 = 1, .socket_replies = 7});
   EXPECT_EQ(e["ls_svc"], 100u);
   EXPECT_EQ(e["ls_svc_tab"], 101u) << "number 0 is never given out";
   EXPECT_EQ(e["ls_be"], 201u);
@@ -33,7 +34,9 @@ TEST(MapEntries, FollowTheConfiguration) {
   }
 }
 
-size_t cpus() { return size_t(libbpf_num_possible_cpus()); }
+size_t cpus() {
+  return size_t(libbpf_num_possible_cpus());
+}
 
 class ProgramsTest : public DatapathFixture {};
 
@@ -50,7 +53,8 @@ TEST_F(ProgramsTest, LoadsPinsAndDescribes) {
   EXPECT_THAT(pins("maps"), SizeIs(p.maps().size()));
   EXPECT_FALSE(bpf::exists(pin() + "/maps_next"));
   EXPECT_FALSE(bpf::exists(pin() + "/maps_old"));
-  for (auto [path, mode] : {std::pair(pin(), 0750u), {pin() + "/maps", 0750u}, {pin() + "/maps/ls_be", 0640u}}) {
+  for (auto [path, mode] :
+       {std::pair(pin(), 0750u), {pin() + "/maps", 0750u}, {pin() + "/maps/ls_be", 0640u}}) {
     struct stat st {};
     ASSERT_EQ(stat(path.c_str(), &st), 0) << path;
     EXPECT_EQ(st.st_mode & 07777, mode) << path;
