@@ -1,4 +1,5 @@
-// The stand-in says what a master says, in its order (spec/mesos-state.md section 9.3), and all of it is JSON.
+// The stand-in says what a master says, in its order (spec/mesos-state.md section 9.3), and all of it is
+// JSON.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -84,9 +85,10 @@ const char* const kCluster =
 TEST_F(Standin, LifeOfATask) {
   EXPECT_THAT(types(say("wait subscribers 1", 2)), ElementsAre("SUBSCRIBED", "HEARTBEAT"));
   EXPECT_THAT(types(say(kCluster, 2)), ElementsAre("AGENT_ADDED", "FRAMEWORK_ADDED"));
-  auto added = say("task add t.1 F1 A1 name=\"we b\\\"\" port=31001 vip=/web:80 vip=1.2.3.4:5 scope=host port_label=a=b=c "
-                   "label=k=v container=docker docker_network=BRIDGE container_port=80 health=false",
-                   4);
+  auto added = say(
+      "task add t.1 F1 A1 name=\"we b\\\"\" port=31001 vip=/web:80 vip=1.2.3.4:5 scope=host port_label=a=b=c "
+      "label=k=v container=docker docker_network=BRIDGE container_port=80 health=false",
+      4);
   EXPECT_THAT(types(added), ElementsAre("TASK_ADDED", "TASK_STARTING", "TASK_RUNNING", "TASK_RUNNING"));
   const auto& task = added[0]["task_added"]["task"];
   EXPECT_EQ(task["state"], "TASK_STAGING");
@@ -106,7 +108,8 @@ TEST_F(Standin, LifeOfATask) {
 
   EXPECT_TRUE(say("task ip t.1 10.9.9.9", 0).empty());  // no event
   auto healthy = say("task health t.1 true", 1);
-  EXPECT_EQ(healthy[0]["task_updated"]["status"]["container_status"]["network_infos"][0]["ip_addresses"][0]["ip_address"],
+  EXPECT_EQ(healthy[0]["task_updated"]["status"]["container_status"]["network_infos"][0]["ip_addresses"][0]
+                   ["ip_address"],
             "10.9.9.9");
   EXPECT_THAT(types(say("task state t.1 TASK_KILLING\ntask state t.1 TASK_KILLED", 2)),
               ElementsAre("TASK_KILLING", "TASK_KILLED"));
@@ -137,8 +140,8 @@ TEST_F(Standin, FailoverWithTheFrameworksLast) {
   say("wait subscribers 1", 2);
   say(std::string(kCluster) + "agent add A2 10.0.0.12\ntask add t F1 A1 port=1\ntask add u F1 A2 port=1", 9);
   auto seen = say("failover 2 every=30ms frameworks=late except=A2\nwait settled", 6);
-  EXPECT_THAT(types(seen), ElementsAre("SUBSCRIBED", "HEARTBEAT", "AGENT_ADDED", "FRAMEWORK_ADDED", "TASK_ADDED",
-                                       "FRAMEWORK_UPDATED"));
+  EXPECT_THAT(types(seen), ElementsAre("SUBSCRIBED", "HEARTBEAT", "AGENT_ADDED", "FRAMEWORK_ADDED",
+                                       "TASK_ADDED", "FRAMEWORK_UPDATED"));
   EXPECT_EQ(seen[0]["subscribed"]["get_state"]["get_agents"]["recovered_agents"].size(), 2u);
   EXPECT_EQ(seen[3]["framework_added"]["framework"]["recovered"], true);
   EXPECT_EQ(seen[5]["framework_updated"]["framework"]["connected"], true);
