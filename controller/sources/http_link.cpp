@@ -54,7 +54,8 @@ Result<std::shared_ptr<TlsClient>> TlsClient::load(const Files& files) {
   std::shared_ptr<TlsClient> out(new TlsClient);
   auto& context = out->impl_->context;
   Code ec;
-  context.set_options(ssl::context::default_workarounds | ssl::context::no_tlsv1 | ssl::context::no_tlsv1_1, ec);
+  context.set_options(ssl::context::default_workarounds | ssl::context::no_tlsv1 | ssl::context::no_tlsv1_1,
+                      ec);
   if (ec) return fail(to_std(ec), "set up TLS");
   context.set_verify_mode(ssl::verify_peer, ec);
   if (files.ca_file.empty()) {
@@ -76,7 +77,9 @@ Result<std::shared_ptr<TlsClient>> TlsClient::load(const Files& files) {
 struct HttpLink::Impl {
   using Tls = beast::ssl_stream<beast::tcp_stream>;
 
-  explicit Impl(asio::any_io_executor e) : executor(std::move(e)), chunk(kReadBytes) { buffer.reserve(kReadBytes); }
+  explicit Impl(asio::any_io_executor e) : executor(std::move(e)), chunk(kReadBytes) {
+    buffer.reserve(kReadBytes);
+  }
 
   beast::tcp_stream* tcp_layer() {
     if (tls) return &tls->next_layer();
@@ -90,7 +93,8 @@ struct HttpLink::Impl {
     Code ec;
     co_await http::async_write(stream, request, asio::redirect_error(asio::use_awaitable, ec));
     if (!ec) {
-      co_await http::async_read_header(stream, buffer, *parser, asio::redirect_error(asio::use_awaitable, ec));
+      co_await http::async_read_header(stream, buffer, *parser,
+                                       asio::redirect_error(asio::use_awaitable, ec));
     }
     co_return ec;
   }
@@ -115,7 +119,9 @@ struct HttpLink::Impl {
 };
 
 HttpLink::HttpLink(asio::any_io_executor executor) : impl_(std::make_shared<Impl>(std::move(executor))) {}
-HttpLink::~HttpLink() { close(); }
+HttpLink::~HttpLink() {
+  close();
+}
 
 void HttpLink::close() {
   impl_->closed = true;
@@ -123,7 +129,8 @@ void HttpLink::close() {
   if (auto* layer = impl_->tcp_layer()) layer->close();
 }
 
-asio::awaitable<Result<std::vector<tcp::endpoint>>> HttpLink::Impl::look_up(const MasterAddress& to, Millis limit) {
+asio::awaitable<Result<std::vector<tcp::endpoint>>> HttpLink::Impl::look_up(const MasterAddress& to,
+                                                                            Millis limit) {
   Code ec;
   auto literal = asio::ip::make_address(to.host, ec);
   if (!ec) {
@@ -150,7 +157,8 @@ asio::awaitable<Result<std::vector<tcp::endpoint>>> HttpLink::Impl::look_up(cons
   co_return std::move(l->found);
 }
 
-asio::awaitable<Result<>> HttpLink::connect(const MasterAddress& to, std::shared_ptr<TlsClient> tls, Millis limit) {
+asio::awaitable<Result<>> HttpLink::connect(const MasterAddress& to, std::shared_ptr<TlsClient> tls,
+                                            Millis limit) {
   auto& m = *impl_;
   m.files = std::move(tls);
   m.host = to.text();
@@ -184,7 +192,8 @@ asio::awaitable<Result<>> HttpLink::connect(const MasterAddress& to, std::shared
   co_await m.tls->async_handshake(ssl::stream_base::client, asio::redirect_error(asio::use_awaitable, ec));
   if (ec) {
     long verdict = SSL_get_verify_result(m.tls->native_handle());
-    std::string why = verdict == X509_V_OK ? "" : fmt::format(" ({})", X509_verify_cert_error_string(verdict));
+    std::string why =
+        verdict == X509_V_OK ? "" : fmt::format(" ({})", X509_verify_cert_error_string(verdict));
     co_return fail(to_std(ec), fmt::format("TLS handshake{}", why));
   }
   co_return Result<>{};

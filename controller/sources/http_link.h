@@ -1,6 +1,7 @@
 #pragma once
-/// One HTTP/1.1 connection to a master, plain or TLS, as coroutines. Internal to sources/; Beast stays in its .cpp.
-/// Thread: the io_context's. Every wait has a limit; close() may be called at any time and ends what is waiting.
+/// One HTTP/1.1 connection to a master, plain or TLS, as coroutines. Internal to sources/; Beast stays in its
+/// .cpp. Thread: the io_context's. Every wait has a limit; close() may be called at any time and ends what is
+/// waiting.
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <memory>
@@ -40,7 +41,8 @@ class HttpLink {
   ~HttpLink();
 
   /// Name look-up, TCP and, with `tls`, handshake with the host's name or address verified; `limit` for each.
-  boost::asio::awaitable<Result<>> connect(const MasterAddress& to, std::shared_ptr<TlsClient> tls, Millis limit);
+  boost::asio::awaitable<Result<>> connect(const MasterAddress& to, std::shared_ptr<TlsClient> tls,
+                                           Millis limit);
   /// Sends a JSON call and waits for the head of the answer.
   boost::asio::awaitable<Result<HttpHead>> post(const std::string& path, const std::string& body,
                                                 const std::string& authorization, Millis limit);

@@ -14,9 +14,9 @@ namespace {
 constexpr size_t kMaxLine = 16 * 1024;  // Mesos' own headers are below 300 bytes
 
 bool same_word(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](unsigned char x, unsigned char y) {
-           return std::tolower(x) == std::tolower(y);
-         });
+  return a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(),
+                    [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
 }  // namespace
@@ -29,7 +29,8 @@ Result<> HttpRecording::line(std::string_view text) {
   switch (state_) {
     case State::kStatus:
       if (!text.starts_with("HTTP/1.") || text.size() < 12) return bad("no status line");
-      if (text.substr(8, 4) != " 200") return bad(fmt::format("its status is \"{}\", not 200", quote_answer(text)));
+      if (text.substr(8, 4) != " 200")
+        return bad(fmt::format("its status is \"{}\", not 200", quote_answer(text)));
       state_ = State::kHeaders;
       return {};
     case State::kHeaders: {
@@ -43,7 +44,8 @@ Result<> HttpRecording::line(std::string_view text) {
       while (value.starts_with(' ')) value.remove_prefix(1);
       if (same_word(name, "transfer-encoding")) chunked_ = same_word(value, "chunked");
       if (same_word(name, "content-type") && !same_word(value, "application/json")) {
-        return bad(fmt::format("its content type is {}, only application/json can be played", quote_answer(value)));
+        return bad(
+            fmt::format("its content type is {}, only application/json can be played", quote_answer(value)));
       }
       return {};
     }

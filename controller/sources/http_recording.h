@@ -1,6 +1,7 @@
 #pragma once
-/// Takes the HTTP framing off a recorded answer (`.http` captures, spec/captures/README.md): status line, headers,
-/// chunks. Incremental; plain values, any thread. Only for files that a recorder wrote: the live source uses Beast.
+/// Takes the HTTP framing off a recorded answer (`.http` captures, spec/captures/README.md): status line,
+/// headers, chunks. Incremental; plain values, any thread. Only for files that a recorder wrote: the live
+/// source uses Beast.
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -11,8 +12,9 @@ namespace ls {
 
 class HttpRecording {
  public:
-  /// Takes bytes from the front of `bytes` and gives the next piece of the body, a view into them. Empty: all bytes
-  /// were taken and none of the body was among them. Errors: an answer other than 200, no JSON, bad chunks.
+  /// Takes bytes from the front of `bytes` and gives the next piece of the body, a view into them. Empty: all
+  /// bytes were taken and none of the body was among them. Errors: an answer other than 200, no JSON, bad
+  /// chunks.
   Result<std::string_view> next(std::string_view& bytes);
   uint64_t offset() const { return offset_; }  ///< bytes of the file taken so far
   /// True where the file may end: between chunks (a killed master just closes) or after the last one.

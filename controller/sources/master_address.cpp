@@ -12,8 +12,8 @@ constexpr size_t kQuotedBytes = 200;
 bool host_ok(std::string_view host, bool bracketed) {
   if (host.empty() || host.size() > 255) return false;
   for (char c : host) {
-    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
-                 c == '_';
+    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+                 c == '-' || c == '_';
     if (!plain && !(bracketed && (c == ':' || c == '%'))) return false;
   }
   return true;
@@ -22,7 +22,8 @@ bool host_ok(std::string_view host, bool bracketed) {
 }  // namespace
 
 std::string MasterAddress::text() const {
-  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
+  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port)
+                                             : fmt::format("[{}]:{}", host, port);
 }
 
 Result<MasterAddress> parse_master_address(std::string_view text, uint16_t default_port) {
@@ -35,7 +36,8 @@ Result<MasterAddress> parse_master_address(std::string_view text, uint16_t defau
     host = text.substr(1, end - 1);
     std::string_view rest = text.substr(end + 1);
     if (!rest.empty()) {
-      if (rest.front() != ':') return fail(fmt::format("master \"{}\": expected a colon after the bracket", text));
+      if (rest.front() != ':')
+        return fail(fmt::format("master \"{}\": expected a colon after the bracket", text));
       port = rest.substr(1);
       has_port = true;
     }
@@ -60,8 +62,8 @@ Result<MasterAddress> parse_master_address(std::string_view text, uint16_t defau
   return out;
 }
 
-Result<RedirectTarget> parse_location(std::string_view location, const MasterAddress& asked, std::string_view path,
-                                      bool tls) {
+Result<RedirectTarget> parse_location(std::string_view location, const MasterAddress& asked,
+                                      std::string_view path, bool tls) {
   RedirectTarget out{asked, std::string(path)};
   std::string_view rest = location;
   if (size_t scheme = rest.find("://"); scheme != std::string_view::npos && scheme < rest.find('/')) {
@@ -71,7 +73,8 @@ Result<RedirectTarget> parse_location(std::string_view location, const MasterAdd
     rest.remove_prefix(2);
     std::string_view authority = rest.substr(0, rest.find_first_of("/?#"));
     auto master = parse_master_address(authority, tls ? 443 : 80);
-    if (!master) return pass(std::move(master.error()), fmt::format("redirect to \"{}\"", quote_answer(location)));
+    if (!master)
+      return pass(std::move(master.error()), fmt::format("redirect to \"{}\"", quote_answer(location)));
     out.master = std::move(*master);
     rest.remove_prefix(authority.size());
   } else if (!rest.starts_with("/")) {
@@ -80,7 +83,8 @@ Result<RedirectTarget> parse_location(std::string_view location, const MasterAdd
   rest = rest.substr(0, rest.find('#'));
   if (rest.empty()) return out;
   for (char c : rest) {
-    if (c <= ' ' || c == '\x7f') return fail(fmt::format("redirect to \"{}\": bad path", quote_answer(location)));
+    if (c <= ' ' || c == '\x7f')
+      return fail(fmt::format("redirect to \"{}\": bad path", quote_answer(location)));
   }
   out.path = rest;
   return out;

@@ -22,9 +22,10 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr int kMaxHops = 3;
-constexpr int kSilentIntervals = 3;              // spec/mesos-operator-stream.md section 4
-constexpr size_t kErrorTextBytes = 4096;         // of an error answer; quote_answer cuts further
-constexpr size_t kIdentityBytes = 256 * 1024;    // of a GET_MASTER answer, which has 400
+constexpr int kSilentIntervals = 3;             // spec/mesos-operator-stream.md section 4
+constexpr Millis kLongestHeartbeat{3'600'000};  // a master that says more is not believed
+constexpr size_t kErrorTextBytes = 4096;        // of an error answer; quote_answer cuts further
+constexpr size_t kIdentityBytes = 256 * 1024;   // of a GET_MASTER answer, which has 400
 constexpr size_t kSecretBytes = 64 * 1024;
 
 Result<std::string> read_secret(const std::string& path) {
@@ -63,7 +64,8 @@ struct Credentials {
   // A peer may send back what it was sent; its words go into errors.
   std::string scrub(std::string text) const {
     for (const auto& s : secrets) {
-      for (size_t at = text.find(s); at != std::string::npos; at = text.find(s, at)) text.replace(at, s.size(), "***");
+      for (size_t at = text.find(s); at != std::string::npos; at = text.find(s, at))
+        text.replace(at, s.size(), "***");
     }
     return text;
   }
@@ -112,13 +114,14 @@ class MesosSource final : public Source {
   SourceStatus status() const override {
     SourceStatus s = run_->status;
     if (run_->last_byte) {
-      s.last_byte_age = std::chrono::duration_cast<Millis>(std::chrono::steady_clock::now() - *run_->last_byte);
+      s.last_byte_age =
+          std::chrono::duration_cast<Millis>(std::chrono::steady_clock::now() - *run_->last_byte);
     }
     return s;
   }
 
   void set_heartbeat_interval(Millis interval) override {
-    if (interval > Millis(0)) run_->heartbeat = interval;
+    if (interval > Millis(0)) run_->heartbeat = std::min<Millis>(interval, kLongestHeartbeat);
   }
 
  private:
@@ -133,7 +136,12 @@ class MesosSource final : public Source {
   /// Owned by the coroutine too, so that the source may go while the loop still has to notice.
   struct Run {
     Run(asio::io_context& i, MesosConfig c, std::vector<MasterAddress> m, SourceSink& s)
-        : io(i), config(std::move(c)), masters(std::move(m)), sink(s), wait(i), random(std::random_device{}()) {
+        : io(i),
+          config(std::move(c)),
+          masters(std::move(m)),
+          sink(s),
+          wait(i),
+          random(std::random_device{}()) {
       heartbeat = config.heartbeat_interval;
       status.since = std::chrono::steady_clock::now();
     }
@@ -157,8 +165,8 @@ class MesosSource final : public Source {
     std::mt19937 random;
     HttpLink* link = nullptr;  // what stop() must end
     bool stopped = false;
-    bool delivered = false;    // the last attempt got a stream that delivered a record
-    size_t preferred = 0;      // the master that led to the last stream: asked first
+    bool delivered = false;  // the last attempt got a stream that delivered a record
+    size_t preferred = 0;    // the master that led to the last stream: asked first
     Millis backoff{0};
     Millis heartbeat{0};
     Credentials credentials;
@@ -239,8 +247,8 @@ asio::awaitable<Result<>> MesosSource::Run::open(Leader& leader) {
   co_return opened;
 }
 
-/// Asks who leads and, whatever the answer to that is as long as it is not about leadership, subscribes on the same
-/// connection. `head` is of the answer to SUBSCRIBE, or of GET_MASTER when that ended the matter.
+/// Asks who leads and, whatever the answer to that is as long as it is not about leadership, subscribes on
+/// the same connection. `head` is of the answer to SUBSCRIBE, or of GET_MASTER when that ended the matter.
 asio::awaitable<Result<HttpHead>> MesosSource::Run::ask(Leader& at) {
   const std::string who = R"({"type":"GET_MASTER"})";
   const std::string subscribe = R"({"type":"SUBSCRIBE"})";
@@ -266,7 +274,8 @@ asio::awaitable<Result<HttpHead>> MesosSource::Run::ask(Leader& at) {
   co_return head;
 }
 
-/// Asks `first` and whom it names until one answers 200: then out.link is a stream whose body was not read yet.
+/// Asks `first` and whom it names until one answers 200: then out.link is a stream whose body was not read
+/// yet.
 asio::awaitable<Result<>> MesosSource::Run::find_leader(const MasterAddress& first, Leader& out) {
   out.address = first;
   out.path = "/api/v1";
@@ -281,8 +290,8 @@ asio::awaitable<Result<>> MesosSource::Run::find_leader(const MasterAddress& fir
       auto target = parse_location(credentials.scrub(head->location), out.address, out.path, config.tls);
       if (!target) co_return pass(std::move(target.error()), step);
       if (std::find(asked.begin(), asked.end(), target->master) != asked.end()) {
-        co_return fail(fmt::format("{}: answered {} to {}, which was asked already: no leader yet", step, head->status,
-                                   target->master.text()));
+        co_return fail(fmt::format("{}: answered {} to {}, which was asked already: no leader yet", step,
+                                   head->status, target->master.text()));
       }
       if (hop == kMaxHops) co_return fail(fmt::format("{}: more than {} redirects", step, kMaxHops));
       out.address = target->master;
@@ -331,8 +340,9 @@ asio::awaitable<Result<>> MesosSource::Run::follow(Leader& leader) {
   info.endpoint = status.endpoint;
   info.leader_id = status.leader_id;
   if (leader.identity && leader.identity->elected_s) {
-    info.elected = std::chrono::system_clock::time_point(std::chrono::duration_cast<std::chrono::system_clock::duration>(
-        std::chrono::duration<double>(*leader.identity->elected_s)));
+    info.elected =
+        std::chrono::system_clock::time_point(std::chrono::duration_cast<std::chrono::system_clock::duration>(
+            std::chrono::duration<double>(*leader.identity->elected_s)));
   }
   info.leader = leaders.seen(leader.identity);
   sink.on_connected(info);
@@ -343,7 +353,8 @@ asio::awaitable<Result<>> MesosSource::Run::follow(Leader& leader) {
     auto bytes = co_await leader.link->read_some(heartbeat * kSilentIntervals);
     if (stopped) break;
     if (!bytes && bytes.error().code == std::errc::timed_out) {
-      co_return fail(ETIMEDOUT, fmt::format("{}: silent for {} ms", step, (heartbeat * kSilentIntervals).count()));
+      co_return fail(ETIMEDOUT,
+                     fmt::format("{}: silent for {} ms", step, (heartbeat * kSilentIntervals).count()));
     }
     if (!bytes) co_return pass(std::move(bytes.error()), step);
     if (bytes->empty()) co_return fail(fmt::format("{}: ended by the master", step));
@@ -368,19 +379,24 @@ Result<> MesosSource::Run::consume(RecordIoReader& reader, std::string_view byte
 
 }  // namespace
 
-Result<std::unique_ptr<Source>> make_mesos_source(asio::io_context& io, MesosConfig config, SourceSink& sink) {
+Result<std::unique_ptr<Source>> make_mesos_source(asio::io_context& io, MesosConfig config,
+                                                  SourceSink& sink) {
   std::vector<MasterAddress> masters;
   for (const auto& text : config.masters) {
     LS_ASSIGN(auto master, parse_master_address(text));
-    if (std::find(masters.begin(), masters.end(), master) == masters.end()) masters.push_back(std::move(master));
+    if (std::find(masters.begin(), masters.end(), master) == masters.end())
+      masters.push_back(std::move(master));
   }
   if (masters.empty()) return fail("no Mesos master is configured");
   if (!config.token_file.empty() && !config.principal.empty()) {
     return fail("a token and a principal are configured; a request carries one of them only");
   }
-  if (config.principal.empty() != config.secret_file.empty()) return fail("principal and secret file go together");
-  if (config.principal.find(':') != std::string::npos) return fail("a principal must not hold a colon (RFC 7617)");
-  if (config.cert_file.empty() != config.key_file.empty()) return fail("client certificate and key go together");
+  if (config.principal.empty() != config.secret_file.empty())
+    return fail("principal and secret file go together");
+  if (config.principal.find(':') != std::string::npos)
+    return fail("a principal must not hold a colon (RFC 7617)");
+  if (config.cert_file.empty() != config.key_file.empty())
+    return fail("client certificate and key go together");
   if (config.backoff_min <= Millis(0) || config.backoff_max < config.backoff_min) {
     return fail("the least backoff must be above 0 and not above the largest");
   }

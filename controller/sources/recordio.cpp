@@ -10,8 +10,9 @@
 namespace ls {
 namespace {
 
-constexpr int kMaxDigits = 20;             // 18446744073709551615
-constexpr size_t kFirstStep = 64 * 1024;  // most events fit; then doubling, so a lying length costs twice what was sent
+constexpr int kMaxDigits = 20;  // 18446744073709551615
+constexpr size_t kFirstStep =
+    64 * 1024;  // most events fit; then doubling, so a lying length costs twice what was sent
 
 std::string show(char c) {
   auto u = static_cast<unsigned char>(c);
@@ -30,7 +31,9 @@ PaddedRecord PaddedRecord::copy_of(std::string_view text) {
   return r;
 }
 
-void RecordIoReader::reset() { *this = RecordIoReader(limit_); }
+void RecordIoReader::reset() {
+  *this = RecordIoReader(limit_);
+}
 
 tl::unexpected<Error> RecordIoReader::lost(std::string why) {
   error_ = Error{std::make_error_code(std::errc::protocol_error),
@@ -46,7 +49,8 @@ Result<> RecordIoReader::read_length(std::string_view& bytes) {
     if (digits_ == 0) record_offset_ = offset_;
     if (c == '\n') {
       if (digits_ == 0) return lost("empty length");
-      if (length_ > limit_) return lost(fmt::format("its length {} is above the limit of {} bytes", length_, limit_));
+      if (length_ > limit_)
+        return lost(fmt::format("its length {} is above the limit of {} bytes", length_, limit_));
       bytes.remove_prefix(1);
       ++offset_;
       in_payload_ = true;
@@ -55,7 +59,8 @@ Result<> RecordIoReader::read_length(std::string_view& bytes) {
     if (c < '0' || c > '9') return lost(fmt::format("{} in its length", show(c)));
     if (++digits_ > kMaxDigits) return lost("its length has more than 20 digits");
     uint64_t digit = static_cast<uint64_t>(c - '0');
-    if (length_ > (std::numeric_limits<uint64_t>::max() - digit) / 10) return lost("its length is above 2^64");
+    if (length_ > (std::numeric_limits<uint64_t>::max() - digit) / 10)
+      return lost("its length is above 2^64");
     length_ = length_ * 10 + digit;
     bytes.remove_prefix(1);
     ++offset_;

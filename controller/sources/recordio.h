@@ -1,14 +1,15 @@
 #pragma once
-/// RecordIO, the framing of Mesos' event stream: `<decimal length> LF <bytes>`, repeated (spec/mesos-operator-stream.md
-/// section 3). The borders of what is fed have no relation to the borders of records.
+/// RecordIO, the framing of Mesos' event stream: `<decimal length> LF <bytes>`, repeated
+/// (spec/mesos-operator-stream.md section 3). The borders of what is fed have no relation to the borders of
+/// records.
 ///
-/// A snapshot of a large cluster is one record of 150 MB and more. Its bytes are written once, into the buffer that is
-/// handed over: the buffer grows with what has arrived (realloc, which moves pages and copies nothing at such
-/// sizes), never at once to what the peer announced. Each record has kPadding zero bytes behind it, so that
-/// simdjson parses it in place.
+/// A snapshot of a large cluster is one record of 150 MB and more. Its bytes are written once, into the
+/// buffer that is handed over: the buffer grows with what has arrived (realloc, which moves pages and copies
+/// nothing at such sizes), never at once to what the peer announced. Each record has kPadding zero bytes
+/// behind it, so that simdjson parses it in place.
 ///
-/// Thread: plain values. Errors: the peer does not speak RecordIO, or a record is longer than the limit; the stream
-/// is then lost, every later call gives the same error until reset().
+/// Thread: plain values. Errors: the peer does not speak RecordIO, or a record is longer than the limit; the
+/// stream is then lost, every later call gives the same error until reset().
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -56,13 +57,15 @@ class RecordIoReader {
 
   explicit RecordIoReader(uint64_t limit = kDefaultLimit) : limit_(limit) {}
 
-  /// Takes bytes from the front of `bytes` until one record is complete. No record: all bytes were taken and more
-  /// are needed. Call again with the rest until it gives none. Cost: one memcpy of the payload.
+  /// Takes bytes from the front of `bytes` until one record is complete. No record: all bytes were taken and
+  /// more are needed. Call again with the rest until it gives none. Cost: one memcpy of the payload.
   Result<std::optional<PaddedRecord>> next(std::string_view& bytes);
 
   bool mid_record() const { return digits_ > 0 || in_payload_; }
-  uint64_t offset() const { return offset_; }              ///< bytes taken so far
-  uint64_t record_offset() const { return record_offset_; }  ///< where the record being read begins (its length line)
+  uint64_t offset() const { return offset_; }  ///< bytes taken so far
+  uint64_t record_offset() const {
+    return record_offset_;
+  }  ///< where the record being read begins (its length line)
   uint64_t records() const { return records_; }
   void reset();
 

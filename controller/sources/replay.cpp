@@ -40,11 +40,13 @@ Result<std::vector<IndexEntry>> read_index(const std::string& path) {
     auto doc = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!doc.is_object() || !doc.contains("t") || !doc["t"].is_number() || !doc.contains("length") ||
         !doc["length"].is_number_unsigned()) {
-      return fail(fmt::format("index {} line {}: expected an object with the numbers t and length", path, number));
+      return fail(
+          fmt::format("index {} line {}: expected an object with the numbers t and length", path, number));
     }
     IndexEntry e{doc["t"].get<double>(), doc["length"].get<uint64_t>()};
     if (!(e.t_s >= 0 && e.t_s < kLongestRecording_s) || (!out.empty() && e.t_s < out.back().t_s)) {
-      return fail(fmt::format("index {} line {}: t is {}, before the line above or no time", path, number, e.t_s));
+      return fail(
+          fmt::format("index {} line {}: t is {}, before the line above or no time", path, number, e.t_s));
     }
     out.push_back(e);
   }
@@ -53,8 +55,8 @@ Result<std::vector<IndexEntry>> read_index(const std::string& path) {
 
 class ReplaySource final : public Source {
  public:
-  ReplaySource(asio::io_context& io, ReplayConfig config, UniqueFd fd, std::vector<IndexEntry> index, bool http,
-               SourceSink& sink)
+  ReplaySource(asio::io_context& io, ReplayConfig config, UniqueFd fd, std::vector<IndexEntry> index,
+               bool http, SourceSink& sink)
       : run_(std::make_shared<Run>(io, std::move(config), std::move(fd), std::move(index), http, sink)) {}
   ~ReplaySource() override { stop(); }
 
@@ -68,7 +70,8 @@ class ReplaySource final : public Source {
   SourceStatus status() const override {
     SourceStatus s = run_->status;
     if (run_->last_byte) {
-      s.last_byte_age = std::chrono::duration_cast<Millis>(std::chrono::steady_clock::now() - *run_->last_byte);
+      s.last_byte_age =
+          std::chrono::duration_cast<Millis>(std::chrono::steady_clock::now() - *run_->last_byte);
     }
     return s;
   }
@@ -76,8 +79,15 @@ class ReplaySource final : public Source {
  private:
   struct Run {
     Run(asio::io_context& i, ReplayConfig c, UniqueFd f, std::vector<IndexEntry> x, bool h, SourceSink& s)
-        : io(i), config(std::move(c)), fd(std::move(f)), index(std::move(x)), http(h), sink(s), timer(i),
-          reader(config.record_limit), chunk(kReadBytes) {
+        : io(i),
+          config(std::move(c)),
+          fd(std::move(f)),
+          index(std::move(x)),
+          http(h),
+          sink(s),
+          timer(i),
+          reader(config.record_limit),
+          chunk(kReadBytes) {
       status.since = std::chrono::steady_clock::now();
     }
 
@@ -151,7 +161,8 @@ Result<bool> ReplaySource::Run::next_record() {
 Result<> ReplaySource::Run::check_end() {
   if (reader.mid_record()) {
     return fail(fmt::format("the file ends at byte {}{} in the middle of record {}, which begins at byte {}",
-                            reader.offset(), http ? " of the body" : "", reader.records(), reader.record_offset()));
+                            reader.offset(), http ? " of the body" : "", reader.records(),
+                            reader.record_offset()));
   }
   if (http && !framing.at_border()) {
     return fail(fmt::format("the file ends at byte {} in the middle of the HTTP answer", framing.offset()));
@@ -165,7 +176,8 @@ Result<> ReplaySource::Run::check_end() {
 /// True when it is time for `ready`; else the timer was set.
 bool ReplaySource::Run::due(const std::shared_ptr<Run>& self) {
   if (index.empty()) return true;
-  std::chrono::duration<double> after(std::min(index[status.records].t_s / config.speed, kLongestRecording_s));
+  std::chrono::duration<double> after(
+      std::min(index[status.records].t_s / config.speed, kLongestRecording_s));
   Instant at = began + std::chrono::duration_cast<std::chrono::nanoseconds>(after);
   if (std::chrono::steady_clock::now() >= at) return true;
   timer.expires_at(at);
@@ -218,7 +230,8 @@ void ReplaySource::Run::end(Result<> how) {
 
 }  // namespace
 
-Result<std::unique_ptr<Source>> make_replay_source(asio::io_context& io, ReplayConfig config, SourceSink& sink) {
+Result<std::unique_ptr<Source>> make_replay_source(asio::io_context& io, ReplayConfig config,
+                                                   SourceSink& sink) {
   if (!(config.speed >= 0) || std::isinf(config.speed)) return fail("replay speed: must be 0 or above");
   UniqueFd fd(::open(config.file.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return fail(errno, fmt::format("open recording {}", config.file));

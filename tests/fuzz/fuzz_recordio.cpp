@@ -1,5 +1,5 @@
-// RecordIO and the HTTP framing of recordings: any bytes, cut into any pieces, give the same records as in one
-// piece, stay inside their buffers, and cost no more memory than they bring.
+// RecordIO and the HTTP framing of recordings: any bytes, cut into any pieces, give the same records as in
+// one piece, stay inside their buffers, and cost no more memory than they bring.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>

@@ -1,5 +1,5 @@
-// A snapshot of 100,000 tasks through the real source: its text exists once. The stand-in is a process of its own, so
-// that the memory of this one is the source's.
+// A snapshot of 100,000 tasks through the real source: its text exists once. The stand-in is a process of its
+// own, so that the memory of this one is the source's.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -94,8 +94,9 @@ TEST(SnapshotMemory, OneCopyOf100000Tasks) {
   double size_mb = static_cast<double>(sink.snapshot.size()) / 1e6;
   double grown_mb = static_cast<double>(peak_kb - before_kb) * 1024 / 1e6;
   double took_s = std::chrono::duration<double>(sink.arrived - sink.connected).count();
-  fmt::print("record {:.1f} MB, peak memory grew by {:.1f} MB ({:.2f} x), {:.2f} s from the answer to the record\n", size_mb,
-             grown_mb, grown_mb / size_mb, took_s);
+  fmt::print(
+      "record {:.1f} MB, peak memory grew by {:.1f} MB ({:.2f} x), {:.2f} s from the answer to the record\n",
+      size_mb, grown_mb, grown_mb / size_mb, took_s);
   EXPECT_TRUE(sink.lost.empty());
   EXPECT_GE(size_mb, 130);
   EXPECT_LT(grown_mb, 1.5 * size_mb);

@@ -1,6 +1,4 @@
 // Recordings of a real Mesos master, and files that are broken.
-#include "sources/replay.h"
-
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,6 +8,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "sources/replay.h"
 
 namespace {
 
@@ -140,21 +140,24 @@ TEST_F(Replay, AFileCutAtEveryByteSaysWhereItEnds) {
     EXPECT_EQ(sink.records.size(), n == all.size() ? 2u : n >= 5 ? 1u : 0u);
     if (!border) {
       EXPECT_THAT(sink.lost[0], HasSubstr("cut.recordio"));
-      EXPECT_THAT(sink.lost[0], HasSubstr(fmt::format("ends at byte {} in the middle of record {}, which begins at byte {}",
-                                                      n, n < 5 ? 0 : 1, n < 5 ? 0 : 5)));
+      EXPECT_THAT(sink.lost[0],
+                  HasSubstr(fmt::format("ends at byte {} in the middle of record {}, which begins at byte {}",
+                                        n, n < 5 ? 0 : 1, n < 5 ? 0 : 5)));
       EXPECT_EQ(status.last_error, sink.lost[0]);
     }
   }
 }
 
 TEST_F(Replay, HttpFramingCutAtEveryByte) {
-  const std::string head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n";
+  const std::string head =
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n";
   const std::string all = head + "5\r\n3\nabc\r\n2\r\n1\n\r\n1\r\nd\r\n0\r\n\r\n";
   size_t after_abc = head.size() + 10;
   for (size_t n = 6; n <= all.size(); ++n) {
     sink = {};
     auto status = play({.file = file("cut.http", all.substr(0, n))});
-    // A killed master closes between chunks: a fair end when no record is open either. Chunks two and three are one record.
+    // A killed master closes between chunks: a fair end when no record is open either. Chunks two and three
+    // are one record.
     bool border = n == after_abc || n == head.size() || n == all.size() || n == all.size() - 5;
     EXPECT_EQ(status.connected, border) << n;
     if (!border) {
@@ -169,8 +172,10 @@ TEST_F(Replay, BadHttpRecordings) {
     sink = {};
     return play({.file = file("bad.http", content)}).last_error;
   };
-  EXPECT_THAT(problem("HTTP/1.1 307 Temporary Redirect\r\n\r\n"), HasSubstr("\"HTTP/1.1 307 Temporary Redirect\", not 200"));
-  EXPECT_THAT(problem("HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n\r\n"), HasSubstr("application/x-protobuf"));
+  EXPECT_THAT(problem("HTTP/1.1 307 Temporary Redirect\r\n\r\n"),
+              HasSubstr("\"HTTP/1.1 307 Temporary Redirect\", not 200"));
+  EXPECT_THAT(problem("HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n\r\n"),
+              HasSubstr("application/x-protobuf"));
   std::string head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
   EXPECT_THAT(problem(head + "zz\r\n"), HasSubstr("\"zz\" is not a chunk size"));
   EXPECT_THAT(problem(head + "3\r\n1\naX\r\n"), HasSubstr("behind the end of a chunk"));
@@ -195,10 +200,12 @@ TEST_F(Replay, IndexAndFileMustAgree) {
   };
   EXPECT_EQ(with("{\"t\":0,\"length\":1}\n{\"t\":0.1,\"length\":1}\n"), "");
   EXPECT_THAT(with("{\"t\":0,\"length\":1}\n"), HasSubstr("record 1 is not in the index"));
-  EXPECT_THAT(with("{\"t\":0,\"length\":1}\n{\"t\":0.1,\"length\":2}\n"), HasSubstr("record 1 has 1 bytes, by the index 2"));
+  EXPECT_THAT(with("{\"t\":0,\"length\":1}\n{\"t\":0.1,\"length\":2}\n"),
+              HasSubstr("record 1 has 1 bytes, by the index 2"));
   EXPECT_THAT(with("{\"t\":0,\"length\":1}\n{\"t\":0.1,\"length\":1}\n{\"t\":0.1,\"length\":1}\n"),
               HasSubstr("has 2 records, its index 3"));
-  for (const char* bad : {"x\n", "{}\n", "{\"t\":-1,\"length\":1}\n", "{\"t\":2,\"length\":1}\n{\"t\":1,\"length\":1}\n"}) {
+  for (const char* bad :
+       {"x\n", "{}\n", "{\"t\":-1,\"length\":1}\n", "{\"t\":2,\"length\":1}\n{\"t\":1,\"length\":1}\n"}) {
     file("a.index", bad);
     auto s = ls::make_replay_source(io, {.file = f, .speed = 1}, sink);
     ASSERT_FALSE(s) << bad;

@@ -26,8 +26,12 @@ Result<std::unique_ptr<MesosStandin>> MesosStandin::listen(asio::io_context& io,
   return std::unique_ptr<MesosStandin>(new MesosStandin(std::move(impl)));
 }
 
-std::string MesosStandin::address(size_t master) const { return impl_->engine.server().masters().at(master - 1).address; }
-size_t MesosStandin::subscribers() const { return impl_->engine.server().subscribers(); }
+std::string MesosStandin::address(size_t master) const {
+  return impl_->engine.server().masters().at(master - 1).address;
+}
+size_t MesosStandin::subscribers() const {
+  return impl_->engine.server().subscribers();
+}
 
 Result<std::string> MesosStandin::command(std::string_view line) {
   LS_ASSIGN(auto words, standin::split(line));

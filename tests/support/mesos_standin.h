@@ -1,8 +1,8 @@
 #pragma once
-/// A Mesos stand-in: masters that speak enough of the v1 operator API for the real source to subscribe to, steered by
-/// one-line commands (tests/support/README.md lists them). As a library for tests that share one io_context with
-/// it, and as the program ls-mesos-standin. It is no Mesos: it schedules nothing and knows what it was told.
-/// Thread: the io_context's.
+/// A Mesos stand-in: masters that speak enough of the v1 operator API for the real source to subscribe to,
+/// steered by one-line commands (tests/support/README.md lists them). As a library for tests that share one
+/// io_context with it, and as the program ls-mesos-standin. It is no Mesos: it schedules nothing and knows
+/// what it was told. Thread: the io_context's.
 #include <functional>
 #include <memory>
 #include <string>
@@ -19,7 +19,8 @@ class io_context;
 namespace ls {
 
 struct StandinOptions {
-  std::vector<std::string> listen;  ///< one master each, "ADDR:PORT"; port 0: any. The first one leads at the start
+  std::vector<std::string>
+      listen;  ///< one master each, "ADDR:PORT"; port 0: any. The first one leads at the start
   Millis heartbeat{15'000};
   size_t chunk_size = 0;            ///< bytes of an HTTP chunk; 0: one record a chunk, as Mesos does
   std::string principal, secret;    ///< basic authentication
@@ -38,7 +39,8 @@ class MesosStandin {
   size_t subscribers() const;
   /// Runs one command that does not wait (all but sleep and wait) and gives what it prints.
   Result<std::string> command(std::string_view line);
-  /// Runs a script line by line, sleep and wait included; `done` gets the first error or what the last line printed.
+  /// Runs a script line by line, sleep and wait included; `done` gets the first error or what the last line
+  /// printed.
   void run(std::string script, std::function<void(Result<std::string>)> done);
 
   static std::string_view help();

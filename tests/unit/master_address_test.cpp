@@ -21,8 +21,8 @@ TEST(MasterAddress, Forms) {
   EXPECT_EQ(parsed("[fd01::1]:5050"), "[fd01::1]:5050");
   EXPECT_EQ(parsed("[fd01::1]"), "[fd01::1]:5050");
   EXPECT_EQ(ls::parse_master_address("[fd01::1]:7")->host, "fd01::1");
-  for (const char* bad : {"", ":5050", "h:", "h:0", "h:65536", "h:5x", "h:-1", "fd01::1", "[fd01::1", "[fd01::1]x", "[]:1",
-                          "a b:1", "a/b:1", "h:1:2", "h@x:1", "h\r\nX: y:1"}) {
+  for (const char* bad : {"", ":5050", "h:", "h:0", "h:65536", "h:5x", "h:-1", "fd01::1", "[fd01::1",
+                          "[fd01::1]x", "[]:1", "a b:1", "a/b:1", "h:1:2", "h@x:1", "h\r\nX: y:1"}) {
     EXPECT_EQ(parsed(bad), "error") << bad;
   }
 }
@@ -59,9 +59,11 @@ TEST(LeaderIdentity, ReadsGetMaster) {
   EXPECT_EQ(id->id, "m-1");
   EXPECT_EQ(id->elected_s, 1795365731.7);
   EXPECT_TRUE(ls::parse_get_master(R"({"get_master":{"master_info":{"id":"m"}}})"));
-  EXPECT_FALSE(ls::parse_get_master(R"({"get_master":{"master_info":{"id":"m"},"elected_time":-1}})")->elected_s);
-  for (const char* bad : {"", "[]", "{", "{}", R"({"get_master":1})", R"({"get_master":{"master_info":[]}})",
-                          R"({"get_master":{"master_info":{"id":""}}})", R"({"get_master":{"master_info":{"id":1}}})"}) {
+  EXPECT_FALSE(
+      ls::parse_get_master(R"({"get_master":{"master_info":{"id":"m"},"elected_time":-1}})")->elected_s);
+  for (const char* bad :
+       {"", "[]", "{", "{}", R"({"get_master":1})", R"({"get_master":{"master_info":[]}})",
+        R"({"get_master":{"master_info":{"id":""}}})", R"({"get_master":{"master_info":{"id":1}}})"}) {
     EXPECT_FALSE(ls::parse_get_master(bad)) << bad;
   }
 }

@@ -1,6 +1,4 @@
 // The real source against the stand-in on loopback, both on the test's own io_context.
-#include "sources/mesos.h"
-
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,6 +13,7 @@
 #include <thread>
 
 #include "mesos_standin.h"
+#include "sources/mesos.h"
 #include "util/log.h"
 
 namespace {
@@ -195,7 +194,8 @@ TEST_F(MesosSource, ARedirectLoopIsNotYet) {
 
 TEST_F(MesosSource, AtMostThreeRedirects) {
   start_standin(5);
-  for (int i = 1; i <= 4; ++i) say(fmt::format("answer {} redirect {}", i, standin->address(static_cast<size_t>(i) + 1)));
+  for (int i = 1; i <= 4; ++i)
+    say(fmt::format("answer {} redirect {}", i, standin->address(static_cast<size_t>(i) + 1)));
   say("leader 5");
   start_source();
   ASSERT_TRUE(run_until([&] { return source->status().failures >= 1; }));
@@ -470,7 +470,8 @@ TEST_F(MesosSource, AServerThatClosesAfterEachAnswer) {
     if (request.find("SUBSCRIBE") == std::string::npos) {
       return "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";  // says keep-alive, does not do it
     }
-    return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n1\na\r\n";
+    return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: "
+           "chunked\r\n\r\n3\r\n1\na\r\n";
   });
   config.masters = {parrot.address()};
   start_source();
@@ -479,7 +480,9 @@ TEST_F(MesosSource, AServerThatClosesAfterEachAnswer) {
 }
 
 TEST_F(MesosSource, AServerThatSpeaksSomethingElse) {
-  Parrot no_json([](const std::string&) { return "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n"; });
+  Parrot no_json([](const std::string&) {
+    return "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n";
+  });
   Parrot no_http([](const std::string&) { return "SSH-2.0-x\r\n"; });
   Parrot no_recordio([](const std::string&) {
     return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 3\r\n\r\n{}\n";
@@ -502,8 +505,8 @@ TEST_F(MesosSource, AServerThatSpeaksSomethingElse) {
 
 TEST_F(MesosSource, ASecretThatIsSentBackIsNotShown) {
   Parrot echo([](const std::string& request) {
-    return fmt::format("HTTP/1.1 500 No\r\nContent-Length: {}\r\n\r\n{}", request.size(), request.substr(request.find("Auth")) +
-                                                                                  std::string(request.find("Auth"), ' '));
+    return fmt::format("HTTP/1.1 500 No\r\nContent-Length: {}\r\n\r\n{}", request.size(),
+                       request.substr(request.find("Auth")) + std::string(request.find("Auth"), ' '));
   });
   config.masters = {echo.address()};
   config.token_file = file("token", "very-secret-token\r\n");
@@ -525,7 +528,8 @@ TEST_F(MesosSource, BadConfigurationIsRefusedAtOnce) {
   EXPECT_THAT(problem([](auto& c) { c.masters.clear(); }), HasSubstr("no Mesos master"));
   EXPECT_THAT(problem([](auto& c) { c.masters = {"h:x"}; }), HasSubstr("\"x\" is not a port"));
   EXPECT_THAT(problem([](auto& c) { c.principal = "p"; }), HasSubstr("go together"));
-  EXPECT_THAT(problem([](auto& c) { c.token_file = "/does/not/exist"; }), HasSubstr("/does/not/exist: No such file"));
+  EXPECT_THAT(problem([](auto& c) { c.token_file = "/does/not/exist"; }),
+              HasSubstr("/does/not/exist: No such file"));
   EXPECT_THAT(problem([&](auto& c) { c.token_file = file("t", "a\nb"); }), HasSubstr("control character"));
   EXPECT_THAT(problem([&](auto& c) { c.token_file = file("t", "\n"); }), HasSubstr("is empty"));
   EXPECT_THAT(problem([&](auto& c) { c.token_file = dir.string(); }), HasSubstr("read secret file"));
@@ -548,15 +552,17 @@ class MesosSourceTls : public MesosSource {
       return fmt::format("-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {}.key", name);
     };
     for (std::string ca : {"ca", "other"}) {
-      ASSERT_TRUE(sh(fmt::format("cd {} && openssl req -x509 {} -out {}.pem -subj /CN={} -days 2", d, key(ca), ca, ca)));
+      ASSERT_TRUE(sh(
+          fmt::format("cd {} && openssl req -x509 {} -out {}.pem -subj /CN={} -days 2", d, key(ca), ca, ca)));
     }
     std::pair<std::string, std::string> leaves[] = {
         {"server", "IP:127.0.0.1"}, {"elsewhere", "IP:127.0.0.2,DNS:localhost"}, {"client", "DNS:loadstar"}};
     for (const auto& [name, san] : leaves) {
       file(name + ".ext", "subjectAltName=" + san + "\n");
-      ASSERT_TRUE(sh(fmt::format("cd {0} && openssl req {1} -out {2}.csr -subj /CN={2} && openssl x509 -req -in {2}.csr "
-                                 "-CA ca.pem -CAkey ca.key -CAcreateserial -out {2}.pem -days 2 -extfile {2}.ext",
-                                 d, key(name), name)));
+      ASSERT_TRUE(sh(
+          fmt::format("cd {0} && openssl req {1} -out {2}.csr -subj /CN={2} && openssl x509 -req -in {2}.csr "
+                      "-CA ca.pem -CAkey ca.key -CAcreateserial -out {2}.pem -days 2 -extfile {2}.ext",
+                      d, key(name), name)));
     }
     config.tls = true;
     config.ca_file = path("ca.pem");

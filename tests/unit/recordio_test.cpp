@@ -48,7 +48,8 @@ Read read_all(std::string_view bytes, uint64_t limit = RecordIoReader::kDefaultL
   return out;
 }
 
-const std::vector<std::string> kSome = {R"({"type":"HEARTBEAT"})", "", "x", std::string(300, 'y'), "1\n2\n3\n"};
+const std::vector<std::string> kSome = {R"({"type":"HEARTBEAT"})", "", "x", std::string(300, 'y'),
+                                        "1\n2\n3\n"};
 
 TEST(RecordIo, ReadsRecordsFromOnePiece) {
   auto got = read_all(framed(kSome));
@@ -98,9 +99,9 @@ TEST(RecordIo, TruncationAtEveryByteGivesNoPartOfARecord) {
 }
 
 TEST(RecordIo, BadLengths) {
-  for (std::string bad : {"\n", "x\n", "-1\nx", "+1\nx", " 1\nx", "1 \nx", "1\r\nx", "0x1\nx", "1.0\nx", "1e1\nx", "\x80\n",
-                          "123456789012345678901", "000000000000000000001\nx", "18446744073709551616\n",
-                          "99999999999999999999\n"}) {
+  for (std::string bad : {"\n", "x\n", "-1\nx", "+1\nx", " 1\nx", "1 \nx", "1\r\nx", "0x1\nx", "1.0\nx",
+                          "1e1\nx", "\x80\n", "123456789012345678901", "000000000000000000001\nx",
+                          "18446744073709551616\n", "99999999999999999999\n"}) {
     auto got = read_all("3\nabc" + bad);
     EXPECT_EQ(got.records, std::vector<std::string>{"abc"});
     EXPECT_THAT(got.error, HasSubstr("record 1 at byte 5 of the stream")) << bad;

@@ -11,19 +11,14 @@
 
 #include "standin/model.h"
 #include "standin/server.h"
+#include "standin/words.h"
 
 namespace ls::standin {
-
-using Words = std::vector<std::string>;
-
-/// Splits at blanks; "double quotes" keep them, a backslash inside takes the next character; # begins a comment.
-Result<Words> split(std::string_view line);
-/// 250ms, 1.5s, 2m; a bare number is seconds.
-Result<Millis> parse_duration(std::string_view text);
 
 class Engine final : public Backend {
  public:
   Engine(boost::asio::io_context& io, StandinOptions options);
+  ~Engine() override { *alive_ = false; }
 
   Server& server() { return server_; }
   Result<std::string> command(const Words& words);
@@ -64,11 +59,8 @@ class Engine final : public Backend {
   Cluster cluster_;
   Server server_;
   std::shared_ptr<bool> alive_;
-  int failovers_ = 0;   // the newest one; an older one that still runs gives up
+  int failovers_ = 0;    // the newest one; an older one that still runs gives up
   bool settled_ = true;  // no re-registration is under way
-
- public:
-  ~Engine() override { *alive_ = false; }
 };
 
 }  // namespace ls::standin

@@ -1,4 +1,5 @@
-// ls-mesos-standin: the Mesos stand-in as a program, steered by a script, by standard input and by a unix socket.
+// ls-mesos-standin: the Mesos stand-in as a program, steered by a script, by standard input and by a unix
+// socket.
 #include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
@@ -81,8 +82,8 @@ asio::awaitable<void> serve_control(asio::io_context& io, stream_protocol::accep
   }
 }
 
-asio::awaitable<void> run_script(asio::io_context& io, std::string file, bool go_on, ls::standin::Engine& engine,
-                                 int& exit_code) {
+asio::awaitable<void> run_script(asio::io_context& io, std::string file, bool go_on,
+                                 ls::standin::Engine& engine, int& exit_code) {
   std::ifstream in(file);
   std::string line;
   if (!in) {
@@ -157,7 +158,8 @@ int main(int argc, char** argv) {
   app.add_option("--tls-cert", options.cert_file, "TLS certificate chain, PEM");
   app.add_option("--tls-key", options.key_file, "TLS key, PEM");
   app.add_option("--tls-client-ca", options.client_ca_file, "require client certificates of this authority");
-  app.add_option("--send", send_to, "send the commands that follow to the stand-in at this socket, print its answers");
+  app.add_option("--send", send_to,
+                 "send the commands that follow to the stand-in at this socket, print its answers");
   app.add_option("commands", commands, "for --send, one command an argument");
   app.footer(std::string(ls::MesosStandin::help()));
   CLI11_PARSE(app, argc, argv);

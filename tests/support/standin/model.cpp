@@ -44,7 +44,8 @@ void mappings(std::string& out, const Task& t) {
   const char* sep = "";
   for (const auto& p : t.ports) {
     if (!p.container_port) continue;
-    put(out, "{}{{\"host_port\":{},\"container_port\":{},", sep, p.host_port.value_or(p.number), *p.container_port);
+    put(out, "{}{{\"host_port\":{},\"container_port\":{},", sep, p.host_port.value_or(p.number),
+        *p.container_port);
     member(out, "protocol", p.protocol);
     out += '}';
     sep = ",";
@@ -91,7 +92,8 @@ void network_infos(std::string& out, const Cluster& c, const Task& t, const std:
 void container(std::string& out, const Task& t) {
   put(out, "\"container\":{{\"type\":\"{}\"", t.container);
   if (t.container == "DOCKER") {
-    put(out, ",\"docker\":{{\"image\":\"none\",\"network\":\"{}\"", t.docker_network.empty() ? "HOST" : t.docker_network);
+    put(out, ",\"docker\":{{\"image\":\"none\",\"network\":\"{}\"",
+        t.docker_network.empty() ? "HOST" : t.docker_network);
     if (mapped(t)) {
       out += ",\"port_mappings\":[";
       mappings(out, t);
@@ -117,8 +119,9 @@ void container(std::string& out, const Task& t) {
 }
 
 void resources(std::string& out, const Task& t) {
-  out += R"("resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":0.1},"allocation_info":{"role":"*"}},)"
-         R"({"name":"mem","type":"SCALAR","scalar":{"value":32.0},"allocation_info":{"role":"*"}})";
+  out +=
+      R"("resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":0.1},"allocation_info":{"role":"*"}},)"
+      R"({"name":"mem","type":"SCALAR","scalar":{"value":32.0},"allocation_info":{"role":"*"}})";
   const char* sep = R"(,{"name":"ports","type":"RANGES","ranges":{"range":[)";
   bool any = false;
   for (const auto& p : t.ports) {
@@ -158,8 +161,8 @@ void quote(std::string& out, std::string_view text) {
 }
 
 bool Task::terminal() const {
-  for (const char* s : {"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED",
-                        "TASK_GONE", "TASK_GONE_BY_OPERATOR"}) {
+  for (const char* s : {"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_LOST",
+                        "TASK_DROPPED", "TASK_GONE", "TASK_GONE_BY_OPERATOR"}) {
     if (state == s) return true;
   }
   return false;
@@ -172,13 +175,15 @@ void Cluster::add_status(Task& t, Status s) {
   } else {
     t.statuses.push_back(std::move(s));
   }
-  if (completed.size() > 2 * kCompletedKept) completed.erase(completed.begin(), completed.end() - kCompletedKept);
+  if (completed.size() > 2 * kCompletedKept)
+    completed.erase(completed.begin(), completed.end() - kCompletedKept);
 }
 
 bool Cluster::listed(const Task& t) const {
   auto a = agents.find(t.agent);
   auto f = frameworks.find(t.framework);
-  return a != agents.end() && a->second.state == Agent::State::kRegistered && f != frameworks.end() && f->second.known;
+  return a != agents.end() && a->second.state == Agent::State::kRegistered && f != frameworks.end() &&
+         f->second.known;
 }
 
 void write_status(std::string& out, const Cluster& c, const Task& t, const Status& s) {
@@ -405,8 +410,8 @@ std::string event_agent_removed(const std::string& id) {
 
 std::string event_framework(const Framework& f, bool added) {
   std::string_view word = added ? "added" : "updated";
-  std::string out = fmt::format("{{\"type\":\"FRAMEWORK_{}\",\"framework_{}\":{{\"framework\":",
-                                added ? "ADDED" : "UPDATED", word);
+  std::string out = fmt::format(
+      "{{\"type\":\"FRAMEWORK_{}\",\"framework_{}\":{{\"framework\":", added ? "ADDED" : "UPDATED", word);
   write_framework(out, f);
   return out + "}}";
 }

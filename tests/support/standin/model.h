@@ -1,7 +1,8 @@
 #pragma once
 /// The cluster a stand-in master speaks of: agents, frameworks, tasks, and their JSON in the shapes of the v1
-/// operator API (spec/mesos-state.md sections 4 to 9; field order as in spec/captures). Plain values, one thread.
-/// JSON is appended to one string by hand: a state of 100,000 tasks is 150 MB, which a document tree would multiply.
+/// operator API (spec/mesos-state.md sections 4 to 9; field order as in spec/captures). Plain values, one
+/// thread. JSON is appended to one string by hand: a state of 100,000 tasks is 150 MB, which a document tree
+/// would multiply.
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -20,11 +21,15 @@ using Labels = std::vector<std::pair<std::string, std::string>>;
 struct Agent {
   std::string id, hostname, ip;
   uint16_t port = 5051;
-  std::string ip6;             ///< second address, with which host-network tasks report too
+  std::string ip6;  ///< second address, with which host-network tasks report too
   std::string region, zone;
   std::map<std::string, std::string> attributes;
   bool reregistered = false;
-  enum class State { kRegistered, kRecovered, kAway } state = State::kRegistered;  ///< kAway: unreachable, gone
+  enum class State {
+    kRegistered,
+    kRecovered,
+    kAway
+  } state = State::kRegistered;  ///< kAway: unreachable, gone
 };
 
 struct Framework {

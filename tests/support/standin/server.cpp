@@ -44,10 +44,15 @@ double now_s() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-beast::tcp_stream& lowest(beast::tcp_stream& s) { return s; }
-beast::tcp_stream& lowest(Tls& s) { return s.next_layer(); }
+beast::tcp_stream& lowest(beast::tcp_stream& s) {
+  return s;
+}
+beast::tcp_stream& lowest(Tls& s) {
+  return s.next_layer();
+}
 
-/// One record in HTTP chunks of `size` bytes, 0: one chunk. The large part is not copied when it is one chunk.
+/// One record in HTTP chunks of `size` bytes, 0: one chunk. The large part is not copied when it is one
+/// chunk.
 struct Framed {
   std::string head, tail;
   std::shared_ptr<const std::string> payload;
@@ -205,13 +210,14 @@ void Server::set_heartbeat(Millis interval) {
 bool Server::authorized(const std::string& header) const {
   bool needed = !options_.principal.empty() || !options_.token.empty();
   if (!needed) return true;
-  if (!options_.principal.empty() && header == "Basic " + base64(options_.principal + ":" + options_.secret)) return true;
+  if (!options_.principal.empty() && header == "Basic " + base64(options_.principal + ":" + options_.secret))
+    return true;
   return !options_.token.empty() && header == "token=" + options_.token;
 }
 
 Server::Reply Server::answer(size_t number, const std::string& method, const std::string& target,
-                             const std::string& type, const std::string& accept, const std::string& authorization,
-                             const std::string& body) {
+                             const std::string& type, const std::string& accept,
+                             const std::string& authorization, const std::string& body) {
   const Master& m = masters_[number - 1];
   std::string path = target.substr(0, target.find('?'));
   std::string inner = path.starts_with("/master/") ? path.substr(7) : path;
@@ -239,7 +245,9 @@ Server::Reply Server::answer(size_t number, const std::string& method, const std
     r.body = "401 Unauthorized.";
     return r;
   }
-  std::string to = !m.redirect.empty() ? m.redirect : leader_ > 0 ? masters_[static_cast<size_t>(leader_) - 1].address : "";
+  std::string to = !m.redirect.empty() ? m.redirect
+                   : leader_ > 0       ? masters_[static_cast<size_t>(leader_) - 1].address
+                                       : "";
   if (to.empty()) {
     r.status = 503;
     r.body = "No leader elected";
@@ -257,11 +265,13 @@ Server::Reply Server::answer(size_t number, const std::string& method, const std
   }
   if (type != "application/json") {
     r.status = type.empty() ? 400 : 415;
-    r.body = type.empty() ? "Expecting 'Content-Type' to be present" : "Expecting 'Content-Type' of application/json";
+    r.body = type.empty() ? "Expecting 'Content-Type' to be present"
+                          : "Expecting 'Content-Type' of application/json";
     return r;
   }
   auto call = nlohmann::json::parse(body, nullptr, false);
-  std::string what = call.is_object() && call.contains("type") && call["type"].is_string() ? call["type"] : "";
+  std::string what =
+      call.is_object() && call.contains("type") && call["type"].is_string() ? call["type"] : "";
   if (what.empty()) {
     r.status = 400;
     r.body = call.is_discarded() ? "Failed to parse body into JSON" : "Expecting 'type' to be present";
@@ -272,7 +282,8 @@ Server::Reply Server::answer(size_t number, const std::string& method, const std
     r.body = "Not authorized";
     return r;
   }
-  if (!accept.empty() && accept.find("application/json") == std::string::npos && accept.find("*/*") == std::string::npos) {
+  if (!accept.empty() && accept.find("application/json") == std::string::npos &&
+      accept.find("*/*") == std::string::npos) {
     r.status = 406;
     r.body = "Expecting 'Accept' to allow 'application/json'";
     return r;
@@ -291,7 +302,8 @@ Server::Reply Server::answer(size_t number, const std::string& method, const std
     info += fmt::format(",\"port\":{},\"pid\":\"master@{}\",\"hostname\":\"{}\",\"version\":\"1.12.0\"}}",
                         m.address.substr(m.address.rfind(':') + 1), m.address, at);
     r.body = fmt::format(
-        "{{\"type\":\"GET_MASTER\",\"get_master\":{{\"master_info\":{},\"start_time\":{:.6f},\"elected_time\":{:.6f}}}}}",
+        "{{\"type\":\"GET_MASTER\",\"get_master\":{{\"master_info\":{},\"start_time\":{:.6f},\"elected_"
+        "time\":{:.6f}}}}}",
         info, m.start_s, m.elected_s);
   } else {
     r.status = 400;
@@ -327,7 +339,8 @@ asio::awaitable<void> Server::session(std::shared_ptr<Stream> stream, size_t mas
   auto alive = alive_;
   Code ec;
   if constexpr (std::is_same_v<Stream, Tls>) {
-    co_await stream->async_handshake(asio::ssl::stream_base::server, asio::redirect_error(asio::use_awaitable, ec));
+    co_await stream->async_handshake(asio::ssl::stream_base::server,
+                                     asio::redirect_error(asio::use_awaitable, ec));
     if (ec) co_return;
   }
   beast::flat_buffer buffer;
@@ -337,9 +350,10 @@ asio::awaitable<void> Server::session(std::shared_ptr<Stream> stream, size_t mas
     co_await http::async_read(*stream, buffer, parser, asio::redirect_error(asio::use_awaitable, ec));
     if (ec || !*alive) co_return;
     const auto& request = parser.get();
-    Reply reply = answer(master, std::string(request.method_string()), std::string(request.target()),
-                         std::string(request[http::field::content_type]), std::string(request[http::field::accept]),
-                         std::string(request[http::field::authorization]), request.body());
+    Reply reply =
+        answer(master, std::string(request.method_string()), std::string(request.target()),
+               std::string(request[http::field::content_type]), std::string(request[http::field::accept]),
+               std::string(request[http::field::authorization]), request.body());
     if (reply.hang) {
       std::array<char, 1> more;
       co_await stream->async_read_some(asio::buffer(more), asio::redirect_error(asio::use_awaitable, ec));
@@ -352,7 +366,8 @@ asio::awaitable<void> Server::session(std::shared_ptr<Stream> stream, size_t mas
     http::response<http::string_body> response(static_cast<http::status>(reply.status), 11);
     response.keep_alive(request.keep_alive());
     if (!reply.location.empty()) response.set(http::field::location, reply.location);
-    if (reply.status == 401) response.set(http::field::www_authenticate, "Basic realm=\"mesos-master-readwrite\"");
+    if (reply.status == 401)
+      response.set(http::field::www_authenticate, "Basic realm=\"mesos-master-readwrite\"");
     if (!reply.body.empty()) response.set(http::field::content_type, reply.type);
     response.body() = std::move(reply.body);
     response.prepare_payload();
@@ -380,7 +395,8 @@ asio::awaitable<void> Server::events(std::shared_ptr<Stream> stream) {
   auto watch = [](std::shared_ptr<Stream> s, std::shared_ptr<Subscriber> who) -> asio::awaitable<void> {
     std::array<char, 64> ignored;
     Code ec;
-    while (!ec) co_await s->async_read_some(asio::buffer(ignored), asio::redirect_error(asio::use_awaitable, ec));
+    while (!ec)
+      co_await s->async_read_some(asio::buffer(ignored), asio::redirect_error(asio::use_awaitable, ec));
     who->closed = true;
     who->wake.cancel();
   };
@@ -394,7 +410,8 @@ asio::awaitable<void> Server::events(std::shared_ptr<Stream> stream) {
     if (!me->queue.empty()) {
       Framed f = frame(std::move(me->queue.front()), options_.chunk_size);
       me->queue.pop_front();
-      std::array<asio::const_buffer, 3> parts{asio::buffer(f.head), asio::buffer(*f.payload), asio::buffer(f.tail)};
+      std::array<asio::const_buffer, 3> parts{asio::buffer(f.head), asio::buffer(*f.payload),
+                                              asio::buffer(f.tail)};
       co_await asio::async_write(*stream, parts, asio::redirect_error(asio::use_awaitable, ec));
       continue;
     }

@@ -1,6 +1,7 @@
 #pragma once
-/// The HTTP side of the stand-in: several masters on addresses of their own, of which at most one leads; event streams.
-/// Answers in the order of checks of spec/mesos-state.md section 2.3. One thread: the io_context's.
+/// The HTTP side of the stand-in: several masters on addresses of their own, of which at most one leads;
+/// event streams. Answers in the order of checks of spec/mesos-state.md section 2.3. One thread: the
+/// io_context's.
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -21,8 +22,9 @@ struct Master {
   std::string address;  ///< as bound
   std::string id;       ///< new at each election: a master that lost the leadership is another process
   double start_s = 0, elected_s = 0;
-  std::optional<std::pair<unsigned, std::string>> canned;  ///< to every API call: status and text; status 0 hangs
-  std::string redirect;                                    ///< host:port that every API call is sent to
+  std::optional<std::pair<unsigned, std::string>>
+      canned;            ///< to every API call: status and text; status 0 hangs
+  std::string redirect;  ///< host:port that every API call is sent to
   std::unique_ptr<boost::asio::ip::tcp::acceptor> acceptor;  ///< null while down
 };
 
