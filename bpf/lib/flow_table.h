@@ -109,10 +109,11 @@ __noinline int FN(place)(const struct ls_tuple *t, __u32 now)
 	b = bpf_map_lookup_elem(&TABLE, &i);
 	if (!b)
 		return -1;
+#pragma unroll
 	for (w = 0; w < LS_FLOW_WAYS; w++) {
 		struct ENTRY *e = &b->way[w];
 
-		worth = ls_flow_worth(e->kind, e->proto, e->tcp, now - e->seen);
+		worth = ls_flow_weigh(e->kind, e->proto, e->tcp, now - e->seen);
 		if (worth >= 0x80000000)
 			free_here++;
 		if (worth > best) {
@@ -126,10 +127,11 @@ __noinline int FN(place)(const struct ls_tuple *t, __u32 now)
 	b = bpf_map_lookup_elem(&TABLE, &i);
 	if (!b)
 		return place;
+#pragma unroll
 	for (w = 0; w < LS_FLOW_WAYS; w++) {
 		struct ENTRY *e = &b->way[w];
 
-		worth = ls_flow_worth(e->kind, e->proto, e->tcp, now - e->seen);
+		worth = ls_flow_weigh(e->kind, e->proto, e->tcp, now - e->seen);
 		if (worth > best || worth == 0xffffffff) {
 			best = worth;
 			place = LS_FLOW_WAYS + w;

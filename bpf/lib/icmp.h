@@ -61,21 +61,30 @@ static __always_inline bool ls_read_quote(struct __sk_buff *skb, const struct ls
 	return true;
 }
 
-/* Stores an address into an IP header at l3 and returns the checksum difference it makes there (IPv4: the header's own
- * checksum is mended as well, so that the ICMP sum over a quoted header does not change). ok is cleared on failure. */
-static __always_inline __u64 ls_put_addr(struct __sk_buff *skb, __u32 l3, bool src, const __be32 *from, const __be32 *to, bool v6,
-					 bool *ok)
-{
-	__u64 diff = ls_addr_diff(from, to, v6);
+/* One address to be replaced in an IP header at l3. */
+struct ls_edit {
+	__be32 from[4];
+	__be32 to[4];
+	__u64 diff; /* out: sum of the differences the ICMP checksum has to take in */
+	__u32 l3;
+	__u8 src; /* the source address, else the destination */
+	__u8 v6;
+	__u16 pad;
+};
 
-	if (v6) {
-		if (bpf_skb_store_bytes(skb, l3 + (src ? 8 : 24), to, 16, 0))
-			*ok = false;
-		return diff;
+/* Stores it. IPv4: the header's own checksum is mended as well, so that the ICMP sum over a quoted header does not change.
+ * 0, or -1 when the kernel refused. */
+__noinline int ls_put_addr(struct __sk_buff *skb, struct ls_edit *e)
+{
+	if (!e)
+		return -1;
+	if (e->v6) {
+		e->diff += ls_csum_fold32(ls_addr_diff(e->from, e->to, true));
+		return bpf_skb_store_bytes(skb, e->l3 + (e->src ? 8 : 24), e->to, 16, 0) ? -1 : 0;
 	}
-	if (bpf_skb_store_bytes(skb, l3 + (src ? 12 : 16), &to[3], 4, 0) ||
-	    bpf_l3_csum_replace(skb, l3 + offsetof(struct iphdr, check), from[3], to[3], 4))
-		*ok = false;
+	if (bpf_skb_store_bytes(skb, e->l3 + (e->src ? 12 : 16), &e->to[3], 4, 0) ||
+	    bpf_l3_csum_replace(skb, e->l3 + offsetof(struct iphdr, check), e->from[3], e->to[3], 4))
+		return -1;
 	return 0;
 }
 
@@ -87,10 +96,11 @@ __noinline int ls_icmp_error(struct __sk_buff *skb, struct ls_pkt *p)
 	struct ls_hit hit = {};
 	struct ls_svc *svc;
 	struct ls_be *be;
-	__u64 diff = 0, h;
+	struct ls_edit e = {};
 	__u32 now = ls_tick();
 	__be16 port, old_port, check;
-	bool v6, found, ok = true;
+	bool v6, found;
+	__u64 h;
 
 	if (!p || !ls_read_quote(skb, p, &q))
 		return 0;
@@ -107,26 +117,27 @@ __noinline int ls_icmp_error(struct __sk_buff *skb, struct ls_pkt *p)
 	if (!svc || !(svc->flags & LS_SVC_USED))
 		return 0;
 
-	if (hit.kind == LS_FLOW_REVERSE) {
-		port = svc->key.port_be;
-		old_port = q.t.dport;
-		diff += ls_put_addr(skb, q.l3, false, q.t.dst, svc->key.addr_be, v6, &ok);
-		if (bpf_skb_store_bytes(skb, q.l4 + 2, &port, 2, 0))
-			ok = false;
-		if (ls_addr_same(p->t.src, be->addr_be, v6))
-			diff += ls_put_addr(skb, p->l3, true, p->t.src, svc->key.addr_be, v6, &ok);
-	} else {
-		port = be->port_be;
-		old_port = q.t.sport;
-		diff += ls_put_addr(skb, q.l3, true, q.t.src, be->addr_be, v6, &ok);
-		if (bpf_skb_store_bytes(skb, q.l4, &port, 2, 0))
-			ok = false;
-		diff += ls_put_addr(skb, p->l3, false, p->t.dst, be->addr_be, v6, &ok);
-	}
-	diff += (__u64)(__u16)~old_port + port;
-	if (!ok || bpf_skb_load_bytes(skb, p->l4 + 2, &check, 2))
+	/* The quoted packet: its destination was the backend, or its source the service. */
+	e.v6 = v6;
+	e.l3 = q.l3;
+	e.src = hit.kind == LS_FLOW_FORWARD;
+	memcpy(e.from, e.src ? q.t.src : q.t.dst, 16);
+	memcpy(e.to, e.src ? be->addr_be : svc->key.addr_be, 16);
+	port = e.src ? be->port_be : svc->key.port_be;
+	old_port = e.src ? q.t.sport : q.t.dport;
+	if (ls_put_addr(skb, &e) || bpf_skb_store_bytes(skb, q.l4 + (e.src ? 0 : 2), &port, 2, 0))
 		return -1;
-	check = ls_csum_apply(check, diff);
+	/* The outer address: where an error about a reply goes, or who sent one about a request if it was the backend. */
+	e.src = !e.src;
+	e.l3 = p->l3;
+	memcpy(e.from, e.src ? p->t.src : p->t.dst, 16);
+	if (!e.src || ls_addr_same(e.from, be->addr_be, v6)) {
+		if (ls_put_addr(skb, &e))
+			return -1;
+	}
+	if (bpf_skb_load_bytes(skb, p->l4 + 2, &check, 2))
+		return -1;
+	check = ls_csum_apply(check, e.diff + (__u16)~old_port + port);
 	return bpf_skb_store_bytes(skb, p->l4 + 2, &check, 2, 0) ? -1 : 1;
 }
 

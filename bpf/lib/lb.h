@@ -259,7 +259,7 @@ static __always_inline int ls_deliver(struct __sk_buff *skb, struct ls_pkt *p, c
 	bool forwards = false;
 
 	if (plan->hairpin && hook == LS_HOOK_PORT_IN) {
-		if (!ls_rewrite(skb, p, to, &hop, false) || !ls_swap_macs(skb))
+		if (ls_rewrite(skb, p, to, &hop, 0) || !ls_swap_macs(skb))
 			return ls_drop(skb, &p->t, hook, LS_DROP_WRITE_FAILED);
 		return bpf_redirect(skb->ifindex, 0);
 	}
@@ -272,7 +272,7 @@ static __always_inline int ls_deliver(struct __sk_buff *skb, struct ls_pkt *p, c
 			hop.way = LS_WAY_STACK;
 		forwards = (hop.way == LS_WAY_CACHED || hop.way == LS_WAY_NEIGHBOUR) && !ls_from_host(hook);
 	}
-	if (!ls_rewrite(skb, p, to, &hop, forwards))
+	if (ls_rewrite(skb, p, to, &hop, forwards))
 		return ls_drop(skb, &p->t, hook, LS_DROP_WRITE_FAILED);
 	if (hop.way == LS_WAY_CACHED)
 		return ls_is_egress(hook) && hop.ifindex == skb->ifindex ? TC_ACT_UNSPEC : bpf_redirect(hop.ifindex, 0);
@@ -446,7 +446,7 @@ static __always_inline int ls_packet(struct __sk_buff *skb, int hook)
 {
 	struct ls_pkt p = {.l3 = ETH_HLEN, .hook = hook};
 	struct ls_hit hit = {};
-	struct ls_plan plan;
+	struct ls_plan plan = {};
 	bool found;
 	__u32 now;
 	__u64 h;

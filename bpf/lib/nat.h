@@ -13,6 +13,13 @@
 #define LS_OFF_CSUM(p) ((p)->l4 + ((p)->t.proto == IPPROTO_TCP ? offsetof(struct tcphdr, check) \
 							     : offsetof(struct udphdr, check)))
 
+/* Keeps the compiler from merging this branch with its twin into one with a computed packet offset (see ls_read_l4). */
+#define ls_keep_apart(name)                                             \
+	do {                                                            \
+		__u64 mark_ = 0;                                        \
+		asm volatile("%0 += 0 # " name : "+r"(mark_)::"memory"); \
+	} while (0)
+
 static __always_inline __u32 ls_csum_fold32(__u64 sum)
 {
 	sum = (sum & 0xffffffff) + (sum >> 32);
@@ -45,17 +52,22 @@ static __always_inline __u16 ls_csum_apply(__u16 check, __u64 sum)
 	return (__u16)~ls_csum_fold((__u64)(__u16)~check + sum);
 }
 
-/* The new tuple is `to`; `hop` gives MACs (way CACHED) and says with `dec_ttl` whether this is a forwarding step.
- * False: the kernel refused, the packet may be half written and must be dropped. */
-static __always_inline bool ls_rewrite(struct __sk_buff *skb, struct ls_pkt *p, const struct ls_tuple *to,
-				       const struct ls_hop *hop, bool dec_ttl)
+/* The new tuple is `to`; `hop` gives MACs (way CACHED), dec_ttl is 1 when this is a forwarding step. 0, or -1: the kernel
+ * refused, the packet may be half written and must be dropped. A function of its own, so that it is verified once. */
+__noinline int ls_rewrite(struct __sk_buff *skb, const struct ls_pkt *p, const struct ls_tuple *to, const struct ls_hop *hop,
+			  __u32 dec_ttl)
 {
 	const struct ls_tuple *t = &p->t;
-	bool v6 = t->v6;
-	__u64 addr_diff = ls_addr_diff(t->dst, to->dst, v6);
 	struct ethhdr *eth;
 	void *data, *end;
+	__u64 addr_diff;
+	bool v6, plain;
 
+	if (!p || !to || !hop)
+		return -1;
+	v6 = t->v6;
+	plain = p->l4 == (v6 ? LS_L4_PLAIN6 : LS_L4_PLAIN4);
+	addr_diff = ls_addr_diff(t->dst, to->dst, v6);
 	if (!ls_addr_same(t->src, to->src, v6))
 		addr_diff += ls_addr_diff(t->src, to->src, v6);
 	if (p->frag != LS_FRAG_LATER) {
@@ -64,40 +76,47 @@ static __always_inline bool ls_rewrite(struct __sk_buff *skb, struct ls_pkt *p, 
 		if (v6)
 			flags |= ls_csum_ipv6_flag;
 		if (bpf_l4_csum_replace(skb, LS_OFF_CSUM(p), 0, ls_csum_fold32(addr_diff), flags))
-			return false;
+			return -1;
 		flags &= ~(__u64)(BPF_F_PSEUDO_HDR | ls_csum_ipv6_flag);
 		if (t->dport != to->dport &&
 		    bpf_l4_csum_replace(skb, LS_OFF_CSUM(p), t->dport, to->dport, flags | 2))
-			return false;
+			return -1;
 		if (t->sport != to->sport &&
 		    bpf_l4_csum_replace(skb, LS_OFF_CSUM(p), t->sport, to->sport, flags | 2))
-			return false;
+			return -1;
 	}
 
+	if (p->frag != LS_FRAG_LATER && !plain) {
+		__be16 ports[2] = {to->sport, to->dport};
+
+		if (bpf_skb_store_bytes(skb, p->l4, ports, sizeof(ports), 0))
+			return -1;
+	}
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
-	if (p->frag != LS_FRAG_LATER) {
-		__be16 *ports = data + p->l4;
-
-		if (p->l4 > 1024 || (void *)(ports + 2) > end)
-			return false;
-		ports[0] = to->sport;
-		ports[1] = to->dport;
-	}
 	if (v6) {
 		struct ipv6hdr *ip = data + ETH_HLEN;
 
 		if ((void *)(ip + 1) > end)
-			return false;
+			return -1;
 		memcpy(&ip->saddr, to->src, 16);
 		memcpy(&ip->daddr, to->dst, 16);
 		if (dec_ttl)
 			ip->hop_limit--;
+		if (plain && p->frag != LS_FRAG_LATER) {
+			__be16 *ports = data + LS_L4_PLAIN6;
+
+			if ((void *)(ports + 2) > end)
+				return -1;
+			ports[0] = to->sport;
+			ports[1] = to->dport;
+		}
+		ls_keep_apart("ports6");
 	} else {
 		struct iphdr *ip = data + ETH_HLEN;
 
 		if ((void *)(ip + 1) > end)
-			return false;
+			return -1;
 		ip->saddr = to->src[3];
 		ip->daddr = to->dst[3];
 		if (dec_ttl) {
@@ -107,13 +126,22 @@ static __always_inline bool ls_rewrite(struct __sk_buff *skb, struct ls_pkt *p, 
 			addr_diff += bpf_htons((__u16)ip->ttl << 8);
 		}
 		ip->check = ls_csum_apply(ip->check, addr_diff);
+		if (plain && p->frag != LS_FRAG_LATER) {
+			__be16 *ports = data + LS_L4_PLAIN4;
+
+			if ((void *)(ports + 2) > end)
+				return -1;
+			ports[0] = to->sport;
+			ports[1] = to->dport;
+		}
+		ls_keep_apart("ports4");
 	}
 	if (hop->way == LS_WAY_CACHED) {
 		eth = data;
 		memcpy(eth->h_dest, hop->dmac, 6);
 		memcpy(eth->h_source, hop->smac, 6);
 	}
-	return true;
+	return 0;
 }
 
 static __always_inline bool ls_swap_macs(struct __sk_buff *skb)

@@ -45,39 +45,79 @@ struct ls_icmp {
 	__be32 rest;
 };
 
-/* Ports and flags at pkt->l4. The header must lie inside the length IP claims. */
-static __always_inline bool ls_parse_l4(struct __sk_buff *skb, struct ls_pkt *p)
+#define LS_L4_PLAIN4 (ETH_HLEN + sizeof(struct iphdr))   /* no options */
+#define LS_L4_PLAIN6 (ETH_HLEN + sizeof(struct ipv6hdr)) /* no extension headers */
+
+/* What is read of a transport header: the first 14 bytes of TCP, all of UDP. */
+struct ls_l4 {
+	__be16 sport;
+	__be16 dport;
+	__be16 udp_len;
+	__be16 udp_check;
+	__be32 ack;
+	__u8 doff;
+	__u8 flags;
+	__be16 window;
+};
+#define LS_L4_TCP 14 /* up to the flags */
+
+/* Pointers into the packet only ever get offsets the compiler knows: others would need CAP_PERFMON to load. Packets with
+ * options or extension headers are read through a helper. `plain` is LS_L4_PLAIN4 or LS_L4_PLAIN6. */
+static __always_inline bool ls_read_l4(struct __sk_buff *skb, const struct ls_pkt *p, const __u32 plain, const __u32 len,
+				       struct ls_l4 *l4)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	if (p->l4 == plain && data + plain + len <= end) {
+		memcpy(l4, data + plain, len);
+		return true;
+	}
+	return !bpf_skb_load_bytes(skb, p->l4, l4, len);
+}
+
+/* Ports and flags at pkt->l4. The header must lie inside the length IP claims. */
+static __always_inline bool ls_parse_l4(struct __sk_buff *skb, struct ls_pkt *p, const __u32 plain)
+{
 	__u32 room = p->l3 + p->ip_len - p->l4;
+	struct ls_l4 l4;
 
 	if (p->t.proto == IPPROTO_TCP) {
-		struct tcphdr *tcp = data + p->l4;
+		__u32 hlen;
 
-		if ((void *)(tcp + 1) > end || room < sizeof(*tcp) || tcp->doff < 5 || tcp->doff * 4 > room)
+		if (room < sizeof(struct tcphdr) || !ls_read_l4(skb, p, plain, LS_L4_TCP, &l4))
 			return false;
-		p->t.sport = tcp->source;
-		p->t.dport = tcp->dest;
-		p->tcp_flags = ((__u8 *)tcp)[13];
+		hlen = (l4.doff >> 4) * 4;
+		if (hlen < sizeof(struct tcphdr) || hlen > room)
+			return false;
+		p->tcp_flags = l4.flags;
 	} else {
-		struct udphdr *udp = data + p->l4;
 		__u32 len;
 
-		if ((void *)(udp + 1) > end || room < sizeof(*udp))
+		if (room < sizeof(struct udphdr) || !ls_read_l4(skb, p, plain, sizeof(struct udphdr), &l4))
 			return false;
-		len = bpf_ntohs(udp->len);
-		if (len < sizeof(*udp) || (p->frag == LS_WHOLE && len > room && !skb->gso_size))
+		len = bpf_ntohs(l4.udp_len);
+		if (len < sizeof(struct udphdr) || (p->frag == LS_WHOLE && len > room && !skb->gso_size))
 			return false;
-		p->t.sport = udp->source;
-		p->t.dport = udp->dest;
 	}
+	p->t.sport = l4.sport;
+	p->t.dport = l4.dport;
 	return true;
+}
+
+/* Type of the ICMP header at pkt->l4; 0 when it cannot be read (no error has that type in either family). */
+static __always_inline __u8 ls_icmp_type(struct __sk_buff *skb, const struct ls_pkt *p)
+{
+	struct ls_icmp icmp;
+
+	if (p->l3 + p->ip_len < p->l4 + sizeof(icmp) || bpf_skb_load_bytes(skb, p->l4, &icmp, sizeof(icmp)))
+		return 0;
+	return icmp.type;
 }
 
 static __always_inline int ls_parse4(struct __sk_buff *skb, struct ls_pkt *p)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct iphdr *ip = data + p->l3;
+	struct iphdr *ip = data + ETH_HLEN;
 	__u32 hlen;
 	__u16 frag;
 
@@ -102,26 +142,24 @@ static __always_inline int ls_parse4(struct __sk_buff *skb, struct ls_pkt *p)
 	else if (frag & LS_IP_MF)
 		p->frag = LS_FRAG_FIRST;
 	if (p->t.proto == IPPROTO_ICMP && p->frag == LS_WHOLE) {
-		struct ls_icmp *icmp = data + p->l4;
+		__u8 type = ls_icmp_type(skb, p);
 
-		if ((void *)(icmp + 1) > end || p->ip_len < hlen + sizeof(*icmp))
-			return LS_NOT_OURS;
-		if (icmp->type == ICMP_DEST_UNREACH || icmp->type == ICMP_TIME_EXCEEDED ||
-		    icmp->type == ICMP_PARAMETERPROB || icmp->type == ICMP_SOURCE_QUENCH)
-			return LS_ICMP_ERROR;
-		return LS_NOT_OURS;
+		return type == ICMP_DEST_UNREACH || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETERPROB ||
+				       type == ICMP_SOURCE_QUENCH
+			       ? LS_ICMP_ERROR
+			       : LS_NOT_OURS;
 	}
 	if (p->t.proto != IPPROTO_TCP && p->t.proto != IPPROTO_UDP)
 		return LS_NOT_OURS;
 	if (p->frag == LS_FRAG_LATER)
 		return LS_FLOW_PACKET;
-	return ls_parse_l4(skb, p) ? LS_FLOW_PACKET : LS_NOT_OURS;
+	return ls_parse_l4(skb, p, LS_L4_PLAIN4) ? LS_FLOW_PACKET : LS_NOT_OURS;
 }
 
 static __always_inline int ls_parse6(struct __sk_buff *skb, struct ls_pkt *p)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct ipv6hdr *ip = data + p->l3;
+	struct ipv6hdr *ip = data + ETH_HLEN;
 	__u8 next;
 	int i;
 
@@ -140,12 +178,12 @@ static __always_inline int ls_parse6(struct __sk_buff *skb, struct ls_pkt *p)
 	next = ip->nexthdr;
 #pragma unroll
 	for (i = 0; i < LS_MAX_EXT; i++) {
-		__u8 *ext = data + p->l4;
+		__u8 ext[8];
 
 		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
 		    next != IPPROTO_FRAGMENT)
 			break;
-		if (p->l4 - p->l3 + 8 > p->ip_len || (void *)(ext + 8) > end)
+		if (p->l4 - p->l3 + 8 > p->ip_len || bpf_skb_load_bytes(skb, p->l4, ext, sizeof(ext)))
 			return LS_NOT_OURS;
 		if (next == IPPROTO_FRAGMENT) {
 			__u16 off = (__u16)ext[2] << 8 | ext[3];
@@ -164,35 +202,38 @@ static __always_inline int ls_parse6(struct __sk_buff *skb, struct ls_pkt *p)
 	}
 	p->t.proto = next;
 	if (next == IPPROTO_ICMPV6 && p->frag == LS_WHOLE) {
-		struct ls_icmp *icmp = data + p->l4;
+		__u8 type = ls_icmp_type(skb, p);
 
-		if ((void *)(icmp + 1) > end || p->ip_len < p->l4 - p->l3 + sizeof(*icmp))
-			return LS_NOT_OURS;
-		return icmp->type >= ICMPV6_DEST_UNREACH && icmp->type <= ICMPV6_PARAMPROB ? LS_ICMP_ERROR : LS_NOT_OURS;
+		return type >= ICMPV6_DEST_UNREACH && type <= ICMPV6_PARAMPROB ? LS_ICMP_ERROR : LS_NOT_OURS;
 	}
 	if (next != IPPROTO_TCP && next != IPPROTO_UDP)
 		return LS_NOT_OURS;
 	if (p->frag == LS_FRAG_LATER)
 		return LS_FLOW_PACKET;
-	return ls_parse_l4(skb, p) ? LS_FLOW_PACKET : LS_NOT_OURS;
+	return ls_parse_l4(skb, p, LS_L4_PLAIN6) ? LS_FLOW_PACKET : LS_NOT_OURS;
 }
 
-/* skb->protocol says the family; p->l3 must be set. Pulls headers into the linear part when they are not there. */
-static __always_inline int ls_parse(struct __sk_buff *skb, struct ls_pkt *p)
+/* Gets headers into the linear part when they are not there. When that fails the parser finds them missing. */
+static __always_inline void ls_pull(struct __sk_buff *skb, const __u32 want)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
-	__u32 want = p->l3 + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) + sizeof(struct tcphdr);
 
-	if (!v6 && skb->protocol != bpf_htons(ETH_P_IP))
-		return LS_NOT_OURS;
-	if (unlikely(data + want > end) && skb->len > (__u32)(end - data)) {
-		__u32 pull = skb->len < 192 ? skb->len : 192;
+	if (unlikely(data + want > end))
+		bpf_skb_pull_data(skb, skb->len < 192 ? skb->len : 192);
+}
 
-		if (bpf_skb_pull_data(skb, pull))
-			return LS_NOT_OURS;
+/* skb->protocol says the family; p->l3 must be ETH_HLEN. */
+static __always_inline int ls_parse(struct __sk_buff *skb, struct ls_pkt *p)
+{
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		ls_pull(skb, LS_L4_PLAIN4 + sizeof(struct udphdr));
+		return ls_parse4(skb, p);
 	}
-	return v6 ? ls_parse6(skb, p) : ls_parse4(skb, p);
+	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		ls_pull(skb, LS_L4_PLAIN6 + sizeof(struct udphdr));
+		return ls_parse6(skb, p);
+	}
+	return LS_NOT_OURS;
 }
 
 #endif

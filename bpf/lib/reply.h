@@ -69,27 +69,20 @@ static __always_inline __u64 ls_pseudo_sum(const struct ls_tuple *t, __u8 proto,
 
 __noinline int ls_reply_rst(struct __sk_buff *skb, struct ls_pkt *p)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct tcphdr *in, out = {};
-	__u32 l4, len;
+	struct tcphdr in, out = {};
+	__u32 len;
 
-	if (!p)
-		return -1;
-	l4 = p->l4;
-	if (l4 > 1024)
-		return -1;
-	in = data + l4;
-	if ((void *)(in + 1) > end)
+	if (!p || bpf_skb_load_bytes(skb, p->l4, &in, sizeof(in)))
 		return -1;
 	out.source = p->t.dport;
 	out.dest = p->t.sport;
 	out.doff = 5;
 	out.rst = 1;
-	if (in->ack) {
-		out.seq = in->ack_seq;
+	if (in.ack) {
+		out.seq = in.ack_seq;
 	} else {
-		len = ETH_HLEN + p->ip_len - l4 - in->doff * 4 + in->syn + in->fin;
-		out.ack_seq = bpf_htonl(bpf_ntohl(in->seq) + len);
+		len = ETH_HLEN + p->ip_len - p->l4 - in.doff * 4 + in.syn + in.fin;
+		out.ack_seq = bpf_htonl(bpf_ntohl(in.seq) + len);
 		out.ack = 1;
 	}
 	out.check = ls_check((__u64)(__u32)ls_sum((__be32 *)&out, sizeof(out), 0) +

@@ -129,7 +129,7 @@ Json fields(const ls_meta& m) {
 
 Json fields(const ls_nh& n) {
   return {{"addr", address(n.addr_be)}, {"gen", n.gen}, {"seen", n.seen},         {"version", n.version},
-          {"ifindex", n.ifindex},       {"mtu", n.mtu}, {"dmac", mac(n.dmac)}, {"smac", mac(n.smac)}};
+          {"ifindex", n.ifindex},       {"mtu", n.mtu}, {"dmac", mac(n.dmac)}, {"smac", mac(n.smac)}, {"way", n.way}};
 }
 
 Json fields(const ls_sock_key& k) {
@@ -139,7 +139,9 @@ Json fields(const ls_sock_key& k) {
           {"kind", k.kind == 0 ? "backend_to_service" : "service_to_backend"}};
 }
 Json fields(const ls_sock_peer& p) {
-  return {{"addr", address(p.addr_be)}, {"port", ntohs(p.port_be)}, {"be", p.be}, {"be_state", p.be_state}};
+  return {{"svc_addr", address(p.svc_addr_be)}, {"svc_port", ntohs(p.svc_port_be)},
+          {"be_addr", address(p.be_addr_be)},   {"be_port", ntohs(p.be_port_be)},
+          {"be", p.be},                         {"be_state", p.be_state}};
 }
 Json fields(const ls_frag_key& k) {
   return {{"src", address(k.src_be)}, {"dst", address(k.dst_be)}, {"id", ntohl(k.id)}, {"proto", protocol(k.proto)}};

@@ -1,5 +1,6 @@
 #include "api/server.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <grp.h>
 #include <sys/file.h>
@@ -191,6 +192,7 @@ asio::awaitable<void> Server::Impl::accept_loop() {
       co_await pause.async_wait(token);
       continue;
     }
+    fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);  // Asio does not ask accept for it
     if (sessions >= settings.max_connections) {
       asio::co_spawn(*io, refuse(Stream(std::move(socket))), asio::detached);
     } else {

@@ -30,7 +30,8 @@ std::string source_line(const Json& s) {
   out += s.value("connected", false) ? ", connected since " : ", not connected since ";
   out += duration_text(s.value("since_s", 0.0));
   uint64_t events = 0;
-  for (auto& [name, count] : s.value("events", Json::object()).items()) events += count.get<uint64_t>();
+  auto by_kind = s.value("events", Json::object());
+  for (auto& count : by_kind) events += count.get<uint64_t>();
   out += fmt::format(", last message {} ago, {} events", duration_text(s.value("age_s", 0.0)), events);
   if (auto error = s.value("last_error", ""); !error.empty()) out += ", last error: " + error;
   return out;

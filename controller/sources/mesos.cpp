@@ -197,18 +197,18 @@ asio::awaitable<void> MesosSource::Run::loop(std::shared_ptr<Run> self) {
       if (stopped) co_return;
       if (result) continue;  // cannot be: an attempt ends with an error only
       ++status.failures;
-      status.last_error = result.error().text();
       if (status.connects != streams) {
         streamed = true;
         preferred = index;
         if (delivered) backoff = Millis(0);
+        status.last_error = result.error().text();
         status.connected = false;
         status.since = std::chrono::steady_clock::now();
         sink.on_disconnected(result.error());
         if (stopped) co_return;
       } else {
         problems += problems.empty() ? "" : "; ";
-        problems += status.last_error;
+        problems += result.error().text();
       }
     }
     if (!streamed) status.last_error = problems;

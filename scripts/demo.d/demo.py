@@ -73,7 +73,8 @@ class Demo:
         """Kills a task while connections are made without pause; gives what was seen."""
         flows = self.client.start_dial("stream", self.vip, 80, flows=OPEN_FLOWS, idle=1, quiet=1)
         next_event(flows)
-        dialling = self.client.start_dial("once", self.vip, 80, count=1_000_000, interval=1, http=1, timeout=500)
+        dialling = self.client.start_dial("once", self.vip, 80, count=1_000_000, http=1, timeout=500,
+                                          log=os.path.join(self.lab.dir, "dialling"))
         time.sleep(0.7)
         killed_ms = self.master.tell(self.cluster.update(VICTIM, "TASK_KILLED")) * 1e3
         self.cluster.save(os.path.join(self.lab.dir, "cluster.json"))

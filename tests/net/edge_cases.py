@@ -56,7 +56,7 @@ class Scene:
 
     def hairpin(self, client, name, family):
         for proto, options in (("tcp", {"payload": 20000}), ("udp", {"payload": 1000}), ("udp", {"payload": 4000})):
-            for a in self.dial(client, name, family, proto=proto, count=25, **options):
+            for a in self.dial(client, name, family, proto=proto, count=25, stop=1, **options):
                 expect(a["ok"], lambda: f"{proto} {options}: {a['step']} {a['error']}")
         end = self.dial(client, name, family, mode="big", mb=8)[-1]
         expect(end["ok"], lambda: f"8 MB: {end['error']} after {end['received']} bytes")
@@ -70,7 +70,7 @@ class Scene:
     def fragments(self, client, name, family):
         for proto in ("udp", "udp-free"):
             for size in (1473, 4000, 20000):
-                for a in self.dial(client, name, family, proto=proto, payload=size, count=3):
+                for a in self.dial(client, name, family, proto=proto, payload=size, count=3, stop=1):
                     expect(a["ok"], lambda: f"{proto} {size} bytes: {a['step']} {a['error']}")
 
     def ttl(self, client, family, ttl, offender):
@@ -126,7 +126,7 @@ class Scene:
 
     def later_container(self, kind):
         """A container that starts after the daemon has its port translated as soon as it is there."""
-        place = self.n1.bridged("late") if kind == "bridge" else self.n1.routed("late")
+        place = self.n1.bridged("lateb") if kind == "bridge" else self.n1.routed("later")
         begin = time.monotonic()
         address = self.vip("far", 4)
 
@@ -153,7 +153,7 @@ class Scene:
 
     def delete_services(self):
         """Every entry of the service map."""
-        pinned = f"{PIN}/ls_svc"
+        pinned = f"{PIN}/maps/ls_svc"
         for entry in json.loads(self.n1.run(["bpftool", "-j", "map", "dump", "pinned", pinned])):
             self.n1.run(["bpftool", "map", "delete", "pinned", pinned, "key", "hex"]
                         + [b.removeprefix("0x") for b in entry["key"]])

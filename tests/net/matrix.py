@@ -191,7 +191,7 @@ def run_row(row, stage):
     # A connected and an unconnected socket are two ways through the kernel for UDP.
     for proto in ("tcp",) if row.proto == "tcp" else ("udp", "udp-free"):
         answers = stage.clients[row.client].dial("once", dialled, port, task="client" if row.client == "host" else None,
-                                                 proto=proto, payload=1200, count=2, timeout=1500)
+                                                 proto=proto, payload=1200, count=2, timeout=1500, stop=1)
         for answer in answers:
             wrong = check(row, stage, answer, dialled, port, proto != "udp-free")
             if wrong:

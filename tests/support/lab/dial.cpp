@@ -11,10 +11,14 @@ namespace {
 
 constexpr char kUsage[] =
     "usage: ls-dial MODE ADDRESS PORT [--option value]...\n"
-    "  once     --proto tcp|udp|udp-free  --count 1  --interval 0 (ms)  --timeout 2000 (ms)  --payload 0 (bytes)\n"
+    "  once     --proto tcp|udp|udp-free  --count 1  --interval 0 (ms)  --timeout 2000 (ms)  --payload 0 "
+    "(bytes)\n"
     "           --source ADDRESS  --source-port PORT  --end fin|rst|server  --http 1\n"
-    "  stream   --flows 1  --seconds 0 (until SIGTERM)  --chunk 1000 (bytes)  --gap -1 (ms, -1: back to back)\n"
-    "           --idle 1 (never sends)  --quiet 1 (expects no line of the server)  --stall 2000 (ms)  --timeout 10000 (ms to connect all)\n"
+    "           --stop 1 (at the first failure)\n"
+    "  stream   --flows 1  --seconds 0 (until SIGTERM)  --chunk 1000 (bytes)  --gap -1 (ms, -1: back to "
+    "back)\n"
+    "           --idle 1 (never sends)  --quiet 1 (expects no line of the server)  --stall 2000 (ms)  "
+    "--timeout 10000 (ms to connect all)\n"
     "  big      --mb 64  --timeout 60000 (ms)\n"
     "  udpflow  --gap 20 (ms)  --seconds 0  --free 1 (not connected)\n"
     "  trace    --ttl 2  --timeout 2000 (ms)\n"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// ls-dial: the client of the network tests. Each mode prints JSON lines (events while it runs, a summary last); times
-/// `t` are CLOCK_MONOTONIC milliseconds. Exit code 0: ran (whatever it saw), 2: could not run.
+/// ls-dial: the client of the network tests. Each mode prints JSON lines (events while it runs, a summary
+/// last); times `t` are CLOCK_MONOTONIC milliseconds. Exit code 0: ran (whatever it saw), 2: could not run.
 #pragma once
 #include <csignal>
 #include <map>

@@ -50,7 +50,9 @@ std::string payload_of(size_t n, uint64_t seed) {
 }
 
 /// A blocking socket says EAGAIN (EINPROGRESS for connect) when its time is over.
-int timed_out(int err) { return err == EAGAIN || err == EINPROGRESS ? ETIMEDOUT : err; }
+int timed_out(int err) {
+  return err == EAGAIN || err == EINPROGRESS ? ETIMEDOUT : err;
+}
 
 bool read_exact(int fd, std::string& into, size_t n) {
   while (into.size() < n) {
@@ -143,7 +145,8 @@ int run_once(const Options& o) {
   const std::string proto = o.get("proto", "tcp");
   const long count = o.number("count", 1);
   const std::string payload = payload_of(size_t(o.number("payload", 0)), uint64_t(getpid()));
-  for (long i = 0; i < count && !stopping; ++i) {
+  bool go_on = true;
+  for (long i = 0; i < count && go_on && !stopping; ++i) {
     if (i > 0 && o.number("interval", 0) > 0) usleep(useconds_t(o.number("interval", 0)) * 1000);
     Attempt a;
     const double start = now_ms();
@@ -153,9 +156,13 @@ int run_once(const Options& o) {
     const bool ok = bind_source(o, fd, a) &&
                     (proto == "tcp" ? tcp(o, fd, payload, a) : udp(o, fd, payload, proto == "udp", a));
     close(fd);
+    go_on = ok || o.number("stop", 0) == 0;
     const double end = now_ms();
     Line line;
-    line.add("i", uint64_t(i)).add("ok", ok).add("name", field(a.line, "name")).add("seen", field(a.line, "peer"));
+    line.add("i", uint64_t(i))
+        .add("ok", ok)
+        .add("name", field(a.line, "name"))
+        .add("seen", field(a.line, "peer"));
     line.add("at", field(a.line, "local")).add("self", a.self).add("peer", a.peer).add("from", a.from);
     line.add("step", a.step).add("error", error_name(a.err)).add("ms", end - start).add("t", end);
   }

@@ -13,8 +13,8 @@
 namespace lab {
 namespace {
 
-/// Kernel's error queue entry: who sent the error, and for which destination of ours. The destination is right only
-/// if the packet quoted inside the ICMP message was translated too.
+/// Kernel's error queue entry: who sent the error, and for which destination of ours. The destination is
+/// right only if the packet quoted inside the ICMP message was translated too.
 struct QueuedError {
   Endpoint destination;
   Endpoint offender;
@@ -63,7 +63,10 @@ int run_udpflow(const Options& o) {
   const auto say = [&](const std::string& what, bool is_error) {
     if (what == last) return;
     last = what;
-    Line().add("event", is_error ? "error" : "name").add(is_error ? "error" : "name", what).add("t", now_ms());
+    Line()
+        .add("event", is_error ? "error" : "name")
+        .add(is_error ? "error" : "name", what)
+        .add("t", now_ms());
   };
   const std::string target = text(o.target);
   double next = start;
@@ -117,7 +120,9 @@ int run_trace(const Options& o) {
   const QueuedError q = read_error(fd);
   {
     Line line;
-    line.add("event", "end").add("answered", n > 0).add("error", q.found ? error_name(int(q.e.ee_errno)) : "");
+    line.add("event", "end")
+        .add("answered", n > 0)
+        .add("error", q.found ? error_name(int(q.e.ee_errno)) : "");
     line.add("offender", text(q.offender)).add("destination", q.found ? text(q.destination) : "");
     line.add("type", q.e.ee_type).add("code", q.e.ee_code).add("info", uint64_t(q.e.ee_info));
     line.add("name", n > 0 ? field(std::string(buf, size_t(n)), "name") : "");

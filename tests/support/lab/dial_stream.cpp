@@ -121,7 +121,8 @@ void Streams::take(size_t i, const char* data, size_t n) {
   }
 }
 
-/// Sends the rest of the current chunk; a new one starts when the last has come back whole and the gap is over.
+/// Sends the rest of the current chunk; a new one starts when the last has come back whole and the gap is
+/// over.
 void Streams::feed(size_t i) {
   Flow& f = flows_[i];
   if (idle_ || !f.ready()) return;
@@ -190,7 +191,10 @@ void Streams::report(double now) {
     if (due && now - std::max(f.last_ms, f.next_ms) > stall_ms_) ++stalled;
   }
   Line line;
-  line.add("event", "end").add("flows", uint64_t(flows_.size())).add("ready", uint64_t(ready_)).add("lost", lost_);
+  line.add("event", "end")
+      .add("flows", uint64_t(flows_.size()))
+      .add("ready", uint64_t(ready_))
+      .add("lost", lost_);
   line.add("resets", resets_).add("stalled", stalled).add("corrupt", corrupt_).add("bytes", bytes_);
   line.add("max_gap_ms", max_gap_ms_).add("errors", errors_).add("by_name", by_name).add("t", now);
 }
@@ -220,7 +224,9 @@ int Streams::run() {
 
 }  // namespace
 
-int run_stream(const Options& o) { return Streams(o).run(); }
+int run_stream(const Options& o) {
+  return Streams(o).run();
+}
 
 int run_big(const Options& o) {
   const uint64_t total = uint64_t(o.number("mb", 64)) << 20;
@@ -228,6 +234,8 @@ int run_big(const Options& o) {
   const double by = start + double(o.number("timeout", 60000));
   const int fd = socket(o.target.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return 2;
+  const timeval connect_by{o.number("timeout", 60000) / 1000, 0};
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &connect_by, sizeof(connect_by));
   int err = connect(fd, o.target.sa(), o.target.len) == 0 ? 0 : errno;
   fcntl(fd, F_SETFL, O_NONBLOCK);
   uint64_t sent = 0, received = 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// ls-echo: the backend of the network tests. One thread, one epoll, TCP and UDP on the given ports over IPv4 and IPv6.
-// Every connection and datagram is answered with one line "name=<id> peer=<client> local=<own>", then with what it
-// sent. With --http a request is answered with that line as an HTTP body instead, and the connection is closed.
+// ls-echo: the backend of the network tests. One thread, one epoll, TCP and UDP on the given ports over IPv4
+// and IPv6. Every connection and datagram is answered with one line "name=<id> peer=<client> local=<own>",
+// then with what it sent. With --http a request is answered with that line as an HTTP body instead, and the
+// connection is closed.
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -203,7 +204,8 @@ int run(Server& s) {
 }
 
 int usage() {
-  std::fprintf(stderr, "usage: ls-echo --name ID [--http] [--tcp PORT]... [--udp PORT]... [--both PORT]...\n");
+  std::fprintf(stderr,
+               "usage: ls-echo --name ID [--http] [--tcp PORT]... [--udp PORT]... [--both PORT]...\n");
   return 2;
 }
 
@@ -232,11 +234,16 @@ int main(int argc, char** argv) {
     const char* value = argv[++i];
     const int port = std::atoi(value);
     const bool valid_port = port > 0 && port < 65536;
-    if (key == "--name") s.name = value;
-    else if (key == "--tcp" && valid_port) listen_on(s, uint16_t(port), true);
-    else if (key == "--udp" && valid_port) listen_on(s, uint16_t(port), false);
-    else if (key == "--both" && valid_port) listen_on(s, uint16_t(port), true), listen_on(s, uint16_t(port), false);
-    else return usage();
+    if (key == "--name")
+      s.name = value;
+    else if (key == "--tcp" && valid_port)
+      listen_on(s, uint16_t(port), true);
+    else if (key == "--udp" && valid_port)
+      listen_on(s, uint16_t(port), false);
+    else if (key == "--both" && valid_port)
+      listen_on(s, uint16_t(port), true), listen_on(s, uint16_t(port), false);
+    else
+      return usage();
   }
   if (s.listeners.empty()) return usage();
   return run(s);

@@ -99,9 +99,16 @@ class Place:
         out = self.run(self.dial_args(mode, address, port, **options), task=task, timeout=run_timeout)
         return parse_lines(out)
 
-    def start_dial(self, mode, address, port, task=None, **options):
-        """Starts ls-dial in the background; its lines come by next_event() or end_dial()."""
-        return self.spawn(self.dial_args(mode, address, port, **options), task=task, stdout=subprocess.PIPE, text=True)
+    def start_dial(self, mode, address, port, task=None, log=None, **options):
+        """Starts ls-dial in the background; its lines come by next_event() or end_dial(). A mode that prints much
+        while nobody reads needs a file `log` to print to: a full pipe would stop it."""
+        argv = self.dial_args(mode, address, port, **options)
+        if log is None:
+            return self.spawn(argv, task=task, stdout=subprocess.PIPE, text=True)
+        with open(log, "w") as f:
+            p = self.spawn(argv, task=task, stdout=f)
+        p.log = log
+        return p
 
     def count_packets(self, name, rule):
         """Counts packets that match an nft rule on their way in here; read with packets()."""
@@ -329,8 +336,11 @@ def end_dial(process, timeout=10):
     """Ends a started ls-dial; gives the lines that were not read yet, the summary last."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
-    out = process.stdout.read()
+    out = process.stdout.read() if process.stdout else ""
     process.wait(timeout)
+    if not process.stdout:
+        with open(process.log) as f:
+            out = f.read()
     return parse_lines(out)
 
 

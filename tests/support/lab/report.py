@@ -2,6 +2,7 @@
 """How a network test runs its checks and tells their results: a line each, then `N passed, N failed, N skipped`."""
 import argparse
 import os
+import subprocess
 import sys
 import time
 import traceback
@@ -50,7 +51,7 @@ class Report:
             self.skip(name, e)
         except Failed as e:
             self.fail(name, e)
-        except (CommandFailed, TimeoutError, LookupError, OSError) as e:
+        except (CommandFailed, subprocess.TimeoutExpired, LookupError, OSError) as e:
             self.fail(name, f"{type(e).__name__}: {e}")
             if not isinstance(e, TimeoutError):
                 traceback.print_exc()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// What the lab's tools share: addresses as text, the clock, errors by name.
-/// Every address is an IPv6 socket address inside; an IPv4-mapped one is printed as plain IPv4, because that is what
-/// the tests compare with what Mesos says.
+/// Every address is an IPv6 socket address inside; an IPv4-mapped one is printed as plain IPv4, because that
+/// is what the tests compare with what Mesos says.
 #pragma once
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -79,7 +79,8 @@ inline Endpoint peer_of(int fd) {
   return e;
 }
 
-/// CLOCK_MONOTONIC in milliseconds: the clock of Python's time.monotonic(), so that both sides can be compared.
+/// CLOCK_MONOTONIC in milliseconds: the clock of Python's time.monotonic(), so that both sides can be
+/// compared.
 inline double now_ms() {
   timespec ts{};
   clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -103,8 +104,8 @@ inline std::string field(const std::string& line, const char* key) {
   return {};
 }
 
-/// Byte `pos` of the stream of flow `seed`: small letters only (never kCloseFirst), with a period that no buffer
-/// size shares, so that a byte lost, doubled or from another flow is seen.
+/// Byte `pos` of the stream of flow `seed`: small letters only (never kCloseFirst), with a period that no
+/// buffer size shares, so that a byte lost, doubled or from another flow is seen.
 inline char pattern(uint64_t seed, uint64_t pos) {
   return char('a' + (pos * 7 + (pos / 26) * 3 + (pos / 1019) + seed * 5) % 26);
 }

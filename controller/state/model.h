@@ -1,0 +1,131 @@
+#pragma once
+/// What loadstar keeps of a Mesos cluster: tasks, agents, frameworks. Plain values, no thread rules.
+/// Ports in host order. Source: spec/minuteman-vips.md 1.1-1.4, spec/mesos-operator-stream.md 5.2-5.5.
+/// A Task holds raw facts only; ports, VIPs and names are made from it in derive/.
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "state/text.h"
+#include "util/address.h"
+
+namespace ls {
+
+/// The states of the Mesos API; kOther is any text this version does not know.
+enum class MesosState : uint8_t {
+  kStaging, kStarting, kRunning, kKilling, kFinished, kFailed, kKilled, kError, kLost, kDropped, kUnreachable,
+  kGone, kGoneByOperator, kUnknown, kOther
+};
+/// "TASK_RUNNING" -> kRunning; kOther for anything else.
+MesosState parse_mesos_state(std::string_view text);
+
+/// What a state means here (spec/minuteman-vips.md 1.4). Lost and unreachable may come back by TASK_ADDED.
+enum class TaskPhase : uint8_t { kPreparing, kRunning, kKilling, kTerminal };
+TaskPhase phase_of(MesosState state);
+std::string_view to_text(TaskPhase phase);  ///< "preparing", "running", "killing", "terminal"
+
+enum class Runtime : uint8_t { kUnknown, kMesos, kDocker };
+std::string_view to_text(Runtime runtime);
+
+/// kUnhealthy also stands for "a check is defined and has no result yet".
+enum class Health : uint8_t { kUnknown, kHealthy, kUnhealthy };
+
+/// A label that may ask for a VIP: `key` begins with VIP/vip (discovery port) or vip_port (task).
+struct VipLabel {
+  std::string key;
+  std::string value;
+  bool operator==(const VipLabel&) const = default;
+};
+
+enum class PortProtocol : uint8_t { kTcp, kUdp, kMissing, kOther };
+/// Label `network-scope` of a discovery port; kInvalid: another value, or given twice.
+enum class PortScope : uint8_t { kNone, kContainer, kHost, kInvalid };
+
+/// One entry of discovery.ports.ports as it came; the number may be any integer.
+struct DiscoveryPort {
+  int64_t number = 0;
+  uint16_t index = 0;  ///< position in the list, for messages
+  PortProtocol protocol = PortProtocol::kMissing;
+  PortScope scope = PortScope::kNone;
+  std::string name;  ///< "default" when it has none
+  std::vector<VipLabel> vips;
+  bool operator==(const DiscoveryPort&) const = default;
+};
+
+struct PortMapping {
+  Protocol protocol = Protocol::kTcp;
+  uint16_t container_port = 0;  ///< 0: not given
+  uint16_t host_port = 0;       ///< 0: not given
+  auto operator<=>(const PortMapping&) const = default;
+};
+
+/// Inclusive range of the task's `ports` resource; begin <= end.
+struct PortRange {
+  uint64_t begin = 0, end = 0;
+  bool operator==(const PortRange&) const = default;
+};
+
+/// What a task was described with; never changes after TASK_ADDED, so versions of a task share it.
+struct TaskSpec {
+  std::string name;  ///< discovery.name, else name
+  std::vector<DiscoveryPort> ports;
+  std::vector<PortMapping> mappings;  ///< of the container object, by the runtime's own place
+  std::vector<PortRange> port_resources;
+  std::vector<VipLabel> vip_labels;  ///< task labels of the form vip_port<n>
+  Runtime runtime = Runtime::kUnknown;
+  bool health_check = false;
+  bool mappings_from_status = true;  ///< no container.network_infos: pod members have theirs in the status
+  bool operator==(const TaskSpec&) const = default;
+};
+
+/// One task, immutable once it is in ClusterState (a change makes a new one).
+struct Task {
+  SharedText framework_id;
+  SharedText agent_id;
+  std::string id;  ///< unique within the framework only
+  std::shared_ptr<const TaskSpec> spec;  ///< never null
+  std::vector<IpAddress> addresses;      ///< of the newest status that has any
+  std::vector<PortMapping> status_mappings;
+  MesosState state = MesosState::kStaging;
+  Health health = Health::kUnknown;
+
+  /// Filled in by ClusterState: zero / false while the agent or framework is not known ("waiting").
+  IpAddress agent_address;
+  SharedText framework_name;
+  bool framework_known = false;
+
+  Task();
+  TaskPhase phase() const { return phase_of(state); }
+  bool waiting() const { return agent_address.is_zero() || !framework_known; }
+  const std::vector<PortMapping>& mappings() const {
+    return spec->mappings_from_status && spec->mappings.empty() ? status_mappings : spec->mappings;
+  }
+  /// By meaning: states of one phase are equal, and so are two specs with the same content.
+  bool operator==(const Task& other) const;
+};
+using TaskPtr = std::shared_ptr<const Task>;
+
+struct Agent {
+  SharedText id;
+  std::string hostname;
+  std::string pid;  ///< "slave(1)@10.0.0.1:5051"
+  bool operator==(const Agent&) const = default;
+};
+
+struct Framework {
+  SharedText id;
+  SharedText name;
+  bool operator==(const Framework&) const = default;
+};
+
+/// The address in "slave(1)@10.0.0.1:5051"; nullopt when there is none.
+std::optional<IpAddress> address_of_pid(std::string_view pid);
+
+/// Heap and inline bytes of one task with its description, for the memory report of tests and benchmarks.
+size_t memory_bytes(const Task& task);
+
+}  // namespace ls
