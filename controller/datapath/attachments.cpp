@@ -221,7 +221,10 @@ void Attachments::reconcile_all() {
 
 Result<uint32_t> Attachments::our_program(const Key& key) const {
   int fd = programs_.program(spec_of(key.hook).program);
-  if (fd < 0) return fail(ENOENT, fmt::format("program {} is not loaded", spec_of(key.hook).program));
+  if (fd < 0) {
+    return fail(fmt::format("{} is not loaded: {}", spec_of(key.hook).program,
+                            programs_.load_error(spec_of(key.hook).is_cgroup())));
+  }
   LS_ASSIGN(auto info, bpf::program_info(fd));
   return info.id;
 }

@@ -108,6 +108,7 @@ struct Programs::Impl {
   Options options;
   MapSet set;
   std::optional<bpf::Object> packet, socket;
+  std::string packet_error, socket_error;
   ls_ctl* ctl = nullptr;
 
   explicit Impl(Options o) : options(std::move(o)), set(options.pin, options.steps) {}
@@ -152,12 +153,14 @@ Result<LoadReport> Programs::load() {
   LS_TRY(s.set.build(tc_elf(), map_entries(s.options.sizes)));
   LS_TRY(s.map_ctl());
   LoadReport report;
-  if (auto r = s.load_object(s.packet, "lb_tc", tc_elf()); !r) report.packet_error = r.error().text();
-  if (auto r = s.load_object(s.socket, "lb_sock", sock_elf()); !r) report.socket_error = r.error().text();
+  if (auto r = s.load_object(s.packet, "lb_tc", tc_elf()); !r) s.packet_error = r.error().text();
+  if (auto r = s.load_object(s.socket, "lb_sock", sock_elf()); !r) s.socket_error = r.error().text();
   if (!s.packet && !s.socket) {
     s.set.abandon();
-    return fail(report.packet_error + "; " + report.socket_error);
+    return fail(s.packet_error + "; " + s.socket_error);
   }
+  report.packet_error = s.packet_error;
+  report.socket_error = s.socket_error;
   report.maps = s.set.stories();
   report.tables_kept = s.set.tables_kept();
   return report;
@@ -181,6 +184,11 @@ int Programs::program(std::string_view name) const {
     if (int fd = (*object)->program_fd(std::string(name)); fd >= 0) return fd;
   }
   return -1;
+}
+
+std::string Programs::load_error(bool socket) const {
+  auto& text = socket ? impl_->socket_error : impl_->packet_error;
+  return text.substr(0, text.find('\n'));
 }
 
 std::vector<MapInfo> Programs::maps() const {

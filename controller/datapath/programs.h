@@ -74,6 +74,8 @@ class Programs {
   /// Descriptor of a map or program, -1 when there is none; valid as long as this object.
   int map(const std::string& name) const;
   int program(std::string_view name) const;
+  /// Why a hook's object is not there, in one line; empty when it is.
+  std::string load_error(bool socket) const;
   std::vector<MapInfo> maps() const;
   std::vector<bpf::ProgramInfo> programs() const;
 

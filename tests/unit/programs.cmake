@@ -14,8 +14,10 @@ target_compile_definitions(bpf_load_test PRIVATE LS_REFUSED_OBJECT="${refused}")
 ls_test(netlink_test SOURCES netlink_test.cpp DEPS ls_netlink LABELS kernel)
 
 pkg_check_modules(CAPNG REQUIRED IMPORTED_TARGET libcap-ng)
-ls_test(programs_test SOURCES programs_test.cpp attachments_test.cpp restart_test.cpp
+ls_test(programs_test SOURCES programs_test.cpp attachments_test.cpp
   DEPS ls_datapath_programs PkgConfig::CAPNG LABELS kernel)
-foreach(t bpf_load_test netlink_test programs_test)
+# Some three hundred starts, each of which runs the verifier over every program (0.3 s of CPU).
+ls_test(restart_test SOURCES restart_test.cpp DEPS ls_datapath_programs LABELS kernel TIMEOUT 900)
+foreach(t bpf_load_test netlink_test programs_test restart_test)
   target_include_directories(${t} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
 endforeach()
