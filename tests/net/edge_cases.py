@@ -158,12 +158,18 @@ class Scene:
             self.n1.run(["bpftool", "map", "delete", "pinned", pinned, "key", "hex"]
                         + [b.removeprefix("0x") for b in entry["key"]])
 
+    def detach(self, hook, device):
+        """Somebody detaches a program: its tcx link, or on kernels before 6.6 its clsact filter."""
+        side = "ingress" if hook.endswith("_in") else "egress"
+        self.n1.run(["sh", "-c", f"bpftool link detach pinned {PIN}/links/{hook}-*-{device} 2>/dev/null || "
+                     f"tc filter del dev {device} {side}"])
+
     def detach_port(self):
-        self.n1.run(["tc", "qdisc", "del", "dev", self.clients["routed"].device, "clsact"])
+        self.detach("port_in", self.clients["routed"].device)
 
     def detach_uplink(self):
-        self.n1.run(["tc", "filter", "del", "dev", "eth0", "ingress"])
-        self.n1.run(["tc", "filter", "del", "dev", "eth0", "egress"])
+        self.detach("uplink_in", "eth0")
+        self.detach("uplink_out", "eth0")
 
     def no_drops(self, before):
         """Of all the above only what was made to be dropped was."""
@@ -203,8 +209,8 @@ def checks(s):
 
 def breakages(s):
     yield "map entries deleted", s.repaired, s.delete_services
-    yield "tc qdisc of a port deleted", s.repaired, s.detach_port
-    yield "tc filters of the uplink deleted", s.repaired, s.detach_uplink
+    yield "program of a port detached", s.repaired, s.detach_port
+    yield "programs of the uplink detached", s.repaired, s.detach_uplink
     # Last: path MTUs are remembered for minutes and would slow what follows.
     for family in (4, 6):
         for client in ("routed", "bridge", "host"):
