@@ -43,7 +43,7 @@ namespace ls {
 
 inline constexpr uint32_t kRingCells =
     5101;  ///< prime, so that every skip visits every cell; 319 blocks of ls_ring
-inline constexpr uint32_t kRingMaxDoublings = 5;      ///< 163,232 slots, below LS_RING_MAX_SLOTS
+inline constexpr uint32_t kRingMaxDoublings = 5;      ///< 163,232 slots
 inline constexpr uint32_t kRingSlotsPerBackend = 64;  ///< at least so many: shares within 1/64
 
 /// What a backend's places depend on: its address and port, nothing else, so that all nodes agree.

@@ -82,10 +82,10 @@ TEST(Decode, PerCpuCountersAreSummed) {
   EXPECT_EQ(j["key"], Json::parse(R"({"hook":"port_in","verdict":"new"})"));
   EXPECT_EQ(j["value"], Json::parse(R"({"packets":15,"bytes":1200})"));
   EXPECT_EQ(j["per_cpu"].size(), 2u);
-  uint32_t drop_key = LS_HOOK_LO * LS_DROP_SLOTS + LS_DROP_BAD_ICMP;
+  uint32_t drop_key = LS_HOOK_LO * LS_DROP_SLOTS + LS_DROP_WRITE_FAILED;
   uint64_t one = 1, two = 2;
   auto d = decode("ls_drops", drop_key, one, two);
-  EXPECT_EQ(d["key"], Json::parse(R"({"hook":"lo","reason":"bad_icmp"})"));
+  EXPECT_EQ(d["key"], Json::parse(R"({"hook":"lo","reason":"write_failed"})"));
   EXPECT_EQ(d["value"], 3);
 }
 

@@ -518,16 +518,15 @@ TEST_F(RightsTest, SocketHooksNeedTwoCapabilities) {
   expect_life({CAP_BPF, CAP_NET_ADMIN}, c);
 }
 
-/// CAP_PERFMON is for lb_tc, not for what this library does: without it the verifier refuses to add a
-/// register to a packet pointer. The day lb_tc does without, so does this test.
+/// Without CAP_PERFMON: the programs keep packet offsets constant for its sake (bpf/lib/parse.h).
 TEST_F(RightsTest, PacketHooksByTcx) {
-  expect_life({CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON}, config());
+  expect_life({CAP_BPF, CAP_NET_ADMIN}, config());
 }
 
 TEST_F(RightsTest, PacketHooksByClsact) {
   auto c = config();
   c.tcx = false;
-  expect_life({CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON}, c);
+  expect_life({CAP_BPF, CAP_NET_ADMIN}, c);
 }
 
 TEST_F(AttachmentsTest, WithoutNetAdminTheErrorSaysSo) {

@@ -137,7 +137,7 @@ TEST_P(OwnPrograms, LoadWithThreeCapabilities) {
   EXPECT_EQ(got, "");
 }
 
-INSTANTIATE_TEST_SUITE_P(All, OwnPrograms, testing::Values("lb_sock"));
+INSTANTIATE_TEST_SUITE_P(All, OwnPrograms, testing::Values("lb_sock", "lb_tc"));
 
 }  // namespace
 }  // namespace ls

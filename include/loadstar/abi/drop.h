@@ -7,22 +7,18 @@
  */
 #include "loadstar/abi/base.h"
 
-#define LS_DROP_REASONS(X)                                                                            \
-	X(NONE, 0, "none", "not dropped")                                                             \
+#define LS_DROP_REASONS(X)                                                                                       \
+	X(NONE, 0, "none", "not dropped")                                                                        \
 	X(NO_BACKEND, 1, "no_backend", "service has no backend that takes new flows; answered with RST or ICMP") \
-	X(BACKEND_DEAD, 2, "backend_dead", "flow of a backend that is gone; TCP answered with RST")   \
-	X(TRUNCATED, 3, "truncated", "headers longer than the packet")                                \
-	X(BAD_LENGTH, 4, "bad_length", "a header's length field contradicts the packet")              \
-	X(BAD_ICMP, 5, "bad_icmp", "ICMP error for a service whose inner packet cannot be read")      \
-	X(WRITE_FAILED, 6, "write_failed", "the kernel refused to rewrite the packet")                \
-	X(REPLY_FAILED, 7, "reply_failed", "RST or ICMP answer could not be built")                   \
-	X(NOT_FROM_OUTSIDE, 8, "not_from_outside", "service address dialled from an uplink")          \
-	X(SERVICE_BUSY, 9, "service_busy", "service tables changed three times under one look-up")    \
-	X(FRAG_UNKNOWN, 10, "frag_unknown", "later fragment of a service packet whose first was not seen") \
-	X(SOCK_REFUSED, 11, "sock_refused", "connect or send to a service without backend refused")
+	X(BACKEND_DEAD, 2, "backend_dead", "flow of a backend that is gone; TCP answered with RST")              \
+	X(WRITE_FAILED, 3, "write_failed", "the kernel refused to rewrite the packet")                           \
+	X(REPLY_FAILED, 4, "reply_failed", "RST or ICMP answer could not be built")                              \
+	X(NOT_FROM_OUTSIDE, 5, "not_from_outside", "service address dialled from an uplink")                     \
+	X(SERVICE_BUSY, 6, "service_busy", "service tables changed three times under one look-up")               \
+	X(SOCK_REFUSED, 7, "sock_refused", "connect or send to a service without backend refused")
 
 #define LS_DROP_ENUM(name, num, label, text) LS_DROP_##name = num,
-enum ls_drop_reason { LS_DROP_REASONS(LS_DROP_ENUM) LS_DROP_MAX = 12 };
+enum ls_drop_reason { LS_DROP_REASONS(LS_DROP_ENUM) LS_DROP_MAX = 8 };
 #undef LS_DROP_ENUM
 #define LS_DROP_SLOTS 32 /* reasons a hook has room for in ls_drops */
 

@@ -11,7 +11,8 @@
  *
  * Why never a mixed state: a program reads `ring` once (one aligned 8-byte load) and everything behind it is immutable
  * while any program may still read it. The controller writes a new ring beside the old one, then stores the word.
- * Numbers and blocks that were given up are reused only after an RCU grace period (see datapath/svc_tables.h).
+ * Numbers and blocks that were given up are reused only after an RCU grace period (see datapath/svc_tables.h, also for the one
+ * exception: a table without room for a second ring).
  * A reader checks that ls_svc.addr/port/proto are what it looked up, because a hash element may be recycled under it.
  */
 #include "loadstar/abi/base.h"
@@ -46,12 +47,11 @@ enum ls_svc_flags {
 	LS_SVC_EXTERNAL = 1 << 1, /* may be dialled from an uplink */
 };
 
-/* Ring sizes: primes, chosen by the number of backends that take new flows (datapath/maglev.h says how). */
+/* Ring sizes: 1, or 5,101 times a power of two, by the number of backends that take new flows (datapath/maglev.h says why). */
 #define LS_RING_BLOCK_SLOTS 16
 #define LS_RING_WORD(first_block, slots) ((__u64)(first_block) << 32 | (__u64)(slots))
 #define LS_RING_SLOTS(word) ((__u32)(word))
 #define LS_RING_FIRST(word) ((__u32)((word) >> 32))
-#define LS_RING_MAX_SLOTS 262144
 
 struct ls_ring_block {
 	__u32 be[LS_RING_BLOCK_SLOTS]; /* backend numbers */
