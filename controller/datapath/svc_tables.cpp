@@ -313,6 +313,12 @@ SvcTables::Usage SvcTables::backends() const {
   uint32_t capacity = impl_->maps.be.size() - 1, resting = uint32_t(impl_->resting.size());
   return {capacity - resting - impl_->numbers.left(), resting, capacity};
 }
+uint32_t SvcTables::draining() const {
+  uint32_t n = 0;
+  for (auto& [key, h] : impl_->services)
+    for (auto& m : h.members) n += LS_BE_STATE(m.word) == LS_BE_DRAINING;
+  return n;
+}
 SvcTables::Usage SvcTables::ring_blocks() const {
   uint32_t capacity = impl_->maps.ring.size(), resting = impl_->blocks.retired();
   return {capacity - resting - impl_->blocks.left(), resting, capacity};

@@ -93,6 +93,8 @@ class SvcTables {
   Usage services() const;
   Usage backends() const;
   Usage ring_blocks() const;
+  /// Backends of `backends().used` that take no new flows. Cost: O(backends).
+  uint32_t draining() const;
 
  private:
   struct Impl;
