@@ -174,7 +174,7 @@ struct Daemon::Impl {
     api.socket = config.api.socket;
     api.group = config.api.group;
     auto made = api::Server::start(api, views);
-    if (!made) return pass(std::move(made.error()), "start the API");
+    if (!made) return tl::make_unexpected(std::move(made.error()));
     server = std::move(*made);
 
     Cluster::Hooks hooks;
@@ -380,10 +380,13 @@ struct Daemon::Impl {
 
   /// `known`: what was told before, which the log need not say again.
   void finish(const ApplyStats& stats, const std::vector<std::string> known) {
+    auto in = [](const std::vector<std::string>& list, std::string_view p) {
+      auto what = [](std::string_view text) { return text.substr(0, text.find(" (")); };
+      return std::any_of(list.begin(), list.end(), [&](auto& l) { return what(l) == what(p); });
+    };
     for (auto& p : stats.problems) {
-      if (std::find(known.begin(), known.end(), p) == known.end()) log::warn("left_out", {{"why", p}});
-      bool listed = std::find(table_problems.begin(), table_problems.end(), p) != table_problems.end();
-      if (!listed && table_problems.size() < ApplyStats::kMaxProblems) table_problems.push_back(p);
+      if (!in(known, p)) log::warn("left_out", {{"why", p}});
+      if (!in(table_problems, p) && table_problems.size() < ApplyStats::kMaxProblems) table_problems.push_back(p);
     }
     if (!stats.died.empty()) {
       wake_until = clock.now() + kWakeFor;

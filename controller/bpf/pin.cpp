@@ -74,6 +74,10 @@ Result<> pin(int fd, const std::string& path, mode_t mode) {
 }
 
 Result<UniqueFd> open_pinned(const std::string& path, PinKind kind) {
+  struct stat st {};
+  if (lstat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode)) {
+    return fail(EMEDIUMTYPE, fmt::format("open {}: it is no pin but {}", path, S_ISDIR(st.st_mode) ? "a folder" : "a link"));
+  }
   int raw = bpf_obj_get(path.c_str());
   if (raw < 0) return fail(errno, "open " + path);
   UniqueFd fd(raw);

@@ -158,8 +158,8 @@ bool SvcTables::Impl::converge(const Service& want, ApplyStats& st) {
     }
     auto number = take_number();
     if (!number) {
-      leave_out(st, fmt::format("{}: ls_be is full ({} backends, {} of them resting), backend {} left out",
-                                want.key.text(), maps.be.size() - 1, resting.size(), w.endpoint.text()));
+      leave_out(st, fmt::format("{}: backend {} left out, ls_be is full ({} backends, {} of them resting)",
+                                want.key.text(), w.endpoint.text(), maps.be.size() - 1, resting.size()));
       continue;
     }
     uint32_t generation = be_generation(maps.be.load(*number, &ls_be::state));

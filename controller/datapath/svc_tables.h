@@ -55,7 +55,8 @@ struct ApplyStats {
     uint32_t total() const { return svc_entries + tab_entries + rings + backends + stale; }
   } repaired;
   std::vector<uint32_t> died;         ///< backend numbers that went DEAD in this call, for the flow sweep
-  std::vector<std::string> problems;  ///< one sentence for each thing left out; at most kMaxProblems
+  std::vector<std::string> problems;  ///< one sentence for each thing left out; at most kMaxProblems.
+                                      ///< Numbers that change from call to call stand in brackets at its end.
   static constexpr size_t kMaxProblems = 100;
   bool changed() const {
     return services_added || services_changed || services_removed || rings_written || repaired.total();

@@ -58,6 +58,7 @@ class Daemon:
             values.update({"source.kind": "mesos", "mesos.masters": source["mesos"], "mesos.backoff_min": "100ms",
                            "mesos.backoff_max": "1s"})
         values.update(settings or {})
+        self.socket = values["api.socket"]
         sections = {}
         for key, value in values.items():
             section, _, name = key.partition(".")
