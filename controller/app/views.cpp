@@ -124,6 +124,7 @@ void DaemonViews::publish_event(const ls_event& e) {
     v.vip_name = s->name;
   }
   v.backend_number = e.be;
+  if (kernel_) v.backend = kernel_->tables.backend(e.be);
   hub_.publish(v);
 }
 
