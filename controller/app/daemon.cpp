@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -462,8 +463,17 @@ struct Daemon::Impl {
   void check_attachments(bool full) {
     run_driver("attach", full, [&]() -> Result<> {
       LS_TRY(attachments->check(full));  // looks at the pins of the maps too
-      return {};
+      return keep_lock();
     });
+  }
+
+  /// The folder may be another one by now: removed and made again, or on a bpffs that was mounted anew.
+  Result<> keep_lock() {
+    struct stat ours {}, now {};
+    if (fstat(pin_lock.get(), &ours) != 0) return fail(errno, "look at the lock");
+    if (stat(config.bpf.pin.c_str(), &now) == 0 && now.st_ino == ours.st_ino && now.st_dev == ours.st_dev) return {};
+    LS_ASSIGN(pin_lock, bpf::lock_pin_dir(config.bpf.pin));
+    return {};
   }
 
   void on_signal(boost::system::error_code ec, int number) {

@@ -164,6 +164,76 @@ class Scene:
         self.restart()
         self.works()
 
+    def kills_while_resizing(self, times):
+        """SIGKILL at any moment of a start that makes tables of another size."""
+        rng = random.Random(9)
+        streams = self.streams()
+        self.stop()
+        for i in range(times):
+            factor = (2, 1, 4)[i % 3]
+            self.daemon = self.make(**{key: value * factor for key, value in SIZES.items()})
+            self.daemon.launch()
+            time.sleep(rng.random() * 2)
+            self.daemon.stop(signal.SIGKILL)
+            self.works(1)
+        self.restart()
+        self.lived(streams)
+        self.works()
+        folders = self.node.run(["ls", PIN]).split()
+        expect("maps_next" not in folders and "maps_old" not in folders, f"half-made folders stay: {folders}")
+        return f"{times} times"
+
+    def bpffs_unmounted(self):
+        """Somebody unmounts the BPF file system under the daemon: traffic goes on, status tells, a new mount is used."""
+        streams = self.streams()
+        self.node.run(["umount", "-l", "/sys/fs/bpf"])
+        try:
+            wait_until(lambda: any(r["last_error"] for r in self.status()["reconcile"]) or self.status()["warnings"], REPAIR_S + 1, "status tells")
+            self.works()
+            told = self.status()["headline"]
+        finally:
+            self.node.run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"])
+        wait_until(lambda: all(self.pins_back()), REPAIR_S + 1, "pinned again")
+        wait_until(lambda: not any(r["last_error"] for r in self.status()["reconcile"]), REPAIR_S + 1, "no error any more")
+        self.purge_while_running()  # the new folder is locked too
+        self.restart()
+        self.lived(streams)
+        self.works()
+        return told
+
+    def reload(self):
+        """SIGHUP with a broken file changes nothing and says where; with a good one the level is taken over."""
+        with open(self.daemon.config) as f:
+            good = f.read()
+        with open(self.daemon.config, "w") as f:
+            f.write(good + "\n[lb]\nnonsense = 1\n")
+        self.daemon.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "event=reload_refused" in self.daemon.log_tail(20), 3, "refusal")
+        with open(self.daemon.config, "w") as f:
+            f.write(good.replace('level = "info"', 'level = "debug"').replace("services = 256", "services = 300"))
+        self.daemon.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "setting=log.level" in self.daemon.log_tail(20), 3, "reload")
+        expect("after a restart" in self.daemon.log_tail(20), "does not tell what needs a restart")
+        with open(self.daemon.config, "w") as f:
+            f.write(good)
+        self.daemon.process.send_signal(signal.SIGHUP)
+        self.works(2)
+
+    def devices_come_and_go(self, count):
+        """Many devices at once, and all of them gone again."""
+        def known():
+            return {a["device"] for a in self.status()["attachments"] if a["device"].startswith("r-x") and a["state"] == "attached"}
+        self.node.ip(*[f"link add r-x{i} type veth peer name y{i}" for i in range(count)])
+        begin = time.monotonic()
+        wait_until(lambda: len(known()) == count, 5, f"{count} devices attached")
+        took = time.monotonic() - begin
+        self.node.ip(*[f"link del r-x{i}" for i in range(count)])
+        wait_until(lambda: not known(), 5, "all forgotten")
+        left = [n for n in self.node.run(["ls", f"{PIN}/links"]).split() if "r-x" in n]
+        expect(not left, f"pins left: {left}")
+        expect(not any(r["last_error"] for r in self.status()["reconcile"]), f"{self.status()['reconcile']}")
+        return f"{count} attached after {took * 1000:.0f} ms"
+
     def other_layout(self, name, key, value, flows_live):
         """A pin of the right name and another layout, as another version would leave it."""
         streams = self.streams() if flows_live else {}
@@ -473,6 +543,7 @@ def main():
                 **{"lb.flows": 8192, "lb.services": 512, "lb.backends": 2048, "lb.ring_slots": 524288})),
             ("service tables smaller, flows live", lambda: s.other_sizes(
                 **{"lb.services": 128, "lb.backends": 512, "lb.ring_slots": 131072})),
+            ("killed while sizes change", s.kills_while_resizing, args.kills // 2),
             ("ls_svc of another layout, flows live", s.other_layout, "ls_svc", 24, 8, True),
             ("ls_be of another layout", s.other_layout, "ls_be", 4, 48, False),
             ("a folder in the place of a map", s.pin_of_no_map),
@@ -487,6 +558,8 @@ def main():
             ("pins of links removed", s.detached_in_time, s.remove_link_pins),
             ("cgroup program detached", s.detached_in_time, s.detach_cgroup),
             ("device removed and made again", s.device_again),
+            ("many devices come and go", s.devices_come_and_go, 50),
+            ("reload", s.reload), ("bpffs unmounted", s.bpffs_unmounted),
             ("second daemon, same pins", s.same_pins), ("second daemon, same socket", s.same_socket),
             ("purge while it runs", s.purge_while_running), ("what is at the socket's path", s.socket_paths),
             ("broken configuration", s.broken_config), ("start without a source", s.source_away),

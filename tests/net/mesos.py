@@ -69,7 +69,7 @@ class Scene:
     def make_daemon(self, masters, **settings):
         return Daemon(self.node, {"mesos": masters},
                       settings={"lb.cgroup": self.clients["sock"].cgroup, "mesos.reregister_timeout": f"{GIVE_UP_S:.0f}s",
-                                "mesos.response_timeout": "2s", **settings})
+                                "mesos.response_timeout": "2s", "lb.backends": 32768, "lb.ring_slots": 8388608, **settings})
 
     def cluster(self):
         return ["agent add A1 10.10.0.11", "agent add A2 10.10.0.12", f"framework add F1 {state.FRAMEWORK_NAME}"]
@@ -245,6 +245,43 @@ class Scene:
         wait_until(lambda: not self.addresses(), GIVE_UP_S + 6, "A2 given up")
         self.follows(self.mesos.say("agent back A2", self.task("w1")), "w1", "w2", "w3")
 
+    def restart_before_frameworks(self):
+        """The same, with agents that come back before their framework: its tasks have no VIP name until it does."""
+        self.daemon.stop()
+        self.mesos.say("failover 2 every=700ms frameworks=late")
+        self.daemon.start()
+        self.keeps(["w1", "w2", "w3"], lambda: "w3" in self.backends(), 10, "agents before frameworks")
+        self.mesos.say("wait settled 5s")
+        self.follows(self.mesos.say("task state w3 TASK_KILLED"), "w1", "w2")
+        self.follows(self.mesos.say(self.task("w3")), "w1", "w2", "w3")
+
+    def second_failover(self):
+        """Two elections in a row, the daemon started anew in between."""
+        self.mesos.say("failover 3 every=200ms except=A1,A2")
+        self.daemon.stop()
+        self.daemon.start()
+        time.sleep(1)
+        self.mesos.say("failover 1 gap=1s every=200ms except=A2")
+        begin = time.monotonic()
+        self.keeps(["w1", "w2", "w3"], lambda: self.at_leader(1) and time.monotonic() > begin + GIVE_UP_S - 1.5, GIVE_UP_S + 3, "second failover")
+        self.mesos.say("agent back A2")
+        wait_until(lambda: self.backends() == {"w1", "w2", "w3"}, 3, "all known again")
+
+    def large(self):
+        """A state of 20,000 tasks at once, and its stream cut: one service's backends stay right among them."""
+        begin = self.mesos.say("bulk 20000 50 400")
+        # Its tasks come one by one, as events.
+        wait_until(lambda: self.daemon.get("/v1/status")["tables"]["backends"]["active"] >= 20002, 30, "the large state")
+        came = time.monotonic() - begin
+        self.follows(self.mesos.say(self.task("w3")), "w1", "w2", "w3")
+        before = self.source()["events"].get("subscribed", 0)
+        begin = time.monotonic()
+        self.mesos.say("drop")
+        self.keeps(["w1", "w2", "w3"], lambda: self.source()["events"].get("subscribed", 0) > before, 15, "resynchronisation")
+        warnings = self.daemon.get("/v1/status")["warnings"]
+        expect(not warnings, f"{warnings[:3]}")
+        return f"20,000 tasks after {came:.1f} s; subscribed again {time.monotonic() - begin:.1f} s after the cut"
+
     def redirect_loop(self):
         self.mesos.say("answer 1 redirect " + self.mesos.masters[1], "answer 2 redirect " + self.mesos.masters[0], "drop")
         time.sleep(1.5)
@@ -342,7 +379,10 @@ def main():
                   ("stream cut in the middle of a record", s.cut_in_a_record), ("a stream that says nothing", s.silence),
                   ("no leader: the last state is served", s.no_leader), ("leader change with recovered agents", s.failover),
                   ("restart while the new leader knows nothing", s.restart_in_failover),
+                  ("restart before the frameworks are back", s.restart_before_frameworks),
+                  ("two leader changes and a restart", s.second_failover),
                   ("masters that send each other round", s.redirect_loop), ("records that make no sense", s.nonsense),
+                  ("a large state", s.large),
                   ("drops", s.unexplained_drops),
                   ("basic authentication", s.basic), ("token", s.token), ("TLS", s.tls)]
         for name, check in checks:
