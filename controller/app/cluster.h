@@ -39,6 +39,8 @@ class Cluster final : public SourceSink {
   /// Problems of labels and of records; the first ones, and how many there are.
   std::vector<VipProblem> problems(size_t limit, size_t& total) const;
   const std::map<std::string, uint64_t>& events() const { return events_; }
+  /// The master of this connection is not the one of the connection before, or it is not known whether it is.
+  bool leader_changed() const { return leader_changed_; }
 
   void on_connected(const SourceInfo& info) override;
   void on_record(PaddedRecord record) override;

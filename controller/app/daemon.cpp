@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -17,6 +18,7 @@
 #include "app/service_manager.h"
 #include "app/startup.h"
 #include "app/views.h"
+#include "bpf/pin.h"
 #include "bpf/probe.h"
 #include "bpf/ring_buffer.h"
 #include "datapath/attachments.h"
@@ -91,7 +93,9 @@ class Control {
 };
 
 api::AttachState attach_state(datapath::AttachmentStatus::State s) {
-  return s == datapath::AttachmentStatus::State::kFailed ? api::AttachState::kFailed : api::AttachState::kAttached;
+  using State = datapath::AttachmentStatus::State;
+  if (s == State::kForeign) return api::AttachState::kForeign;
+  return s == State::kFailed ? api::AttachState::kFailed : api::AttachState::kAttached;
 }
 
 struct Run {
@@ -127,8 +131,10 @@ struct Daemon::Impl {
   std::unique_ptr<Cluster> cluster;
   std::unique_ptr<api::Server> server;
   Holdover holdover;
+  Instant holdover_until{};
   std::map<std::string, Run> runs;
-  std::vector<std::string> table_problems;
+  std::vector<std::string> table_problems;  // of the last comparison, and of changes since
+  UniqueFd pin_lock;
   std::vector<datapath::MapStory> stories;
   std::string packet_error, socket_error;
   uint64_t repaired = 0;
@@ -160,6 +166,7 @@ struct Daemon::Impl {
     if (!features.bpf.available) return fail("use BPF: " + features.bpf.reason);
     startup.reach(StartupState::kKernelProbed);
 
+    LS_ASSIGN(pin_lock, bpf::lock_pin_dir(config.bpf.pin));
     LS_TRY(load_programs());
     startup.reach(StartupState::kMapsAdopted);
 
@@ -168,7 +175,7 @@ struct Daemon::Impl {
     api.socket = config.api.socket;
     api.group = config.api.group;
     auto made = api::Server::start(api, views);
-    if (!made) return pass(std::move(made.error()), "start the API");
+    if (!made) return tl::make_unexpected(std::move(made.error()));
     server = std::move(*made);
 
     Cluster::Hooks hooks;
@@ -281,8 +288,16 @@ struct Daemon::Impl {
 
   void on_snapshot() {
     startup.reach(StartupState::kInSync);
-    if (!synced && !cluster->state().recovered_agents().empty()) hold_over();
+    bool recovering = !cluster->state().recovered_agents().empty();
+    if (!synced && recovering) hold_over();
+    if (recovering && cluster->leader_changed()) holdover_until = clock.now() + config.mesos.reregister_timeout;
     compare(true);
+    synced = true;
+    serve();
+  }
+
+  /// The tables hold what they should: attach, if that is still to be done. Tried again by quick_check().
+  void serve() {
     if (!attached) {
       if (auto r = attach(); !r) {
         log::error("attach_failed", {{"error", r.error().text()}});
@@ -290,7 +305,6 @@ struct Daemon::Impl {
         return;
       }
     }
-    synced = true;
     startup.reach(StartupState::kServing);
     publish_status();
   }
@@ -301,24 +315,22 @@ struct Daemon::Impl {
     auto held = reader->services();
     if (!held || held->empty()) return;
     holdover.take(*held);
+    holdover_until = clock.now() + config.mesos.reregister_timeout;
     log::info("holdover", {{"services", holdover.services()}, {"why", "the leader does not know all its agents yet"}});
   }
 
   /// Compares the kernel with the whole table and repairs.
   void compare(bool changed) {
     if (!cluster->state().synced()) return;
-    if (!holdover.empty() && cluster->state().recovered_agents().empty()) {
-      log::info("holdover_ended", {{"services", holdover.services()}});
-      holdover.release();
-      changed = true;
-    }
+    if (!holdover.empty()) changed = review_holdover() || changed;
     run_driver("lb", true, [&]() -> Result<> {
       Instant begin = clock.now();
       auto want = cluster->vips().full().services;
       if (!holdover.empty()) holdover.widen(want);
       if (changed) views.services_replaced(want);
       LS_ASSIGN(auto stats, tables->sync(want));
-      finish(stats);
+      auto before = std::exchange(table_problems, {});
+      finish(stats, before);
       if (changed) {
         startup.reach(StartupState::kReconciled);
         views.converged("snapshot", seconds_of(clock.now() - begin));
@@ -333,13 +345,32 @@ struct Daemon::Impl {
     });
   }
 
+  /// True when something of it was given up.
+  bool review_holdover() {
+    auto& state = cluster->state();
+    bool late = clock.now() >= holdover_until;
+    // Tasks that wait for their framework have no name yet, so their agents are not done.
+    if (!late && !state.waiting().empty()) return false;
+    bool complete = state.recovered_agents().empty();
+    if (!late && !complete) {
+      std::set<IpAddress> back;
+      for (auto& [id, address] : state.agents()) back.insert(address);
+      size_t before = holdover.backends();
+      holdover.settle(back);
+      return holdover.backends() != before;
+    }
+    log::info("holdover_ended", {{"services", holdover.services()}, {"why", complete ? "all agents are back" : "time is over"}});
+    holdover.release();
+    return true;
+  }
+
   void on_change(VipDelta&& delta, std::string_view kind, Instant received) {
     if (!holdover.empty()) holdover.widen(delta);
     run_driver("lb", false, [&]() -> Result<> {
       LS_ASSIGN(auto stats, tables->apply(delta));
       double took = seconds_of(clock.now() - received);
       views.converged(kind, took);
-      finish(stats);
+      finish(stats, table_problems);
       log::info("vips_changed", {{"cause", kind}, {"services", delta.upsert.size()}, {"services_removed", delta.remove.size()},
                                  {"backends_added", stats.backends_added}, {"backends_removed", stats.backends_removed},
                                  {"reweighted", stats.backends_reweighted}, {"took_ms", took * 1000}});
@@ -348,9 +379,16 @@ struct Daemon::Impl {
     views.services_changed(delta);
   }
 
-  void finish(const ApplyStats& stats) {
-    table_problems = stats.problems;
-    for (auto& p : stats.problems) log::warn("left_out", {{"why", p}});
+  /// `known`: what was told before, which the log need not say again.
+  void finish(const ApplyStats& stats, const std::vector<std::string> known) {
+    auto in = [](const std::vector<std::string>& list, std::string_view p) {
+      auto what = [](std::string_view text) { return text.substr(0, text.find(" (")); };
+      return std::any_of(list.begin(), list.end(), [&](auto& l) { return what(l) == what(p); });
+    };
+    for (auto& p : stats.problems) {
+      if (!in(known, p)) log::warn("left_out", {{"why", p}});
+      if (!in(table_problems, p) && table_problems.size() < ApplyStats::kMaxProblems) table_problems.push_back(p);
+    }
     if (!stats.died.empty()) {
       wake_until = clock.now() + kWakeFor;
       wake();
@@ -404,6 +442,7 @@ struct Daemon::Impl {
     Instant begin = clock.now();
     if (synced) compare(false);
     if (attached) check_attachments(false);
+    if (synced && !attached) serve();
     auto pause = std::max<Instant::duration>(kQuickCheck, (clock.now() - begin) * kCheckShare);
     check_timer.expires_after(pause);
     check_timer.async_wait([this](boost::system::error_code ec) {
@@ -423,10 +462,18 @@ struct Daemon::Impl {
 
   void check_attachments(bool full) {
     run_driver("attach", full, [&]() -> Result<> {
-      LS_TRY(programs->check(full));
-      LS_TRY(attachments->check(full));
-      return {};
+      LS_TRY(attachments->check(full));  // looks at the pins of the maps too
+      return keep_lock();
     });
+  }
+
+  /// The folder may be another one by now: removed and made again, or on a bpffs that was mounted anew.
+  Result<> keep_lock() {
+    struct stat ours {}, now {};
+    if (fstat(pin_lock.get(), &ours) != 0) return fail(errno, "look at the lock");
+    if (stat(config.bpf.pin.c_str(), &now) == 0 && now.st_ino == ours.st_ino && now.st_dev == ours.st_dev) return {};
+    LS_ASSIGN(pin_lock, bpf::lock_pin_dir(config.bpf.pin));
+    return {};
   }
 
   void on_signal(boost::system::error_code ec, int number) {
@@ -518,13 +565,14 @@ struct Daemon::Impl {
     size_t total = 0;
     for (auto& p : cluster->problems(kShownProblems, total)) v.problems.push_back({p.task, p.field, p.why});
     v.problem_count = total;
-    v.tables.vips = cluster->vips().service_count();
   }
 
   void usage(api::StatusView& v) {
     if (!tables) return;
     auto services = tables->services(), backends = tables->backends(), blocks = tables->ring_blocks();
-    v.tables.active = backends.used;
+    v.tables.vips = services.used;
+    v.tables.draining = tables->draining();
+    v.tables.active = backends.used - v.tables.draining;
     v.tables.dead = backends.resting;
     views.publish_usage({{"ls_svc", services.used}, {"ls_svc_tab", services.used + services.resting},
                          {"ls_be", backends.used + backends.resting}, {"ls_ring", blocks.used + blocks.resting},

@@ -281,8 +281,8 @@ const std::vector<Setting>& table() {
           {.limits = {64, 1 << 24}, .unit = "backends"}),
       line<&C::lb, &C::Lb::ring_slots>("lb.ring_slots",
           "Slots of all consistent-hash rings together, four bytes each. Must leave room for the old and the new ring of "
-          "a service while it changes.",
-          {.limits = {4096, 1 << 28}, .unit = "slots", .rule = whole_blocks}),
+          "a service while it changes; one of several backends has at least 5104.",
+          {.limits = {65536, 1 << 28}, .unit = "slots", .rule = whole_blocks}),
 
       line<&C::bpf, &C::Bpf::pin>("bpf.pin",
           "Folder in the BPF file system where maps and links are pinned. What is there outlives the daemon.",

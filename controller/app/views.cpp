@@ -124,6 +124,7 @@ void DaemonViews::publish_event(const ls_event& e) {
     v.vip_name = s->name;
   }
   v.backend_number = e.be;
+  if (kernel_) v.backend = kernel_->tables.backend(e.be);
   hub_.publish(v);
 }
 
@@ -217,6 +218,7 @@ Result<std::vector<api::MapView>> DaemonViews::maps() {
   std::vector<api::MapView> out;
   if (!kernel_) return out;
   auto used = usage_.get();
+  auto flows = kernel_->flows.count();
   for (auto& m : kernel_->maps) {
     api::MapView v;
     v.name = m.layout.name;
@@ -226,6 +228,12 @@ Result<std::vector<api::MapView>> DaemonViews::maps() {
     v.value_size = m.layout.value_bytes;
     v.bytes = m.memory_bytes;
     if (auto it = used->find(v.name); it != used->end()) v.entries = it->second;
+    // Counted in flow entries, of which a bucket (what the kernel calls an entry) has several.
+    for (auto& [name, fill] : {std::pair{"ls_flow4", &flows.ipv4}, std::pair{"ls_flow6", &flows.ipv6}}) {
+      if (v.name != name) continue;
+      v.entries = fill->used;
+      v.capacity = fill->capacity;
+    }
     out.push_back(std::move(v));
   }
   return out;

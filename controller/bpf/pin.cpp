@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/magic.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
@@ -73,6 +74,10 @@ Result<> pin(int fd, const std::string& path, mode_t mode) {
 }
 
 Result<UniqueFd> open_pinned(const std::string& path, PinKind kind) {
+  struct stat st {};
+  if (lstat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode)) {
+    return fail(EMEDIUMTYPE, fmt::format("open {}: it is no pin but {}", path, S_ISDIR(st.st_mode) ? "a folder" : "a link"));
+  }
   int raw = bpf_obj_get(path.c_str());
   if (raw < 0) return fail(errno, "open " + path);
   UniqueFd fd(raw);
@@ -130,6 +135,18 @@ Result<> remove_pin_dir(const std::string& dir) {
   }
   if (rmdir(dir.c_str()) != 0 && errno != ENOENT) return fail(errno, "remove folder " + dir);
   return {};
+}
+
+Result<UniqueFd> lock_pin_dir(const std::string& dir) {
+  LS_TRY(require_bpffs(dir));
+  if (!exists(dir)) LS_TRY(make_pin_dir(dir, 0750));
+  UniqueFd fd(open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail(errno, "open " + dir);
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return fail(errno, "lock " + dir);
+    return fail(EBUSY, "another loadstard works with " + dir + "; stop it first");
+  }
+  return fd;
 }
 
 std::string pin_name(std::string_view text) {

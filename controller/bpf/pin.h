@@ -36,6 +36,9 @@ Result<std::vector<std::string>> list_pins(const std::string& dir);
 /// refused outside a bpffs.
 Result<> remove_pin_dir(const std::string& dir);
 
+/// Takes `dir` for this process until the descriptor is closed; makes it if need be. EBUSY when another process has it.
+Result<UniqueFd> lock_pin_dir(const std::string& dir);
+
 /// Any text as a name bpffs takes: '%', '.', '/' and bytes outside printable ASCII become %xx.
 std::string pin_name(std::string_view text);
 

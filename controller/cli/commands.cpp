@@ -26,6 +26,8 @@ int unreachable(const Context& c, const Error& e) {
     remark("loadstard does not run, or uses another socket: there is no " + c.socket + " (option -s chooses one)");
   } else if (e.code == std::errc::connection_refused) {
     remark("loadstard does not run: nobody listens on " + c.socket);
+  } else if (e.code == std::errc::connection_reset) {
+    remark("loadstard ended before it had answered");
   } else if (e.code == std::errc::permission_denied) {
     remark("you may not use " + c.socket + ": root may, and members of the socket's group");
   } else {
@@ -285,7 +287,8 @@ int stats(const Context& c, bool all) {
 
 int monitor(const Context& c, const MonitorOptions& o) {
   auto types = o.types;
-  for (auto& [wanted, name] : {std::pair{o.drops, "drop"}, std::pair{o.fresh, "new"}}) {
+  // What `loadstar drops` counts: also what was refused with an answer of ours.
+  for (auto& [wanted, name] : {std::pair{o.drops, "drop,reply,dead"}, std::pair{o.fresh, "new"}}) {
     if (wanted) types += (types.empty() ? "" : ",") + std::string(name);
   }
   auto target = with_query("/v1/monitor", {{"type", types}, {"vip", o.vip}, {"backend", o.backend}, {"hook", o.hook}});

@@ -104,7 +104,7 @@ class CommandLine {
     counted->add_flag("--all", all_, "Verdicts that never occurred too");
 
     auto* watch = command(app_, "monitor", "Events of the data path as they happen", [this] { return monitor(context_, monitor_); });
-    watch->add_flag("--drops", monitor_.drops, "Only drops (with --new: both)");
+    watch->add_flag("--drops", monitor_.drops, "Only drops, with those answered by RST or ICMP (with --new: both)");
     watch->add_flag("--new", monitor_.fresh, "Only new flows (with --drops: both)");
     watch->add_option("--type", monitor_.types, "Only these types: drop,new,reply,dead,icmp,sock");
     watch->add_option("--vip", monitor_.vip, "Only of this VIP");

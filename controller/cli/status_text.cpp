@@ -91,12 +91,13 @@ std::string status_text(const Json& s, bool wide) {
   Table attachments({{"DEVICE"}, {"HOOK"}, {"METHOD"}, {"PROGRAM", Table::Align::kRight}, {"STATE"}, {"ERROR"}});
   for (auto& a : list("attachments")) {
     auto state = a.value("state", "");
-    if (!wide && state == "attached") continue;
+    auto error = a.value("error", "");
+    if (!wide && state == "attached" && error.empty()) continue;
     auto id = a.value("program_id", 0u);
     attachments.row({a.value("device", ""), a.value("hook", ""), a.value("method", ""), id ? std::to_string(id) : "",
-                     state, a.value("error", "")});
+                     state, error});
   }
-  out += section(wide ? "attachments" : "not attached", attachments);
+  out += section(wide ? "attachments" : "attachments in trouble", attachments);
 
   Table probes({{"FEATURE"}, {"OK"}, {"DETAIL"}});
   for (auto& p : list("probes")) {

@@ -40,6 +40,8 @@ std::string_view to_text(AttachmentStatus::State s) {
       return "attached";
     case AttachmentStatus::State::kDegraded:
       return "degraded";
+    case AttachmentStatus::State::kForeign:
+      return "foreign";
     case AttachmentStatus::State::kFailed:
       break;
   }
@@ -243,6 +245,7 @@ void Attachments::attach(const Key& key, const std::string& device) {
   e.error.clear();
   auto r = attach_now(key, e);
   auto& spec = spec_of(key.hook);
+  e.foreign = !r && spec.is_cgroup() && r.error().code.value() == EBUSY;
   if (r) {
     e.attached = true;
     e.since = std::chrono::system_clock::now();
@@ -458,7 +461,7 @@ std::vector<AttachmentStatus> Attachments::status() const {
     s.target = key.target;
     s.hook = spec_of(key.hook).name;
     s.method = spec_of(key.hook).is_cgroup() ? "cgroup" : e.link || config_.tcx ? "tcx" : "clsact";
-    s.state = !e.attached        ? AttachmentStatus::State::kFailed
+    s.state = !e.attached        ? (e.foreign ? AttachmentStatus::State::kForeign : AttachmentStatus::State::kFailed)
               : !e.error.empty() ? AttachmentStatus::State::kDegraded
                                  : AttachmentStatus::State::kAttached;
     s.program_id = e.program_id;

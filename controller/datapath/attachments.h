@@ -43,7 +43,7 @@ struct AttachmentConfig {
 };
 
 struct AttachmentStatus {
-  enum class State { kAttached, kDegraded, kFailed };
+  enum class State { kAttached, kDegraded, kForeign, kFailed };
   std::string device;   ///< or the path of the cgroup
   uint64_t target = 0;  ///< ifindex or cgroup id
   std::string hook;
@@ -52,7 +52,8 @@ struct AttachmentStatus {
   uint32_t program_id = 0;
   uint32_t link_id = 0;  ///< 0 for clsact
   std::string
-      error;  ///< kDegraded: attached, but not pinned or not our newest program; kFailed: not attached
+      error;  ///< kDegraded: attached, but not pinned or not our newest program; kFailed: not attached; kForeign: whose
+                  ///< program is in the way
   std::chrono::system_clock::time_point since;
 };
 std::string_view to_text(AttachmentStatus::State s);
@@ -90,6 +91,7 @@ class Attachments {
     uint32_t program_id = 0;
     uint32_t link_id = 0;
     bool attached = false;
+    bool foreign = false;  ///< not attached because of somebody else's program
     std::string error;
     std::chrono::system_clock::time_point since;
   };

@@ -195,13 +195,16 @@ std::vector<Flow> FlowReader::list(const FlowFilter& filter, size_t limit, uint3
 
 FlowCounts FlowReader::count(uint32_t now) const {
   FlowCounts c;
-  c.capacity = (uint64_t(flow4_.size()) + flow6_.size()) * LS_FLOW_WAYS;
+  c.ipv4.capacity = uint64_t(flow4_.size()) * LS_FLOW_WAYS;
+  c.ipv6.capacity = uint64_t(flow6_.size()) * LS_FLOW_WAYS;
+  c.capacity = c.ipv4.capacity + c.ipv6.capacity;
   scan_both([&](const auto& raw) {
     if (is_expired(raw, now)) {
       c.expired++;
       return true;
     }
     c.used++;
+    (std::is_same_v<decltype(raw), const ls_flow4&> ? c.ipv4 : c.ipv6).used++;
     if (raw.kind != LS_FLOW_FORWARD) return true;
     c.forward_by_state[size_t(state_from(raw))]++;
     uint32_t word = state_of(raw.be);

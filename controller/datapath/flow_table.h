@@ -57,6 +57,9 @@ struct FlowCounts {
   uint64_t expired = 0;
   std::array<uint64_t, 4> forward_by_state{};  ///< by FlowState, forward entries in use
   uint64_t dead = 0;                           ///< forward entries in use whose backend is dead
+  struct Fill {
+    uint64_t capacity = 0, used = 0;
+  } ipv4, ipv6;  ///< the same by table
 };
 
 class FlowReader {

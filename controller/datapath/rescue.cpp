@@ -19,6 +19,16 @@ class Purge {
   PurgeReport run() {
     filters_only_ = bpf::exists(pin_) && !bpf::require_bpffs(pin_);
     if (filters_only_) report_.problems.push_back(pin_ + " is on no bpffs, nothing in it was touched");
+    UniqueFd lock;
+    if (!filters_only_ && bpf::exists(pin_)) {
+      // A daemon that runs would make again what is removed here.
+      auto taken = bpf::lock_pin_dir(pin_);
+      if (!taken) {
+        report_.problems.push_back(taken.error().text());
+        return std::move(report_);
+      }
+      lock = std::move(*taken);
+    }
     if (!filters_only_) links();
     filters();
     if (filters_only_) return std::move(report_);

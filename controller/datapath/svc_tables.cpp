@@ -158,8 +158,8 @@ bool SvcTables::Impl::converge(const Service& want, ApplyStats& st) {
     }
     auto number = take_number();
     if (!number) {
-      leave_out(st, fmt::format("{}: ls_be is full ({} backends, {} of them resting), backend {} left out",
-                                want.key.text(), maps.be.size() - 1, resting.size(), w.endpoint.text()));
+      leave_out(st, fmt::format("{}: backend {} left out, ls_be is full ({} backends, {} of them resting)",
+                                want.key.text(), w.endpoint.text(), maps.be.size() - 1, resting.size()));
       continue;
     }
     uint32_t generation = be_generation(maps.be.load(*number, &ls_be::state));
@@ -312,6 +312,12 @@ SvcTables::Usage SvcTables::services() const {
 SvcTables::Usage SvcTables::backends() const {
   uint32_t capacity = impl_->maps.be.size() - 1, resting = uint32_t(impl_->resting.size());
   return {capacity - resting - impl_->numbers.left(), resting, capacity};
+}
+uint32_t SvcTables::draining() const {
+  uint32_t n = 0;
+  for (auto& [key, h] : impl_->services)
+    for (auto& m : h.members) n += LS_BE_STATE(m.word) == LS_BE_DRAINING;
+  return n;
 }
 SvcTables::Usage SvcTables::ring_blocks() const {
   uint32_t capacity = impl_->maps.ring.size(), resting = impl_->blocks.retired();

@@ -55,7 +55,8 @@ struct ApplyStats {
     uint32_t total() const { return svc_entries + tab_entries + rings + backends + stale; }
   } repaired;
   std::vector<uint32_t> died;         ///< backend numbers that went DEAD in this call, for the flow sweep
-  std::vector<std::string> problems;  ///< one sentence for each thing left out; at most kMaxProblems
+  std::vector<std::string> problems;  ///< one sentence for each thing left out; at most kMaxProblems.
+                                      ///< Numbers that change from call to call stand in brackets at its end.
   static constexpr size_t kMaxProblems = 100;
   bool changed() const {
     return services_added || services_changed || services_removed || rings_written || repaired.total();
@@ -93,6 +94,8 @@ class SvcTables {
   Usage services() const;
   Usage backends() const;
   Usage ring_blocks() const;
+  /// Backends of `backends().used` that take no new flows. Cost: O(backends).
+  uint32_t draining() const;
 
  private:
   struct Impl;

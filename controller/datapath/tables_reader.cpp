@@ -61,4 +61,10 @@ Result<std::optional<KernelService>> TablesReader::find(const ServiceKey& key) c
   return found.empty() ? std::nullopt : std::optional(std::move(found.front()));
 }
 
+std::optional<Endpoint> TablesReader::backend(uint32_t number) const {
+  if (number == 0 || number >= maps_.be.size()) return std::nullopt;
+  if (LS_BE_STATE(maps_.be.load(number, &ls_be::state)) == LS_BE_FREE) return std::nullopt;
+  return endpoint_of(maps_.be[number]);
+}
+
 }  // namespace ls

@@ -34,6 +34,8 @@ class TablesReader {
   /// All services by key.
   Result<std::vector<KernelService>> services() const;
   Result<std::optional<KernelService>> find(const ServiceKey& key) const;
+  /// Who has this number, living or dead; nobody: nullopt. Any thread: one read of a mapped table.
+  std::optional<Endpoint> backend(uint32_t number) const;
 
  private:
   Result<std::vector<KernelService>> read(const ServiceKey* only) const;

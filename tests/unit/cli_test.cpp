@@ -96,7 +96,7 @@ left out (1 of 9 shown)
   TASK            FIELD                             WHY
   marathon/web.1  discovery.ports[1].labels[VIP_0]  port 70000 is above 65535
 
-not attached
+attachments in trouble
   DEVICE  HOOK  METHOD  PROGRAM  STATE    ERROR
   lo      lo    clsact       12  foreign  program 12 (cil_x) is there
 )"));

@@ -92,7 +92,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"[lb]\nflows = 99999999999\n",
              "a.toml:8:9: lb.flows: 99999999999 is above 67108864 (range 1024 to 67108864)"},
         Case{"[lb]\nflows = 5000\n", "a.toml:8:9: lb.flows: 5000 is not a power of two (4096 and 8192 are)"},
-        Case{"[lb]\nring_slots = 5001\n", "a.toml:8:14: lb.ring_slots: 5001 is not a multiple of 16"},
+        Case{"[lb]\nring_slots = 70001\n", "a.toml:8:14: lb.ring_slots: 70001 is not a multiple of 16"},
         Case{"[lb]\nflows = 1.5\n", "a.toml:8:9: lb.flows: an integer is wanted, this is a float"},
         Case{"[lb]\nflows = 1979-05-27\n", "a.toml:8:9: lb.flows: an integer is wanted, this is a date"},
         Case{"[lb.flows]\nx = 1\n", "a.toml:7:1: lb.flows: an integer is wanted, this is a table"},

@@ -58,6 +58,7 @@ class Daemon:
             values.update({"source.kind": "mesos", "mesos.masters": source["mesos"], "mesos.backoff_min": "100ms",
                            "mesos.backoff_max": "1s"})
         values.update(settings or {})
+        self.socket = values["api.socket"]
         sections = {}
         for key, value in values.items():
             section, _, name = key.partition(".")
@@ -68,17 +69,22 @@ class Daemon:
     def _binary(self):
         return self.node.lab.tool("loadstard")
 
-    def start(self, seconds=20):
+    def launch(self, env=None, before=()):
+        """Starts it and waits for nothing. `before`: a command line that it is an argument of (setpriv ...)."""
+        with open(self.log, "ab") as log:
+            self.process = self.node.spawn([*before, self._binary(), "--config", self.config], task="loadstard",
+                                           env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def start(self, seconds=20, before=()):
         """Starts it and waits for READY=1, as a service manager would. Gives the seconds that took."""
         path = os.path.join(self.dir, "notify")
         if os.path.exists(path):
             os.unlink(path)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, open(self.log, "ab") as log:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(path)
+            os.chmod(path, 0o666)  # the daemon may be another user
             begin = time.monotonic()
-            self.process = self.node.spawn([self._binary(), "--config", self.config], task="loadstard",
-                                           env={**os.environ, "NOTIFY_SOCKET": path}, stdin=subprocess.DEVNULL,
-                                           stdout=log, stderr=log)
+            self.launch({"NOTIFY_SOCKET": path}, before)
             notify.settimeout(0.2)
             while time.monotonic() - begin < seconds:
                 try:
