@@ -68,7 +68,7 @@ TEST_F(ProgramsTest, LoadsPinsAndDescribes) {
     if (info.type == BPF_MAP_TYPE_RINGBUF) continue;
     EXPECT_NE(info.btf_value_type_id, 0u) << m.layout.name << " has no type data";
   }
-  EXPECT_THAT(p.programs(), SizeIs(13));
+  EXPECT_THAT(p.programs(), SizeIs(15));
   for (auto& prog : p.programs()) {
     EXPECT_TRUE(prog.name.starts_with("ls_")) << prog.name;
     EXPECT_GT(prog.verified, 0u);
