@@ -14,8 +14,9 @@ pkg_check_modules(SIMDJSON REQUIRED IMPORTED_TARGET simdjson)
 add_library(ls_flags INTERFACE)
 target_include_directories(ls_flags INTERFACE ${CMAKE_SOURCE_DIR}/controller ${CMAKE_SOURCE_DIR}/include)
 target_compile_options(ls_flags INTERFACE -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -fstack-protector-strong)
-# gcc 12 reports uninitialised members inside std::variant and coroutine frames that are initialised (GCC PR 105562).
-target_compile_options(ls_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+# g++ 12 reports uninitialised members inside std::variant and coroutine frames that are initialised (GCC PR 105562), and
+# overlaps in std::string's own copies (GCC PR 105651).
+target_compile_options(ls_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
 target_compile_definitions(ls_flags INTERFACE LS_VERSION="${PROJECT_VERSION}"
   BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION)
 target_link_libraries(ls_flags INTERFACE fmt::fmt)

@@ -25,6 +25,10 @@
 #include "lib/reply.h"
 #include "lib/service.h"
 
+/* Set in skb->tc_index of a packet that is redirected from here: the program on the device it leaves through has nothing to add.
+ * It stays with the packet only on its way through this machine; a port that receives one clears it. */
+#define LS_TRANSLATED 0x4c53
+
 /* Outcomes of the decision, before the packet is touched. */
 enum ls_outcome {
 	LS_GO = 0,        /* backend found, see struct ls_choice */
@@ -215,6 +219,7 @@ static __always_inline int ls_answer(struct __sk_buff *skb, struct ls_pkt *p, in
 	ls_count_drop(hook, reason);
 	ls_count(hook, LS_VERDICT_REPLY, bytes);
 	LS_EMIT(&p->t, REPLY, hook, reason, ifindex, 0);
+	skb->tc_index = LS_TRANSLATED;
 	return bpf_redirect(ifindex, ls_from_host(hook) ? BPF_F_INGRESS : 0);
 }
 
@@ -279,6 +284,7 @@ static __always_inline int ls_deliver(struct __sk_buff *skb, struct ls_pkt *p, c
 	if (plan->hairpin && hook == LS_HOOK_PORT_IN) {
 		if (ls_rewrite(skb, p, to, &hop, 0) || !ls_swap_macs(skb))
 			return ls_drop(skb, &p->t, hook, LS_DROP_WRITE_FAILED);
+		skb->tc_index = LS_TRANSLATED;
 		return bpf_redirect(skb->ifindex, 0);
 	}
 	if (!(plan->reply && ls_is_egress(hook))) {
@@ -303,6 +309,8 @@ static __always_inline int ls_deliver(struct __sk_buff *skb, struct ls_pkt *p, c
 	}
 	if (ls_rewrite(skb, p, to, &hop, forwards))
 		return ls_drop(skb, &p->t, hook, LS_DROP_WRITE_FAILED);
+	if (hop.way == LS_WAY_CACHED || hop.way == LS_WAY_NEIGHBOUR)
+		skb->tc_index = LS_TRANSLATED;
 	if (hop.way == LS_WAY_CACHED)
 		return ls_is_egress(hook) && hop.ifindex == skb->ifindex ? TC_ACT_UNSPEC : bpf_redirect(hop.ifindex, 0);
 	if (hop.way == LS_WAY_NEIGHBOUR)
@@ -482,6 +490,12 @@ static __always_inline int ls_packet(struct __sk_buff *skb, int hook, bool bridg
 	__u64 h;
 	int rc;
 
+	if (hook == LS_HOOK_PORT_OUT) {
+		if (skb->tc_index == LS_TRANSLATED)
+			return TC_ACT_UNSPEC;
+	} else if (skb->tc_index == LS_TRANSLATED) {
+		skb->tc_index = 0;
+	}
 	rc = ls_parse(skb, &p);
 	if (rc == LS_ICMP_ERROR) {
 		rc = ls_icmp_error(skb, &p);

@@ -26,6 +26,8 @@ struct ls_pkt {
 	__u8 tcp_flags;
 	__u8 ttl;
 	__u8 hook;
+	__u16 check;   /* transport checksum as it came, 0 for later fragments */
+	__u16 pad;
 };
 
 #define LS_MAX_EXT 6
@@ -48,18 +50,20 @@ struct ls_icmp {
 #define LS_L4_PLAIN4 (ETH_HLEN + sizeof(struct iphdr))   /* no options */
 #define LS_L4_PLAIN6 (ETH_HLEN + sizeof(struct ipv6hdr)) /* no extension headers */
 
-/* What is read of a transport header: the first 14 bytes of TCP, all of UDP. */
+/* What is read of a transport header: the first 18 bytes of TCP, all of UDP. */
 struct ls_l4 {
 	__be16 sport;
 	__be16 dport;
 	__be16 udp_len;
-	__be16 udp_check;
+	__u16 udp_check;
 	__be32 ack;
 	__u8 doff;
 	__u8 flags;
 	__be16 window;
+	__u16 tcp_check;
+	__u16 pad;
 };
-#define LS_L4_TCP 14 /* up to the flags */
+#define LS_L4_TCP 18 /* up to the checksum */
 
 /* Pointers into the packet only ever get offsets the compiler knows: others would need CAP_PERFMON to load. Packets with
  * options or extension headers are read through a helper. `plain` is LS_L4_PLAIN4 or LS_L4_PLAIN6. */
@@ -90,6 +94,7 @@ static __always_inline bool ls_parse_l4(struct __sk_buff *skb, struct ls_pkt *p,
 		if (hlen < sizeof(struct tcphdr) || hlen > room)
 			return false;
 		p->tcp_flags = l4.flags;
+		p->check = l4.tcp_check;
 	} else {
 		__u32 len;
 
@@ -98,6 +103,7 @@ static __always_inline bool ls_parse_l4(struct __sk_buff *skb, struct ls_pkt *p,
 		len = bpf_ntohs(l4.udp_len);
 		if (len < sizeof(struct udphdr) || (p->frag == LS_WHOLE && len > room && !skb->gso_size))
 			return false;
+		p->check = l4.udp_check;
 	}
 	p->t.sport = l4.sport;
 	p->t.dport = l4.dport;

@@ -103,7 +103,7 @@ struct Config {
     uint32_t flows6 = 65'536;
     uint32_t services = 65'536;
     uint32_t backends = 131'072;
-    uint32_t ring_slots = 29'360'128;
+    uint32_t ring_slots = 37'748'736;
   } lb;
   struct Bpf {
     std::filesystem::path pin{"/sys/fs/bpf/loadstar"};

@@ -21,19 +21,18 @@
 /// `hash % slots` the spread stays equal but a change of size would move nearly every flow.
 ///
 /// Simulated as tests/unit/maglev_test does (it prints its own table): share of the flows of the OTHER
-/// backends that move when one is removed, 20 random sets of addresses, every removal (48 of a larger set;
-/// 4-8 sets above 100):
+/// backends that move when one is removed, every removal of 60 random sets (10 sets above 24 backends, 3 above
+/// 128, 1 above 300):
 ///
-///   backends        2     3     5    10    24    48    79    80   100   128   200   300   512  1000
-///   slots        5101  5101  5101  5101  5101  5101  5101 10202 10202 10202 20404 20404 40808 81616
-///   average %     0.0   0.4   0.6   0.7   0.9   1.0   1.1   1.2   1.2   1.2   1.3   1.2   0.7   0.5
-///   worst %       0.0   1.0   1.5   1.3   1.3   1.5   1.4  1.55  1.55   1.4   1.5   1.4   0.8   0.6
+///   backends        2     3     5    10    24    48    64   109   110   128   200   300   512  1000
+///   slots        7001  7001  7001  7001  7001  7001  7001  7001 14002 14002 14002 28004 56008 112016
+///   average %     0.0   0.3   0.5   0.7   0.8   0.9   0.9   1.0   1.1   1.0   1.2   0.9   0.7   0.5
+///   worst %       0.0   1.1   1.0   1.2   1.2   1.2   1.2   1.4   1.3   1.3   1.5   1.1   0.8   0.7
 ///
-/// (Above 1.5 lie one removal in some thousand, of 80 to 100 backends; the worst ever seen is 1.58.) Letting
-/// shares differ by 1 or 2 % was tried and gains nothing. Shares differ by one slot at most (1.6 % at the
-/// worst number of backends). Memory: 20,416 bytes a service with 2 to 79 backends, 64 bytes with one; 5,000
-/// services of 10 backends take 102 MB, so ls_ring wants 27 million slots for them. Cost of a build: about 5
-/// steps a cell, 0.07 ms for 10 backends, 0.5 ms for 1,000 (-O2, tests/perf/tables_bench).
+/// (With 5,101 cells a few removals in a thousand came to 1.5-1.6 %, with 6,007 to 1.58 %.) Letting shares differ by
+/// 1 or 2 % was tried and gains nothing. Shares differ by one slot at most (1.6 % at the worst number of
+/// backends). Memory: 28,032 bytes a service with 2 to 109 backends, 64 bytes with one; 5,000 services of 10
+/// backends take 140 MB, so ls_ring wants 36 million slots for them. Cost of a build: about 5 steps a cell.
 #include <cstdint>
 #include <span>
 
@@ -42,8 +41,8 @@
 namespace ls {
 
 inline constexpr uint32_t kRingCells =
-    5101;  ///< prime, so that every skip visits every cell; 319 blocks of ls_ring
-inline constexpr uint32_t kRingMaxDoublings = 5;      ///< 163,232 slots
+    7001;  ///< prime, so that every skip visits every cell; 438 blocks of ls_ring
+inline constexpr uint32_t kRingMaxDoublings = 5;      ///< 224,032 slots
 inline constexpr uint32_t kRingSlotsPerBackend = 64;  ///< at least so many: shares within 1/64
 
 /// What a backend's places depend on: its address and port, nothing else, so that all nodes agree.

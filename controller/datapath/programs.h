@@ -22,7 +22,7 @@ namespace ls::datapath {
 struct Sizes {
   uint32_t services = 65536;
   uint32_t backends = 131072;      ///< endpoints, all services together
-  uint32_t ring_slots = 29360128;  ///< of all services together; 16 a block
+  uint32_t ring_slots = 37748736;  ///< of all services together; 16 a block
   uint32_t flows = 262144;         ///< open IPv4 flows through packet hooks at which the table is half full
   uint32_t flows6 = 65536;
   uint32_t socket_replies = 65536;  ///< unconnected UDP sockets times the services they ask

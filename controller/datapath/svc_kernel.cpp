@@ -10,7 +10,7 @@ namespace ls {
 namespace svc_detail {
 
 /// Tells a ring that somebody changed. Four chains, so that it runs at the speed of memory (2 us a ring of
-/// 5,101 slots).
+/// 7,001 slots).
 uint64_t sum_of(std::span<const uint32_t> slots) {
   constexpr uint64_t kOdd = 0x9e3779b97f4a7c15ull;
   uint64_t h[4] = {1, 2, 3, slots.size()};

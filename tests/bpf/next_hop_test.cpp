@@ -90,6 +90,20 @@ TEST_P(NextHop, UnknownNeighbourIsResolvedByTheKernel) {
   EXPECT_EQ(int(out.seen().ttl), 63);
 }
 
+TEST_P(NextHop, LeavingABridgeIsTheStacks) {
+  auto p = eth().ip(n.client, n.vip).tcp(40000, 80, kSyn).bytes();
+  auto out = b->run("ls_bridge_in", p, if_nametoindex("cl"));
+  EXPECT_EQ(out.verdict, kPass) << "so that its masquerade rule sees the packet";
+  EXPECT_EQ(out.seen().dst.text(), n.be);
+  EXPECT_EQ(int(out.seen().ttl), 64);
+  EXPECT_TRUE(out.seen().ip_check_ok && out.seen().l4_check_ok);
+  // Addressed to the device it leaves through: it stays on the same bridge.
+  sh("ip link set be address 02:00:00:00:00:02");
+  neighbour("02:00:00:00:aa:01");
+  b->ctl()->nh_gen++;
+  EXPECT_EQ(b->run("ls_bridge_in", p, if_nametoindex("cl")).verdict, kRedirect);
+}
+
 TEST_P(NextHop, HostClientReachesLocalAndRemote) {
   auto syn = eth().ip(n.local, n.vip).tcp(40000, 80, kSyn).bytes();
   auto out = b->run("ls_uplink_out", syn, if_nametoindex("cl"));
@@ -99,6 +113,7 @@ TEST_P(NextHop, HostClientReachesLocalAndRemote) {
   b->service(n.vip, 81, Protocol::kTcp, {{n.local, 8081}});
   auto own = b->run("ls_uplink_out", eth().ip(n.local, n.vip).tcp(40001, 81, kSyn).bytes(), if_nametoindex("cl"));
   EXPECT_EQ(own.verdict, kRedirect) << "to loopback";
+  EXPECT_EQ(own.seen().dmac, Bytes(6, 0)) << "loopback's address";
   EXPECT_EQ(own.seen().text().find(n.local) != std::string::npos, true);
 }
 

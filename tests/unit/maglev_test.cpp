@@ -79,7 +79,7 @@ TEST(Maglev, IsTheSameOnEveryNodeAndInEveryVersion) {
   uint64_t sum = 0;
   for (uint32_t n : ring) sum = sum * 1000003 + n;
   EXPECT_EQ(ring_hash({*IpAddress::parse("10.0.0.1"), 8080}), 11798652423343745645ull);
-  EXPECT_EQ(sum, 1139652878247387861ull);
+  EXPECT_EQ(sum, 4159962372451028899ull);
   EXPECT_NE(ring_hash({*IpAddress::parse("fd01::1"), 80}), ring_hash({*IpAddress::parse("fd01::1"), 81}));
   EXPECT_NE(ring_hash({*IpAddress::parse("fd01::1"), 80}),
             ring_hash({*IpAddress::parse("fd01::1:0:0:0"), 80}));
@@ -94,7 +94,7 @@ TEST(Maglev, OneBackendTakesAll) {
 
 TEST(Maglev, MoreBackendsThanSlotsStillFillsTheRing) {
   std::vector<RingMember> members;
-  for (uint32_t i = 0; i < 6000; i++) members.push_back({i * 0x9e3779b97f4a7c15ull, i + 1});
+  for (uint32_t i = 0; i < 8000; i++) members.push_back({i * 0x9e3779b97f4a7c15ull, i + 1});
   std::vector<uint32_t> ring(kRingCells);
   build_ring(members, ring);
   EXPECT_EQ(std::count(ring.begin(), ring.end(), 0u), 0);
@@ -107,8 +107,8 @@ TEST(MaglevDeath, RefusesAnotherSize) {
 
 TEST(Maglev, SpreadIsEqualAndARemovalMovesAtMostOnePointFivePercent) {
   std::printf("%9s %8s %9s %10s %10s\n", "backends", "slots", "spread %", "moved avg", "worst %");
-  for (uint32_t n : {2,  3,  4,   5,   6,   7,   8,   9,   10,  12,  16,  20,  24,  32,  48,  64,  79,
-                     80, 81, 100, 128, 159, 160, 161, 200, 256, 319, 320, 400, 512, 640, 800, 1000}) {
+  for (uint32_t n : {2,  3,  4,   5,   6,   7,   8,   9,   10,  12,  16,  20,  24,  32,  48,  64,  80,
+                     100, 109, 110, 128, 159, 160, 161, 200, 256, 319, 320, 400, 512, 640, 800, 1000}) {
     double worst = 0, total = 0, spread = 0;
     int count = 0, above = 0;
     int sets = n <= 100 ? 6 : 2;
@@ -136,7 +136,7 @@ TEST(Maglev, SpreadIsEqualAndARemovalMovesAtMostOnePointFivePercent) {
       }
     }
     std::printf("%9u %8u %9.2f %10.2f %10.2f\n", n, ring_slots(n), spread, total / count, worst);
-    EXPECT_LE(worst, 1.6) << n;
+    EXPECT_LE(worst, 1.5) << n;
     EXPECT_LE(above, count / 100) << n;
     EXPECT_LE(total / count, 1.3) << n;
     EXPECT_LE(spread, 1.6) << n;

@@ -141,7 +141,7 @@ TEST_F(SvcCrashTest, RandomHistoriesEndLikeAFreshBuild) {
   for (uint32_t seed = 1; seed <= 4; seed++) {
     std::mt19937 rng(seed);
     // Small enough that numbers, service numbers and blocks are all used many times over.
-    Kernel kernel({.svc = 16, .tab = 40, .ring_blocks = 319 * 14 + 700, .be = 1500});
+    Kernel kernel({.svc = 16, .tab = 40, .ring_blocks = 438 * 14 + 700, .be = 1500});
     auto t = adopt(kernel);
     std::vector<Service> now;
     sync(t, now);
@@ -185,7 +185,7 @@ TEST_F(SvcCrashTest, RandomHistoriesEndLikeAFreshBuild) {
       }
     }
     expect_shown(kernel, now, "seed " + std::to_string(seed));
-    Kernel other({.svc = 16, .tab = 40, .ring_blocks = 319 * 14 + 700, .be = 1500});
+    Kernel other({.svc = 16, .tab = 40, .ring_blocks = 438 * 14 + 700, .be = 1500});
     auto fresh = adopt(other);
     sync(fresh, now);
     std::string none;

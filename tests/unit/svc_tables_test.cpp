@@ -137,7 +137,7 @@ TEST_F(SvcTablesTest, AServiceNumberRestsWhileADeadBackendNamesIt) {
 }
 
 TEST_F(SvcTablesTest, AFullRingTableNeverKeepsADeadBackend) {
-  Kernel k({.ring_blocks = 319 + 1});  // one ring of several backends, one of a single one
+  Kernel k({.ring_blocks = 438 + 1});  // one ring of several backends, one of a single one
   auto t = adopt(k);
   auto st = sync(t, {service(1, {1, 2, 3}), service(2, {4}), service(3, {5, 6})});
   EXPECT_EQ(st.left_out, 1u);
@@ -162,22 +162,22 @@ TEST_F(SvcTablesTest, AFullRingTableNeverKeepsADeadBackend) {
 }
 
 TEST_F(SvcTablesTest, ScatteredFreeBlocksAreJoined) {
-  Kernel k({.svc = 512, .tab = 512, .ring_blocks = 900, .be = 2048});
+  Kernel k({.svc = 1024, .tab = 1024, .ring_blocks = 1100, .be = 2048});
   auto t = adopt(k);
   std::vector<Service> want;
-  for (uint32_t i = 1; i <= 500; i++) want.push_back(service(i, {int(i)}));
-  sync(t, want);  // 500 rings of one block each
+  for (uint32_t i = 1; i <= 600; i++) want.push_back(service(i, {int(i)}));
+  sync(t, want);  // 600 rings of one block each
   std::vector<ServiceKey> gone;
-  for (uint32_t i = 1; i <= 500; i++) {
+  for (uint32_t i = 1; i <= 600; i++) {
     if (i % 4) gone.push_back(key_of(i));
   }
   apply(t, {}, gone);
   std::erase_if(want, [](auto& s) { return uint32_t(s.key.address.v4() & 0xffff) % 4; });
   auto st = apply(
-      t, {service(600, {1, 2}), service(601, {3, 4})});  // 638 of 775 free blocks, no run of 319 but one
+      t, {service(700, {1, 2}), service(701, {3, 4})});  // 876 of 950 free blocks, no run of 438 but one
   EXPECT_EQ(st.left_out, 0u) << st.problems.at(0);
-  want.push_back(service(600, {1, 2}));
-  want.push_back(service(601, {3, 4}));
+  want.push_back(service(700, {1, 2}));
+  want.push_back(service(701, {3, 4}));
   expect_shown(k, want);
   EXPECT_FALSE(sync(t, want).changed());
 }
@@ -290,8 +290,8 @@ TEST_F(SvcTablesTest, UsageAddsUp) {
   EXPECT_EQ(t.services().used, 2u);
   EXPECT_EQ(t.backends().used, 3u);
   EXPECT_EQ(t.backends().resting, 1u);
-  EXPECT_EQ(t.ring_blocks().used, 320u);
-  EXPECT_EQ(t.ring_blocks().resting, 319u);
+  EXPECT_EQ(t.ring_blocks().used, 439u);
+  EXPECT_EQ(t.ring_blocks().resting, 438u);
   EXPECT_EQ(t.ring_blocks().capacity, 4096u);
 }
 

@@ -47,7 +47,7 @@ enum ls_svc_flags {
 	LS_SVC_EXTERNAL = 1 << 1, /* may be dialled from an uplink */
 };
 
-/* Ring sizes: 1, or 5,101 times a power of two, by the number of backends that take new flows (datapath/maglev.h says why). */
+/* Ring sizes: 1, or 7,001 times a power of two, by the number of backends that take new flows (datapath/maglev.h says why). */
 #define LS_RING_BLOCK_SLOTS 16
 #define LS_RING_WORD(first_block, slots) ((__u64)(first_block) << 32 | (__u64)(slots))
 #define LS_RING_SLOTS(word) ((__u32)(word))

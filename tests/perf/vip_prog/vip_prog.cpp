@@ -37,6 +37,8 @@ void must(bool ok, const char* what) {
 
 void shell(const char* command) { must(std::system(command) == 0, command); }
 
+double least(const std::vector<double>& v) { return *std::min_element(v.begin(), v.end()); }
+
 double median(std::vector<double> v) {
   std::sort(v.begin(), v.end());
   return v[v.size() / 2];
@@ -141,8 +143,8 @@ void report(uint32_t flows, int rounds) {
     data.push_back(b.run(b.skel->progs.packet_data) - h + empty.back());
   }
   double e = median(empty);
-  std::printf("%8u flows: empty %3.0f ns, harness %3.0f ns, established %4.0f ns = %5.1f x empty", flows, e, median(harness),
-              median(data), median(data) / e);
+  std::printf("%8u flows: empty %3.0f ns, harness %3.0f ns, established %4.0f ns (least %4.0f) = %5.1f x empty", flows, e,
+              median(harness), median(data), least(data), median(data) / e);
   if (!syn.empty()) std::printf(", new flow %4.0f ns = %5.1f x empty", median(syn) + e, (median(syn) + e) / e);
   std::printf("  (verdict %d)\n", b.verdict);
   std::fflush(stdout);
