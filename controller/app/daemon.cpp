@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -92,6 +93,14 @@ class Control {
   ls_ctl* ctl_ = nullptr;
 };
 
+/// Each attachment holds a descriptor: a machine with 500 containers needs more than the 1024 that a process starts with.
+void raise_file_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) log::warn("file_limit", {{"error", std::string(strerror(errno))}});
+}
+
 api::AttachState attach_state(datapath::AttachmentStatus::State s) {
   using State = datapath::AttachmentStatus::State;
   if (s == State::kForeign) return api::AttachState::kForeign;
@@ -161,6 +170,7 @@ struct Daemon::Impl {
 
   Result<> start() {
     startup.reach(StartupState::kConfigOk);
+    raise_file_limit();
     LS_TRY(reduce_privileges(config.node.user));
     features = bpf::probe_kernel();
     if (!features.bpf.available) return fail("use BPF: " + features.bpf.reason);

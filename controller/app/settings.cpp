@@ -281,7 +281,7 @@ const std::vector<Setting>& table() {
           {.limits = {64, 1 << 24}, .unit = "backends"}),
       line<&C::lb, &C::Lb::ring_slots>("lb.ring_slots",
           "Slots of all consistent-hash rings together, four bytes each. Must leave room for the old and the new ring of "
-          "a service while it changes; one of several backends has at least 7008.",
+          "a service while it changes; one of several backends has 7,008 or more.",
           {.limits = {65536, 1 << 28}, .unit = "slots", .rule = whole_blocks}),
 
       line<&C::bpf, &C::Bpf::pin>("bpf.pin",

@@ -223,6 +223,8 @@ class Scene:
         """Many devices at once, and all of them gone again."""
         def known():
             return {a["device"] for a in self.status()["attachments"] if a["device"].startswith("r-x") and a["state"] == "attached"}
+        self.stop()
+        self.daemon.start(before=["prlimit", "--nofile=128:8192"])  # fewer than it will need
         self.node.ip(*[f"link add r-x{i} type veth peer name y{i}" for i in range(count)])
         begin = time.monotonic()
         wait_until(lambda: len(known()) == count, 5, f"{count} devices attached")

@@ -277,7 +277,7 @@ TEST_F(AttachmentsTest, ExclusiveProgramInTheWayIsNamedAndLeftAlone) {
       auto all = d.attachments.status();
       auto* s = find(all, "connect4", c.cgroup);
       ASSERT_TRUE(s);
-      EXPECT_EQ(s->state, AttachmentStatus::State::kFailed);
+      EXPECT_EQ(s->state, AttachmentStatus::State::kForeign);
       EXPECT_THAT(s->error, HasSubstr(fmt::format("program {} \"somebody_else\" (tag {})", foreign_info->id,
                                                   foreign_info->tag)));
       EXPECT_THAT(s->error, HasSubstr(parent));

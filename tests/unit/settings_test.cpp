@@ -92,7 +92,7 @@ TEST(Settings, EachLineIsBoundToItsOwnMember) {
     } else if (text.find('.') != text.npos) {
       raw.value = 7.5;
     } else {
-      raw.value = int64_t(4096 * 2);
+      raw.value = int64_t(1) << 19;
     }
     Config changed;
     std::vector<Problem> problems;
