@@ -147,6 +147,7 @@ struct Daemon::Impl {
   std::vector<datapath::MapStory> stories;
   std::string packet_error, socket_error;
   uint64_t repaired = 0;
+  std::string slow_programs;
   bool attached = false, synced = false;
   Instant wake_until{};
   Instant tick_due{};
@@ -171,13 +172,16 @@ struct Daemon::Impl {
   Result<> start() {
     startup.reach(StartupState::kConfigOk);
     raise_file_limit();
-    LS_TRY(reduce_privileges(config.node.user));
+    LS_TRY(reduce_privileges(config.node.user, Keep::kForLoading));
     features = bpf::probe_kernel();
     if (!features.bpf.available) return fail("use BPF: " + features.bpf.reason);
     startup.reach(StartupState::kKernelProbed);
 
     LS_ASSIGN(pin_lock, bpf::lock_pin_dir(config.bpf.pin));
     LS_TRY(load_programs());
+    LS_ASSIGN(bool full_speed, give_up_loading());
+    if (!full_speed)
+      slow_programs = "programs were loaded without CAP_PERFMON: the kernel fences them, a packet costs two to three times as much";
     startup.reach(StartupState::kMapsAdopted);
 
     publish_status();
@@ -538,6 +542,7 @@ struct Daemon::Impl {
       v.warnings = attachments->warnings();
     }
     if (auto w = unprivileged_bpf_warning(); !w.empty()) v.warnings.push_back(w);
+    if (!slow_programs.empty()) v.warnings.push_back(slow_programs);
     if (!packet_error.empty()) v.warnings.push_back("packet path refused by the kernel: " + packet_error);
     if (!socket_error.empty()) v.warnings.push_back("socket path refused by the kernel: " + socket_error);
     if (!holdover.empty())

@@ -32,9 +32,16 @@ Result<User> look_up(const std::string& name) {
   return User{entry.pw_uid, entry.pw_gid};
 }
 
-/// Sets libcap-ng's picture of this thread to the needed capabilities, inheritable and ambient left empty.
-void want_only_needed() {
+/// Reads this thread's capabilities into libcap-ng and says whether CAP_PERFMON is among them.
+bool has_perfmon() {
   capng_clear(CAPNG_SELECT_ALL);
+  return capng_get_caps_process() == 0 && capng_have_capability(CAPNG_EFFECTIVE, CAP_PERFMON);
+}
+
+/// Sets libcap-ng's picture of this thread to the needed capabilities, inheritable and ambient left empty.
+void want_only_needed(bool perfmon_too) {
+  capng_clear(CAPNG_SELECT_ALL);
+  if (perfmon_too) capng_update(CAPNG_ADD, capng_type_t(CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET), CAP_PERFMON);
   for (auto& c : kNeeded) {
     capng_update(CAPNG_ADD, capng_type_t(CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET), c.number);
   }
@@ -56,7 +63,7 @@ Result<std::vector<Capability>> missing_capabilities() {
   return missing;
 }
 
-Result<> reduce_privileges(const std::string& user) {
+Result<> reduce_privileges(const std::string& user, Keep keep) {
   LS_ASSIGN(auto missing, missing_capabilities());
   if (!missing.empty()) {
     std::string text = "missing";
@@ -76,7 +83,7 @@ Result<> reduce_privileges(const std::string& user) {
   // Dropping from the bounding set needs CAP_SETPCAP, which only root has here; for anybody else no_new_privs
   // already keeps execve from gaining anything.
   bool root = ::geteuid() == 0;
-  want_only_needed();
+  want_only_needed(keep == Keep::kForLoading && has_perfmon());
   if (other) {
     int rc = capng_change_id(int(other->uid), int(other->gid),
                              capng_flags_t(CAPNG_INIT_SUPP_GRP | CAPNG_CLEAR_BOUNDING));
@@ -90,6 +97,16 @@ Result<> reduce_privileges(const std::string& user) {
   }
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail(errno, "set no_new_privs");
   return {};
+}
+
+Result<bool> give_up_loading() {
+  bool had = has_perfmon();
+  if (had) {
+    want_only_needed(false);
+    if (int rc = capng_apply(capng_select_t(CAPNG_SELECT_CAPS | CAPNG_SELECT_AMBIENT)); rc != 0)
+      return fail(errno, fmt::format("give up CAP_PERFMON (libcap-ng step {})", rc));
+  }
+  return had;
 }
 
 std::string unprivileged_bpf_warning(const std::string& file) {

@@ -30,7 +30,14 @@ Result<std::vector<Capability>> missing_capabilities();
 /// user, its group and its supplementary groups first; as another user, `user` must be empty or the current
 /// one. Fails, naming what is missing and what for, when a needed capability is not there; nothing was
 /// changed then.
-Result<> reduce_privileges(const std::string& user);
+///
+/// kForLoading also keeps CAP_PERFMON if it is there. It is not needed: without it the verifier guards the programs against
+/// speculation by their own author with fences, and a packet costs two to three times as much (docs/design/05-performance.md). It
+/// matters only while programs are loaded; give_up_loading() ends it.
+enum class Keep { kNeeded, kForLoading };
+Result<> reduce_privileges(const std::string& user, Keep keep = Keep::kNeeded);
+/// True when CAP_PERFMON was there to be given up.
+Result<bool> give_up_loading();
 
 /// A sentence when any local user may load BPF programs (kernel.unprivileged_bpf_disabled = 0), else empty.
 /// `file` is /proc/sys/kernel/unprivileged_bpf_disabled except in tests.

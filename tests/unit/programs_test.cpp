@@ -1,3 +1,4 @@
+#include "datapath/hooks.h"
 #include "datapath/programs.h"
 
 #include <bpf/libbpf.h>
@@ -68,7 +69,7 @@ TEST_F(ProgramsTest, LoadsPinsAndDescribes) {
     if (info.type == BPF_MAP_TYPE_RINGBUF) continue;
     EXPECT_NE(info.btf_value_type_id, 0u) << m.layout.name << " has no type data";
   }
-  for (auto& hook : kHooks) EXPECT_GE(p.program(hook.program), 0) << hook.program;
+  for (auto& hook : ls::datapath::kHooks) EXPECT_GE(p.program(hook.program), 0) << hook.program;
   EXPECT_GE(p.program("ls_inject"), 0);
   for (auto& prog : p.programs()) {
     EXPECT_TRUE(prog.name.starts_with("ls_")) << prog.name;
