@@ -357,14 +357,14 @@ class Scene:
 
     def exclusive(self):
         """A program that was attached to our cgroup without the multi flag."""
-        if not shutil.which("clang"):
+        if not shutil.which("clang-14"):
             raise Skip("no clang to build a foreign program")
         source = os.path.join(self.lab.dir, "foreign.c")
         with open(source, "w") as f:
             f.write('__attribute__((section("cgroup/connect4"), used)) int theirs(void *c) { return 1; }\n'
                     'char gpl[] __attribute__((section("license"), used)) = "GPL";\n')
         built = source.replace(".c", ".o")
-        subprocess.run(["clang", "-O2", "-target", "bpf", "-c", source, "-o", built], check=True)
+        subprocess.run(["clang-14", "-O2", "-target", "bpf", "-c", source, "-o", built], check=True)
         group = self.clients["sock"].cgroup
         self.stop()
         self.daemon.purge()
