@@ -39,7 +39,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr auto kTick = seconds(1);        // status, watchdog, loop lag
-constexpr auto kQuickCheck = seconds(4);  // drift is to be repaired within 5 s
+constexpr auto kQuickCheck = seconds(3);  // drift is to be repaired within 5 s
 constexpr int kCheckShare = 100;          // a comparison may take 1 % of the time
 constexpr auto kWakeEvery = milliseconds(250);  // clients of a dead backend are reset within 1 s
 constexpr auto kWakeFor = seconds(5);

@@ -6,7 +6,7 @@
 /// End: SIGTERM and SIGINT leave maps, programs and links where they are; traffic goes on. Only purge removes.
 /// SIGHUP: log level and reconcile interval are read anew.
 ///
-/// Reconciling: every change at once; a comparison with the kernel every 4 s (less often when it takes long: at most 1 % of the
+/// Reconciling: every change at once; a comparison with the kernel every 3 s (less often when it takes long: at most 1 % of the
 /// time), and a complete one, attachments included, every reconcile.interval.
 #include <memory>
 

@@ -545,7 +545,7 @@ def main():
                 **{"lb.flows": 8192, "lb.services": 512, "lb.backends": 2048, "lb.ring_slots": 524288})),
             ("service tables smaller, flows live", lambda: s.other_sizes(
                 **{"lb.services": 128, "lb.backends": 512, "lb.ring_slots": 131072})),
-            ("killed while sizes change", s.kills_while_resizing, args.kills // 2),
+            ("killed while sizes change", s.kills_while_resizing, args.kills // 4),
             ("ls_svc of another layout, flows live", s.other_layout, "ls_svc", 24, 8, True),
             ("ls_be of another layout", s.other_layout, "ls_be", 4, 48, False),
             ("a folder in the place of a map", s.pin_of_no_map),
