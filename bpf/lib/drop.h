@@ -34,8 +34,10 @@ __noinline int ls_emit(const struct ls_tuple *t, __u32 type_hook, __u32 reason, 
 	if (ctl->sample > 1 && bpf_get_prandom_u32() % ctl->sample)
 		return 0;
 	e = bpf_ringbuf_reserve(&ls_events, sizeof(*e), 0);
-	if (!e)
+	if (!e) {
+		__sync_fetch_and_add(&ctl->events_lost, 1);
 		return 0;
+	}
 	e->time_ns = bpf_ktime_get_ns();
 	e->type = type;
 	e->hook = hook;

@@ -116,7 +116,8 @@ Json fields(const ls_ctl& c) {
           {"sample", c.sample},
           {"nh_gen", c.nh_gen},
           {"overflow_at", c.overflow_at},
-          {"overflows", c.overflows}};
+          {"overflows", c.overflows},
+          {"events_lost", c.events_lost}};
 }
 
 /// The seed is left out: it keys the hash of the flow tables, and who knows it can make flows collide.

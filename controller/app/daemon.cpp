@@ -87,6 +87,7 @@ class Control {
   void want(uint32_t mask) {
     if (ctl_) __atomic_store_n(&ctl_->events, mask, __ATOMIC_RELEASE);
   }
+  uint64_t events_lost() const { return ctl_ ? __atomic_load_n(&ctl_->events_lost, __ATOMIC_RELAXED) : 0; }
   uint64_t overflows() const { return ctl_ ? __atomic_load_n(&ctl_->overflows, __ATOMIC_RELAXED) : 0; }
 
  private:
@@ -591,7 +592,7 @@ struct Daemon::Impl {
     v.tables.dead = backends.resting;
     views.publish_usage({{"ls_svc", services.used}, {"ls_svc_tab", services.used + services.resting},
                          {"ls_be", backends.used + backends.resting}, {"ls_ring", blocks.used + blocks.resting},
-                         {"overflows", control.overflows()}});
+                         {"overflows", control.overflows()}, {"events_lost", control.events_lost()}});
   }
 };
 

@@ -295,6 +295,7 @@ api::MetricsView DaemonViews::metrics() {
   }
   auto used = usage_.get();
   if (auto it = used->find("overflows"); it != used->end()) v.flow_overflows = it->second;
+  if (auto it = used->find("events_lost"); it != used->end()) v.ring_events_lost = it->second;
   for (auto& [kind, h] : convergence_) v.convergence.push_back({kind, h->snapshot()});
   for (auto& [driver, h] : reconcile_) v.reconcile.push_back({driver, h->snapshot()});
   return v;

@@ -93,7 +93,8 @@ struct ls_ctl {
 	__u32 nh_gen;      /* grows when routes, neighbours or links change: cached next hops are void */
 	__u32 overflow_at; /* LS_TICK of the last flow that found no free entry, 0 = never */
 	__u64 overflows;   /* how many flows found none */
-	__u64 pad[5];
+	__u64 events_lost; /* events that found no room in ls_events */
+	__u64 pad[4];
 };
 LS_ABI_ASSERT(sizeof(struct ls_ctl) == 64);
 
