@@ -41,7 +41,8 @@ using std::chrono::seconds;
 constexpr auto kTick = seconds(1);        // status, watchdog, loop lag
 constexpr auto kQuickCheck = seconds(3);  // drift is to be repaired within 5 s
 constexpr int kCheckShare = 100;          // a comparison may take 1 % of the time
-constexpr auto kWakeEvery = milliseconds(250);  // clients of a dead backend are reset within 1 s
+constexpr auto kWakeSoon = milliseconds(5);
+constexpr auto kWakeAgain = milliseconds(250);  // clients of a dead backend are reset within 1 s
 constexpr auto kWakeFor = seconds(5);
 constexpr size_t kWakeLimit = 20000;  // a call; the rest follows in the next
 constexpr size_t kShownProblems = 100;
@@ -404,25 +405,35 @@ struct Daemon::Impl {
       if (!in(known, p)) log::warn("left_out", {{"why", p}});
       if (!in(table_problems, p) && table_problems.size() < ApplyStats::kMaxProblems) table_problems.push_back(p);
     }
-    if (!stats.died.empty()) {
+    if (!stats.died.empty() && flow_reset) {
       wake_until = clock.now() + kWakeFor;
-      wake();
+      wake_pause = kWakeSoon;
+      if (!wake_armed) wake_after(wake_pause);
     }
   }
 
+  /// A look through the flow tables costs up to 20 ms, so deaths in a row share one.
+  void wake_after(milliseconds pause) {
+    wake_armed = true;
+    wake_timer.expires_after(pause);
+    wake_timer.async_wait([this](boost::system::error_code ec) {
+      wake_armed = false;
+      if (!ec) wake();
+    });
+  }
+  bool wake_armed = false;
+  milliseconds wake_pause{};
+
   void wake() {
-    if (!flow_reset) return;
     auto woken = flow_reset->wake(kWakeLimit);
     if (!woken) {
       log::warn("wake_clients", {{"error", woken.error().text()}});
     } else if (*woken) {
       log::info("clients_of_dead_backends", {{"woken", *woken}});
     }
-    if (clock.now() >= wake_until) return;
-    wake_timer.expires_after(kWakeEvery);
-    wake_timer.async_wait([this](boost::system::error_code ec) {
-      if (!ec) wake();
-    });
+    // Again, for challenge ACKs that were lost or not sent (a socket sends one in 500 ms), each time later.
+    wake_pause = std::max(kWakeAgain, 2 * wake_pause);
+    if (clock.now() < wake_until) wake_after(wake_pause);
   }
 
   // --- timers --------------------------------------------------------------------------------------------------------
