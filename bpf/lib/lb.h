@@ -227,7 +227,7 @@ static __always_inline int ls_answer(struct __sk_buff *skb, struct ls_pkt *p, in
 static __always_inline __u32 ls_wire_len(struct __sk_buff *skb, const struct ls_pkt *p)
 {
 	if (skb->gso_size)
-		return p->l4 - p->l3 + 60 + skb->gso_size; /* 60: the longest TCP header */
+		return p->l4 - p->l3 + p->l4_len + skb->gso_size;
 	return skb->len - p->l3;
 }
 

@@ -27,7 +27,7 @@ struct ls_pkt {
 	__u8 ttl;
 	__u8 hook;
 	__u16 check;   /* transport checksum as it came, 0 for later fragments */
-	__u16 pad;
+	__u16 l4_len;  /* bytes of the transport header */
 };
 
 #define LS_MAX_EXT 6
@@ -95,6 +95,7 @@ static __always_inline bool ls_parse_l4(struct __sk_buff *skb, struct ls_pkt *p,
 			return false;
 		p->tcp_flags = l4.flags;
 		p->check = l4.tcp_check;
+		p->l4_len = hlen;
 	} else {
 		__u32 len;
 
@@ -104,6 +105,7 @@ static __always_inline bool ls_parse_l4(struct __sk_buff *skb, struct ls_pkt *p,
 		if (len < sizeof(struct udphdr) || (p->frag == LS_WHOLE && len > room && !skb->gso_size))
 			return false;
 		p->check = l4.udp_check;
+		p->l4_len = sizeof(struct udphdr);
 	}
 	p->t.sport = l4.sport;
 	p->t.dport = l4.dport;
