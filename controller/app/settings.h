@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,11 +23,16 @@
 #include "util/address.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/network.h"
 
 namespace ls {
 
 enum class Role { kMaster, kAgent };
 enum class SourceKind { kMesos, kReplay };
+enum class IpSourceKind { kHost, kDocker, kMesos, kNetinfo };
+enum class RotationKind { kRandom, kRoundRobin, kNone };
+/// zone -> servers, or zone -> lines of zone text; a TOML table of lists.
+using NameLists = std::map<std::string, std::vector<std::string>>;
 
 /// A host name or address literal and a port, as it is dialled. Names are resolved when used, not here.
 struct HostPort {
@@ -49,6 +55,7 @@ struct Config {
     std::optional<IpAddress> address;
     std::vector<IpAddress> addresses;
     std::string user;
+    std::vector<IpAddress> public_addresses;  ///< public.thisnode.thisdcos.directory
     /// `address`, then those of `addresses` that differ from it.
     std::vector<IpAddress> all_addresses() const;
     bool has_role(Role role) const;
@@ -60,6 +67,8 @@ struct Config {
   struct Api {
     std::filesystem::path socket{"/run/loadstar/loadstar.sock"};
     std::string group = "loadstar";
+    std::vector<Endpoint> listen{{*IpAddress::parse("127.0.0.1"), 62080}};  ///< plain HTTP, read-only but for registrations
+    std::filesystem::path token_file;  ///< bearer token of registrations over TCP; empty: none are taken there
   } api;
   struct Source {
     SourceKind kind = SourceKind::kMesos;
@@ -111,6 +120,83 @@ struct Config {
   struct Reconcile {
     Millis interval{60'000};
   } reconcile;
+  /// Both DNS servers.
+  struct Dns {
+    uint32_t workers = 0;     ///< 0: one a CPU
+    uint32_t udp_size = 1232;  ///< octets
+    uint32_t tcp_connections = 1024, tcp_per_client = 64;
+    Millis tcp_idle{10'000};
+    std::vector<IpNetwork> clients;          ///< empty: everybody
+    std::vector<IpNetwork> no_truncate_bit;  ///< clients that never see TC
+    uint32_t rate_limit = 0;                 ///< answers a second and prefix; 0: off
+    uint32_t rate_limit_slip = 2;
+  } dns;
+  /// Serves the Mesos domain (role master).
+  struct Authority {
+    bool enabled = true;
+    std::vector<Endpoint> listen{{IpAddress::from_v4(0), 61053}};
+    std::string domain = "mesos";
+    Millis ttl{60'000};
+    uint32_t srv_weight = 1;
+    std::string soa_mname = "ns1.mesos", soa_rname = "root.ns1.mesos";
+    Millis soa_refresh{60'000}, soa_retry{600'000}, soa_expire{86'400'000};
+    bool recursion_available = true;
+    std::vector<IpSourceKind> ip_sources{IpSourceKind::kNetinfo, IpSourceKind::kMesos, IpSourceKind::kHost};
+    bool rfc952 = false;
+    bool strict = false;                     ///< plain RFC answers: SOA at the apex, NXDOMAIN for missing SRV
+    bool empty_is_nxdomain = false;          ///< B7: as Mesos-DNS answered empty non-terminals and the apex
+    bool healthy_only = false;               ///< B20
+    bool protect_reserved = false;           ///< B21
+    bool split_protocols = false;            ///< B23
+    bool raw_names = true;                   ///< B4: list unreachable raw discovery names in the HTTP API
+    std::vector<IpNetwork> transfer;         ///< who may AXFR
+    std::vector<std::string> upstreams;      ///< for names outside the domain; empty: REFUSED
+    NameLists forward_zones;
+    std::vector<Endpoint> http_listen{{IpAddress::from_v4(0), 8123}};
+    bool enumeration = true;
+  } authority;
+  /// The resolver of the node (role agent).
+  struct Resolver {
+    bool enabled = true;
+    std::vector<Endpoint> listen{{*IpAddress::parse("198.51.100.1"), 53}, {*IpAddress::parse("198.51.100.2"), 53},
+                                 {*IpAddress::parse("198.51.100.3"), 53}, {*IpAddress::parse("fd01:d::c633:6401"), 53}};
+    std::string device = "spartan";          ///< carries the addresses of `listen`; empty: loadstar makes no device
+    std::vector<std::string> upstreams;      ///< "8.8.8.8", "8.8.4.4:5353", "[fd01::5]:53"
+    NameLists forward_zones;                 ///< zone -> servers
+    std::vector<std::string> mesos_servers;  ///< who answers for the Mesos domain; empty: this node from its own state
+    NameLists static_zones;                  ///< zone -> lines of zone text
+    std::vector<std::filesystem::path> zone_files;
+    std::string cluster_id;                  ///< zbase32 of the cluster's key
+    RotationKind rotation = RotationKind::kRoundRobin;
+    uint32_t parallel = 2;                   ///< upstreams asked at once
+    Millis timeout{5'000};
+    uint32_t in_flight = 4096;
+    bool mixed_case = true;
+    ByteSize cache{64ull << 20};
+    Millis cache_max_ttl{86'400'000};
+    Millis serve_stale{86'400'000};
+    bool prefetch = true;
+  } resolver;
+  /// Names that operators and services register below thisdcos.directory.
+  struct Registration {
+    Millis ttl{5'000};
+    Millis max_lease{86'400'000};
+    uint32_t max_records = 10'000;
+    std::vector<std::string> follow;  ///< "10.0.0.1:62080": masters whose registrations this node serves
+  } registration;
+  struct Store {
+    std::filesystem::path path{"/var/lib/loadstar/store.db"};
+  } store;
+  struct Watchdog {
+    bool write_resolv_conf = true;
+    std::filesystem::path resolv_conf{"/etc/resolv.conf"};
+    std::string search;
+    Millis interval{5'000}, timeout{1'000};
+    bool restart = true;
+    std::string unit = "loadstard.service";
+    uint32_t failures = 3;            ///< rounds without any answer before a restart
+    Millis backoff_max{300'000};
+  } watchdog;
 };
 
 /// Where something stands in a file. Line and column count from 1; 0 means the file as a whole.

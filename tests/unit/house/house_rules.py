@@ -19,10 +19,10 @@ ALLOWED = {
     "store": {"state", "util"},
     "derive": {"state", "abi", "util"},
     "datapath": {"derive", "state", "bpf", "netlink", "abi", "skeleton", "util"},
-    "dns": {"derive", "state", "abi", "util"},
+    "dns": {"derive", "state", "store", "abi", "util"},
     "overlay": {"derive", "state", "netlink", "abi", "util"},
     "edge": {"derive", "state", "util"},
-    "api": {"derive", "state", "abi", "util"},
+    "api": {"dns", "derive", "state", "abi", "util"},
     "cli": {"api", "util"},
 }
 # The side of the interface that only the daemon has; the command line sees the types and the client.

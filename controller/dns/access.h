@@ -1,0 +1,44 @@
+#pragma once
+/// Who may ask, and how often an address range gets answers. Threads: AccessList any (immutable); RateLimit one worker each.
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "util/address.h"
+#include "util/clock.h"
+#include "util/network.h"
+
+namespace ls::dns {
+
+class AccessList {
+ public:
+  AccessList() = default;  ///< everybody
+  explicit AccessList(std::vector<IpNetwork> networks);  ///< empty: everybody
+  bool allows(const IpAddress& client) const;  ///< O(different prefix lengths)
+
+ private:
+  std::vector<IpNetwork> networks_;
+};
+
+/// Response rate limiting as Knot and NSD do it: answers a second for each client prefix (/24, /56) and kind of answer; above it
+/// every `slip`-th answer is sent truncated and empty, so that a real client comes back over TCP; the others are dropped.
+/// Clients with a valid cookie or over TCP are exempt. Memory: fixed. Cost: O(1).
+class RateLimit {
+ public:
+  enum class Verdict { kSend, kSlip, kDrop };
+  struct Options {
+    uint32_t per_second = 0;  ///< 0: off
+    uint32_t slip = 2;        ///< 1: always slip, 0: never
+    size_t buckets = 65536;
+  };
+  explicit RateLimit(Options options);
+  ~RateLimit();
+  /// `kind`: rcode and whether answers are there; floods of one kind do not silence another.
+  Verdict check(const IpAddress& client, uint8_t kind, Instant now);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ls::dns

@@ -1,0 +1,42 @@
+#pragma once
+/// Store: where loadstar keeps what nobody else can tell it again: registrations now, overlay allocations and the cluster's id later.
+/// A table of (area, key) -> value with a version each. Embedded: SQLite, one file, write-ahead log, synchronous FULL: what put()
+/// confirmed survives a power cut. ZooKeeper comes beside it with the same interface.
+///
+/// Threads: one (the owner); calls may wait for the disk. Errors: a damaged file is named and never overwritten; a full disk fails
+/// the put and changes nothing.
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "util/result.h"
+
+namespace ls {
+
+struct StoredRecord {
+  std::string key, value;
+  uint64_t version = 0;  ///< grows with each put of this key; never 0, never used again after an erase
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+  virtual Result<std::vector<StoredRecord>> list(std::string_view area) = 0;
+  virtual Result<std::optional<StoredRecord>> get(std::string_view area, std::string_view key) = 0;
+  /// `expected`: the version that must be there (0: none must be there); nullopt: whatever is there. EEXIST or ENOENT when it is not
+  /// so (compare and set). Returns the new version.
+  virtual Result<uint64_t> put(std::string_view area, std::string_view key, std::string_view value,
+                               std::optional<uint64_t> expected = std::nullopt) = 0;
+  virtual Result<> erase(std::string_view area, std::string_view key, std::optional<uint64_t> expected = std::nullopt) = 0;
+};
+
+/// Opens or makes the file (mode 0600; its folder must exist).
+Result<std::unique_ptr<Store>> open_file_store(const std::filesystem::path& file);
+/// Forgets everything at its end; for tests and for nodes without a state folder.
+std::unique_ptr<Store> make_memory_store();
+
+}  // namespace ls
