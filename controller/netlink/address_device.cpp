@@ -30,18 +30,19 @@ Result<Device*> find(std::vector<Device>& all, const std::string& name) {
 }
 
 /// 0, or libnl's error.
-int make(nl_sock* socket, const std::string& name, const std::string& kind, const std::string& mark) {
+int make(nl_sock* socket, const std::string& name, const std::string& kind) {
   Link link(rtnl_link_alloc());
   rtnl_link_set_name(link.get(), name.c_str());
-  rtnl_link_set_ifalias(link.get(), mark.c_str());
   if (int e = rtnl_link_set_type(link.get(), kind.c_str()); e < 0) return e;
   return rtnl_link_add(socket, link.get(), NLM_F_CREATE | NLM_F_EXCL);
 }
 
-Result<> set_up(nl_sock* socket, int ifindex) {
+/// `mark`: the device is new and ours. The kernel takes no alias while it makes a device.
+Result<> set_up(nl_sock* socket, int ifindex, const std::string& mark) {
   Link change(rtnl_link_alloc()), original(rtnl_link_alloc());
   rtnl_link_set_ifindex(original.get(), ifindex);
   rtnl_link_set_flags(change.get(), IFF_UP);
+  if (!mark.empty()) rtnl_link_set_ifalias(change.get(), mark.c_str());
   if (int e = rtnl_link_change(socket, original.get(), change.get(), 0); e < 0) return nl_fail(e, "set the device up");
   return {};
 }
@@ -68,8 +69,8 @@ Result<AddressDevice> ensure_address_device(const std::string& name, std::span<c
   LS_ASSIGN(Device * there, find(all, name));
   LS_ASSIGN(auto socket, connect_route());
   if (!there) {
-    int e = make(socket.get(), name, "dummy", mark);
-    if (e == -NLE_OPNOTSUPP) e = make(socket.get(), name, "bridge", mark);
+    int e = make(socket.get(), name, "dummy");
+    if (e == -NLE_OPNOTSUPP) e = make(socket.get(), name, "bridge");
     if (e < 0 && e != -NLE_EXIST) return nl_fail(e, "make the device " + name);
     out.made = e == 0;
     LS_ASSIGN(all, list_devices());
@@ -78,7 +79,7 @@ Result<AddressDevice> ensure_address_device(const std::string& name, std::span<c
   }
   out.ifindex = there->ifindex;
   out.kind = there->kind;
-  if (!there->up) LS_TRY(set_up(socket.get(), there->ifindex));
+  if (!there->up) LS_TRY(set_up(socket.get(), there->ifindex, out.made ? mark : ""));
   for (auto& a : addresses) {
     if (std::find(there->addresses.begin(), there->addresses.end(), a) != there->addresses.end()) continue;
     // An address that another device of this machine has works as well, and two would confuse.
