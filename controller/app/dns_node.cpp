@@ -19,7 +19,6 @@ using std::chrono::seconds;
 
 constexpr auto kLook = seconds(5);  // device, own addresses
 constexpr uint32_t kInternalSerial = 1;  // spec/spartan-dns.md section 4
-constexpr std::string_view kDeviceMark = "loadstar";
 
 IpSource source_of(IpSourceKind k) {
   switch (k) {

@@ -24,6 +24,9 @@
 
 namespace ls {
 
+/// Alias of the device that loadstar made, so that purge removes no other.
+inline constexpr std::string_view kDeviceMark = "loadstar";
+
 class DnsNode {
  public:
   DnsNode(boost::asio::io_context& io, const Config& config, const Clock& clock);
