@@ -16,6 +16,7 @@ const std::map<std::string, CaseRunner>& case_runners() {
       {"vips/local-port-mapping", run_local_ports},
       {"vips/shared-set-ops", run_shared_set},
       {"dns/config-values", run_config_values},
+      {"dns/static-zones", run_static_zones},
   };
   return runners;
 }
