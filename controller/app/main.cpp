@@ -4,6 +4,7 @@
 
 #include "app/daemon.h"
 #include "app/dns_node.h"
+#include "app/static_zones.h"
 #include "datapath/rescue.h"
 #include "netlink/address_device.h"
 #include "util/log.h"
@@ -12,6 +13,7 @@ namespace {
 
 int check(const std::string& file) {
   auto loaded = ls::load_config(file);
+  if (loaded.good()) loaded.problems = ls::read_static_zones(loaded.config, file).problems;
   std::fputs(ls::report(loaded).c_str(), loaded.good() ? stdout : stderr);
   return loaded.good() ? 0 : 1;
 }
