@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "sources/mesos_parts.h"
+#include "sources/mesos_state_walk.h"
 
 namespace ls {
 namespace {
@@ -16,6 +16,7 @@ static_assert(kJsonPadding >= simdjson::SIMDJSON_PADDING);
 class Walk : public json::Parts {
  public:
   void event(od::value root, Event& out);
+  bool state_document = false;  ///< it is none of these, but an answer of /master/state
 
  private:
   void resource(od::value v, std::vector<PortRange>& out);
@@ -297,6 +298,10 @@ void Walk::event(od::value root, Event& out) {
       if (auto s = text(std::move(value))) type = *s;
       return;
     }
+    if (!decoded && json::StateWalk::known_by(key)) {
+      state_document = true;
+      broken = simdjson::UNEXPECTED_ERROR;  // nothing more is to be read here
+    }
     for (auto name : kMembers) {
       if (key != name || decoded) continue;
       decoded = true;
@@ -320,6 +325,26 @@ RecordDecoder::~RecordDecoder() = default;
 RecordDecoder::RecordDecoder(RecordDecoder&&) noexcept = default;
 RecordDecoder& RecordDecoder::operator=(RecordDecoder&&) noexcept = default;
 
+namespace {
+
+/// The record turned out to be an answer of /master/state: from its beginning.
+template <class GiveBack>
+Result<Decoded> read_state(od::document& document, GiveBack&& give_back) {
+  document.rewind();
+  od::value root;
+  auto error = document.get_value().get(root);
+  json::StateWalk walk;
+  Subscribed out;
+  bool led = !error && walk.document(std::move(root), out);
+  if (!error) error = walk.broken;
+  give_back();
+  if (error) return fail(std::string("decode a state: ") + simdjson::error_message(error));
+  if (!led) return fail("decode a state: it names no leader");
+  return Decoded{.event = std::move(out), .problems = std::move(walk.problems), .problem_count = walk.problem_count};
+}
+
+}  // namespace
+
 Result<Decoded> RecordDecoder::decode(char* text, size_t size, size_t capacity) {
   if (capacity < size + kJsonPadding) return fail("decode a record: the buffer has no padding");
   simdjson::padded_string_view view(text, size, capacity);
@@ -342,6 +367,7 @@ Result<Decoded> RecordDecoder::decode(char* text, size_t size, size_t capacity) 
     if (!error) {
       Walk walk;
       walk.event(std::move(root), out.event);
+      if (walk.state_document) return read_state(document, give_back);
       error = walk.broken;
       out.problems = std::move(walk.problems);
       out.problem_count = walk.problem_count;
