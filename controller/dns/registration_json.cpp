@@ -27,7 +27,8 @@ Result<std::string> string_in(const Json& j, const char* key, size_t most) {
 
 Result<uint64_t> number_in(const Json& j, const char* key, uint64_t most) {
   auto it = j.find(key);
-  if (it == j.end() || !it->is_number_unsigned() || it->get<uint64_t>() > most) {
+  bool whole = it != j.end() && (it->is_number_unsigned() || (it->is_number_integer() && it->get<int64_t>() >= 0));
+  if (!whole || it->get<uint64_t>() > most) {
     return fail(fmt::format("{}: a number from 0 to {} is missing", key, most));
   }
   return it->get<uint64_t>();

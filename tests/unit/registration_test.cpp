@@ -144,11 +144,12 @@ TEST(Registration, JsonRoundTrip) {
   auto r = reg(RrType::kSrv, {"1 2 8080 a.example."}, "_web._tcp");
   r.ttl = 30;
   r.version = 77;
-  EXPECT_EQ(*registration_of(to_json(r)), r);
+  auto back = [](const Registration& from) { return registration_of(to_json(from)).value_or(Registration{}); };
+  EXPECT_EQ(back(r), r);
   r.lease = Millis(90'000);
   r.expires_unix_ms = 1'700'000'000'123;
   EXPECT_EQ(to_json(r)["lease"], "90s");
-  EXPECT_EQ(*registration_of(to_json(r)), r);
+  EXPECT_EQ(back(r), r);
   for (auto* key : {"zone", "name", "type", "data", "ttl", "expires_unix_ms"}) {
     auto j = to_json(r);
     j.erase(key);
