@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "app/daemon.h"
+#include "app/static_zones.h"
 #include "datapath/rescue.h"
 #include "util/log.h"
 
@@ -10,6 +11,7 @@ namespace {
 
 int check(const std::string& file) {
   auto loaded = ls::load_config(file);
+  if (loaded.good()) loaded.problems = ls::read_static_zones(loaded.config, file).problems;
   std::fputs(ls::report(loaded).c_str(), loaded.good() ? stdout : stderr);
   return loaded.good() ? 0 : 1;
 }

@@ -57,6 +57,7 @@ struct TaskChange {
   TaskPtr after;
   bool removed = false;
 };
+/// An agent that is new, has other addresses or names, or is gone. Held agents are not gone.
 struct AgentChange {
   Agent agent;
   IpAddress address;  ///< zero: could not be resolved
@@ -133,6 +134,7 @@ class ClusterState {
     Agent agent;
     IpAddress address;  ///< last known
     bool registered = false, recovered = false;
+    bool told = false;  ///< the newest AgentChange of it says that it is there; true for registered and for held ones
     std::optional<Instant> held_until;     ///< not back after a leader change
     std::optional<Instant> settles_until;  ///< back, some of its tasks not announced yet
     std::vector<TaskEntry*> tasks;
@@ -149,6 +151,7 @@ class ClusterState {
   void update_task(TaskUpdated&& update, StateDelta& out);
   void agent_added(Agent&& agent, Instant now, StateDelta& out);
   void agent_removed(std::string_view id, StateDelta& out);
+  void tell_gone(AgentEntry& agent, StateDelta& out);
   void framework_added(Framework&& framework, StateDelta& out);
   void framework_removed(std::string_view id, StateDelta& out);
 

@@ -15,6 +15,8 @@ const std::map<std::string, CaseRunner>& case_runners() {
       {"vips/reachability", run_reachability},
       {"vips/local-port-mapping", run_local_ports},
       {"vips/shared-set-ops", run_shared_set},
+      {"dns/config-values", run_config_values},
+      {"dns/static-zones", run_static_zones},
   };
   return runners;
 }
