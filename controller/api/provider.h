@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/dns_source.h"
 #include "api/event_hub.h"
 #include "api/filter.h"
 #include "api/views.h"
@@ -42,6 +43,9 @@ class Provider {
   virtual Result<std::vector<StatView>> stats() = 0;
   virtual MetricsView metrics() = 0;
   virtual EventHub& events() = 0;
+
+  // DNS: what /v1/dns, the DNS lines of the status and the DNS metrics are made from. Null: this node serves none.
+  virtual DnsSource* dns() { return nullptr; }
 };
 
 }  // namespace ls::api

@@ -9,7 +9,10 @@
 #include <span>
 
 #include "api/decode.h"
+#include "api/dns_views.h"
 #include "api/labels.h"
+#include "api/params.h"
+#include "api/router_dns.h"
 #include "loadstar/abi/event.h"
 
 namespace ls::api {
@@ -18,7 +21,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr double kBeatLimitS = 10;  // WatchdogSec of the unit: what systemd would call dead, /livez calls dead
-constexpr size_t kDefaultLimit = 1000, kMaxLimit = 100000;
 
 /// Names of tasks and frameworks are tenants' bytes: what is not UTF-8 is replaced, never an error.
 std::string text_of(const Json& j) { return j.dump(-1, ' ', false, Json::error_handler_t::replace); }
@@ -28,97 +30,6 @@ Reply json_reply(const Json& j) {
   r.body = text_of(j) + "\n";
   return r;
 }
-
-std::optional<std::string> percent_decoded(std::string_view in) {
-  std::string out;
-  for (size_t i = 0; i < in.size(); i++) {
-    if (in[i] != '%') {
-      out += in[i];
-      continue;
-    }
-    unsigned code = 0;
-    auto hex = in.substr(i + 1, 2);
-    auto [end, err] = std::from_chars(hex.data(), hex.data() + hex.size(), code, 16);
-    if (hex.size() != 2 || err != std::errc{} || end != hex.data() + 2) return std::nullopt;
-    out += char(code);
-    i += 2;
-  }
-  return out;
-}
-
-/// The query of a target. Getters remember the first thing that is wrong; the caller asks for it once.
-class Params {
- public:
-  explicit Params(std::string_view query) {
-    while (!query.empty()) {
-      auto part = query.substr(0, query.find('&'));
-      query.remove_prefix(std::min(query.size(), part.size() + 1));
-      if (part.empty()) continue;
-      auto eq = part.find('=');
-      auto name = percent_decoded(part.substr(0, eq));
-      auto value = percent_decoded(eq == part.npos ? "" : part.substr(eq + 1));
-      if (!name || !value) bad(std::string(part.substr(0, eq)), "has a '%' that is not followed by two hexadecimal digits");
-      else all_.push_back({*name, *value});
-    }
-  }
-
-  void only(std::span<const std::string_view> known) {
-    for (auto& [name, value] : all_) {
-      if (std::find(known.begin(), known.end(), name) != known.end()) continue;
-      std::string list;
-      for (auto k : known) list += (list.empty() ? "" : ", ") + std::string(k);
-      bad(name, list.empty() ? "is not known, this path has no parameters" : "is not known, this path has: " + list);
-    }
-  }
-
-  const std::string* find(std::string_view name) const {
-    for (auto& [n, value] : all_) {
-      if (n == name) return &value;
-    }
-    return nullptr;
-  }
-
-  size_t limit() {
-    auto* text = find("limit");
-    if (!text) return kDefaultLimit;
-    size_t n = 0;
-    auto [end, err] = std::from_chars(text->data(), text->data() + text->size(), n);
-    if (err != std::errc{} || end != text->data() + text->size() || n < 1 || n > kMaxLimit) {
-      bad("limit", fmt::format("is a number from 1 to {}, not '{}'", kMaxLimit, *text));
-    }
-    return n;
-  }
-
-  bool flag(std::string_view name) {
-    auto* text = find(name);
-    if (!text || *text == "0" || *text == "false") return false;
-    if (!text->empty() && *text != "1" && *text != "true") bad(std::string(name), "is 0 or 1, not '" + *text + "'");
-    return true;
-  }
-
-  template <class Selector>
-  std::optional<Selector> selector(std::string_view name) {
-    auto* text = find(name);
-    if (!text) return std::nullopt;
-    auto parsed = Selector::parse(*text);
-    if (parsed) return *parsed;
-    bad(std::string(name), ": " + parsed.error().text());
-    return std::nullopt;
-  }
-
-  void bad(std::string name, std::string why) {
-    if (!wrong_) wrong_ = {std::move(name), std::move(why)};
-  }
-  std::optional<Reply> refused() const {
-    if (!wrong_) return std::nullopt;
-    auto& [name, why] = *wrong_;
-    return error_reply(400, "parameter '" + name + "'" + (why.starts_with(':') ? "" : " ") + why, name);
-  }
-
- private:
-  std::vector<std::pair<std::string, std::string>> all_;
-  std::optional<std::pair<std::string, std::string>> wrong_;
-};
 
 struct Call {
   Provider& provider;
@@ -175,6 +86,7 @@ Reply metrics(const Call& c) {
 Reply status(const Call& c) {
   auto s = c.provider.status();
   s.loops.insert(s.loops.end(), c.own_loops.begin(), c.own_loops.end());
+  if (auto* source = c.provider.dns()) s.dns = dns_status(*source);
   return json_reply(s);
 }
 
@@ -315,6 +227,7 @@ const std::vector<Route>& routes() {
 Reply not_found(std::string_view path) {
   Json list = Json::array();
   for (auto& r : routes()) list.push_back(r.shown);
+  for (auto shown : dns_route_list()) list.push_back(shown);
   Reply r{.status = 404};
   r.body = text_of({{"error", "there is no path '" + std::string(path) + "'"}, {"routes", list}}) + "\n";
   return r;
@@ -331,6 +244,7 @@ Reply error_reply(unsigned status, std::string_view text, std::string_view param
 }
 
 Reply Router::handle(const Request& request, const std::vector<LoopView>& own_loops) {
+  if (auto reply = dns_route(provider_, request, true)) return std::move(*reply);
   std::string_view target = request.target;
   auto path = target.substr(0, target.find('?'));
   auto query = path.size() < target.size() ? target.substr(path.size() + 1) : "";

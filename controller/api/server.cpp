@@ -159,6 +159,7 @@ struct Server::Impl {
   asio::awaitable<void> session(Stream stream);
   asio::awaitable<void> serve(Stream& stream);
   asio::awaitable<bool> answer(Stream& stream, const http::request<http::string_body>& request);
+  asio::awaitable<Reply> finished(Reply promise);
   asio::awaitable<void> stream_events(Stream& stream, EventFilter filter, unsigned version);
   asio::awaitable<void> beat_loop();
   void stop();
@@ -176,6 +177,7 @@ struct Server::Impl {
   bool stopping = false;
   unsigned sessions = 0;
   std::set<Stream*> open;  ///< the streams of the sessions
+  std::set<asio::steady_timer*> waiting;  ///< of deferred replies
   std::thread thread;
 };
 
@@ -263,6 +265,7 @@ asio::awaitable<bool> Server::Impl::answer(Stream& stream, const http::request<h
     co_await stream_events(stream, std::move(*reply.monitor), request.version());
     co_return false;
   }
+  if (reply.later) reply = co_await finished(std::move(reply));
   bool head = request.method() == http::verb::head;
   auto response = to_http(std::move(reply), request);
   response.prepare_payload();
@@ -270,6 +273,32 @@ asio::awaitable<bool> Server::Impl::answer(Stream& stream, const http::request<h
   stream.expires_after(settings.idle);
   co_await http::async_write(stream, response, token);
   co_return !ec && response.keep_alive();
+}
+
+/// Waits for whoever makes a deferred reply, without holding up anybody else.
+asio::awaitable<Reply> Server::Impl::finished(Reply promise) {
+  struct Slot {
+    explicit Slot(asio::io_context& io) : timer(io) {}
+    asio::steady_timer timer;
+    std::function<Reply()> make;
+  };
+  auto slot = std::make_shared<Slot>(*io);
+  slot->timer.expires_after(settings.deferred);
+  promise.later([io = io, weak = std::weak_ptr(slot)](std::function<Reply()> make) {
+    asio::post(*io, [weak, make = std::move(make)]() mutable {
+      if (auto s = weak.lock()) {
+        s->make = std::move(make);
+        s->timer.cancel();
+      }
+    });
+  });
+  waiting.insert(&slot->timer);
+  ErrorCode ended;
+  co_await slot->timer.async_wait(asio::redirect_error(asio::use_awaitable, ended));
+  waiting.erase(&slot->timer);
+  if (slot->make) co_return slot->make();
+  if (stopping) co_return error_reply(503, "the daemon ends");
+  co_return error_reply(504, "no answer in " + duration_text(std::chrono::duration<double>(settings.deferred).count()));
 }
 
 asio::awaitable<void> Server::Impl::stream_events(Stream& stream, EventFilter filter, unsigned version) {
@@ -373,6 +402,7 @@ void Server::Impl::stop() {
   beat.cancel();
   // Each session then finds its operation aborted and returns; the loop ends when the last one has.
   for (auto* s : open) s->socket().close(ignored);
+  for (auto* timer : waiting) timer->cancel();
 }
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -23,6 +23,7 @@ class Server {
     std::string group;   ///< owner group of the socket, empty: the process's own
     unsigned max_connections = 64;
     Millis idle{30000};
+    Millis deferred{15000};  ///< for answers that others make; above the forwarder's own time-out
     size_t monitor_events = EventHub::kQueueEvents;
   };
 
