@@ -70,6 +70,10 @@ class Routes {
   /// thisdcos.directory, foreign cluster ids): views with an empty loaded table do that job, so they are plain views.
   Routes(std::vector<ZoneView> views, std::vector<ForwardGroup> groups);
   Routes() : Routes({}, {}) {}
+  Routes(const Routes&) = delete;  ///< the index points into views_ and groups_
+  Routes& operator=(const Routes&) = delete;
+  Routes(Routes&&) = default;
+  Routes& operator=(Routes&&) = default;
 
   /// `name` is the absolute folded wire name.
   Route find(std::string_view folded_wire) const;
