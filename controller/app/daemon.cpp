@@ -188,7 +188,7 @@ struct Daemon::Impl {
       slow_programs = "programs were loaded without CAP_PERFMON: the kernel fences them, a packet costs two to three times as much";
     startup.reach(StartupState::kMapsAdopted);
 
-    dns = std::make_unique<DnsNode>(io, config, clock);
+    dns = std::make_unique<DnsNode>(io, config, config_file, clock);
     if (auto r = dns->start(); !r) return pass(std::move(r.error()), "start DNS");
     views.set_dns(*dns);
 
@@ -548,12 +548,8 @@ struct Daemon::Impl {
         bool live = change.setting->live;
         log::info("reload", {{"setting", change.setting->name}, {"before", change.before}, {"after", change.after},
                              {"takes_effect", live ? "now" : "after a restart"}});
+        if (live) change.setting->copy(next.config, config);
       }
-      config.log.level = next.config.log.level;
-      config.reconcile.interval = next.config.reconcile.interval;
-      config.dns = next.config.dns;
-      config.resolver = next.config.resolver;
-      config.authority = next.config.authority;
       dns->reload();
       log::set_level(config.log.level);
       full_check();

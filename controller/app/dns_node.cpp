@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
+#include "app/static_zones.h"
 #include "app/upstream_address.h"
 #include "derive/dcos_zone.h"
-#include "dns/zone_text.h"
 #include "netlink/address_device.h"
 #include "netlink/links.h"
 #include "util/log.h"
@@ -137,9 +137,9 @@ DnsNode::TablePtr DnsNode::make_table(uint32_t fixed_serial) {
   return table;
 }
 
-DnsNode::DnsNode(boost::asio::io_context& io, const Config& config, const Clock& clock)
-    : io_(io),
-      config_(config),
+DnsNode::DnsNode(boost::asio::io_context& io, const Config& config, std::filesystem::path config_file, const Clock& clock)
+    : config_(config),
+      config_file_(std::move(config_file)),
       clock_(clock),
       hosts_(io, [this](const std::string& host) {
         mesos_table_->apply(mesos_.host_changed(host));
@@ -289,37 +289,20 @@ void DnsNode::apply_registered(const std::string& zone, const RecordDelta& delta
 }
 
 void DnsNode::load_static_zones() {
-  std::map<std::string, std::vector<Record>> wanted;
+  auto read = read_static_zones(config_, config_file_.string());
   zone_problems_.clear();
-  for (auto& [zone, lines] : config_.resolver.static_zones) {
-    auto parsed = dns::parse_zone_lines(lines, name(zone));
-    if (parsed) {
-      wanted[zone] = std::move(*parsed);
-    } else {
-      zone_problems_[zone] = parsed.error().text();
-    }
+  for (auto& p : read.problems) {
+    zone_problems_.push_back(p.text());
+    log::error("static_zones", {{"problem", p.text()}, {"kept", "as they were"}});
   }
-  for (auto& file : config_.resolver.zone_files) {
-    auto parsed = dns::read_zone_text_file(file);
-    if (parsed) {
-      auto& records = wanted[parsed->zone];
-      records.insert(records.end(), parsed->records.begin(), parsed->records.end());
-    } else {
-      zone_problems_[file.string()] = parsed.error().text();
-    }
-  }
-  for (auto& [zone, why] : zone_problems_) log::error("static_zone_left_out", {{"zone", zone}, {"why", why}});
-  for (auto& [zone, records] : wanted) {
-    if (auto allowed = dns::check_custom_zone(zone); !allowed) {
-      zone_problems_[zone] = allowed.error().text();
-      records.clear();
-    }
+  if (!read.problems.empty()) return;
+  for (auto& [zone, records] : read.zones) {
     auto& custom = custom_[zone];
     if (!custom.table) custom.table = make_table(0);
   }
   for (auto& [zone, custom] : custom_) {
-    auto it = wanted.find(zone);
-    std::vector<Record> after = it == wanted.end() ? std::vector<Record>{} : it->second;
+    auto it = read.zones.find(zone);
+    std::vector<Record> after = it == read.zones.end() ? std::vector<Record>{} : std::move(it->second);
     custom.table->apply(difference(custom.from_config, after));
     custom.from_config = std::move(after);
   }
@@ -464,7 +447,7 @@ void DnsNode::publish_routes() {
 std::vector<std::string> DnsNode::warnings() const {
   std::vector<std::string> out;
   if (!device_problem_.empty()) out.push_back("device " + config_.resolver.device + ": " + device_problem_);
-  for (auto& [zone, why] : zone_problems_) out.push_back("static zone " + zone + " left out: " + why);
+  for (auto& why : zone_problems_) out.push_back("static zones: " + why);
   if (keeper_ && !keeper_->problem().empty()) out.push_back("zones are not kept on disk: " + keeper_->problem());
   if (widened_ && synced_) out.push_back("serving names as they were before the restart until all agents are back");
   if (widened_ && !synced_) out.push_back("serving names as they were before the restart until the first complete state");

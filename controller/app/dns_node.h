@@ -8,6 +8,7 @@
 /// After a restart while a new leader does not know all its agents yet, what was kept stays beside what is known until they are
 /// back, or StateOptions::reregister_timeout is over.
 #include <boost/asio/io_context.hpp>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -29,7 +30,7 @@ inline constexpr std::string_view kDeviceMark = "loadstar";
 
 class DnsNode {
  public:
-  DnsNode(boost::asio::io_context& io, const Config& config, const Clock& clock);
+  DnsNode(boost::asio::io_context& io, const Config& config, std::filesystem::path config_file, const Clock& clock);
   ~DnsNode();
 
   Result<> start();
@@ -77,8 +78,8 @@ class DnsNode {
   dns::ForwardZones forward_zones(const NameLists& lists) const;
   TablePtr make_table(uint32_t fixed_serial);
 
-  boost::asio::io_context& io_;
   const Config& config_;
+  const std::filesystem::path config_file_;
   const Clock& clock_;
   Epoch epoch_;
   HostNames hosts_;
@@ -95,7 +96,7 @@ class DnsNode {
   Instant widened_until_{};
   Instant next_look_{};
   std::string device_problem_;
-  std::map<std::string, std::string> zone_problems_;
+  std::vector<std::string> zone_problems_;
 };
 
 }  // namespace ls

@@ -240,6 +240,8 @@ struct Setting {
   std::function<void(const RawValue&, Config& config, std::vector<Problem>&)> read;
   /// The value as TOML text.
   std::function<std::string(const Config&)> print;
+  /// Takes over the value, for a reload of a live setting.
+  std::function<void(const Config& from, Config& to)> copy;
   /// The path, for a file that has to be readable when the daemon starts; empty for every other setting.
   std::function<std::filesystem::path(const Config&)> file;
 

@@ -131,6 +131,7 @@ Setting line(std::string_view name, std::string_view text, More<M> more = {}) {
   s.unit = more.unit;
   s.live = more.live;
   s.print = [](const Config& c) { return Codec<M>::print(c.*Section.*Member); };
+  s.copy = [](const Config& from, Config& to) { to.*Section.*Member = from.*Section.*Member; };
   if constexpr (std::is_same_v<M, std::filesystem::path>) {
     if (more.must_exist) s.file = [](const Config& c) { return c.*Section.*Member; };
   }
