@@ -20,7 +20,8 @@ ZoneView internal(std::string_view apex, Table table, Rotation rotation) {
   v.soa.rname = name("support.mesosphere.com");
   v.name_servers = {v.soa.mname};
   v.rules.refuse_rrsig = true;
-  v.rules.any_over_udp = true;
+  v.rules.minimal_any = false;
+  v.rules.srv_additional = false;
   v.rules.rotation = rotation;
   return v;
 }
