@@ -29,12 +29,14 @@ def _toml(value):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
     return json.dumps(value)  # strings and numbers are written alike in both
 
 
 class Daemon:
     """`source` is {"replay": file} or {"mesos": ["host:port", ...]}; `sock` and `tc` choose the data path. `settings`
-    adds to or replaces values: {"section.key": value}."""
+    adds to or replaces values: {"section.key": value}. It answers no DNS unless they say so."""
 
     def __init__(self, node, source, sock=True, tc=True, settings=None):
         self.node = node
@@ -50,6 +52,8 @@ class Daemon:
             "lb.socket": sock, "lb.cgroup": node.cgroup, "lb.packet": tc, "lb.uplinks": ["eth0"], "lb.ports": ["r-*"],
             "lb.bridges": ["br0"], "lb.flows": 65536, "lb.flows6": 16384, "lb.services": 1024, "lb.backends": 4096,
             "lb.ring_slots": 1048576, "bpf.pin": "/sys/fs/bpf/loadstar",
+            "authority.enabled": False, "resolver.enabled": False, "store.path": os.path.join(self.dir, "store.db"),
+            "api.listen": [],
         }
         if "replay" in source:
             values.update({"source.kind": "replay", "replay.file": source["replay"],
