@@ -123,6 +123,7 @@ class ZoneTable {
 
  private:
   struct Impl;
+  bool change(const RecordDelta& delta);  ///< true: something is different
   void changed();
   std::unique_ptr<Impl> impl_;
   std::atomic<bool> loaded_{false};
