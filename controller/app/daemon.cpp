@@ -190,7 +190,7 @@ struct Daemon::Impl {
 
     dns = std::make_unique<DnsNode>(io, config, config_file, clock);
     if (auto r = dns->start(); !r) return pass(std::move(r.error()), "start DNS");
-    views.set_dns(*dns);
+    views.set_dns(dns->source());
 
     publish_status();
     api::Server::Settings api;

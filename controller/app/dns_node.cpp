@@ -180,18 +180,24 @@ Result<> DnsNode::start() {
   load_static_zones();
   check_device();
   masters_changed();
-  publish_routes();
-
   bool authority = config_.node.has_role(Role::kMaster) && config_.authority.enabled;
   bool resolver = config_.node.has_role(Role::kAgent) && config_.resolver.enabled;
   server_ = std::make_unique<dns::Server>(server_options(config_, authority, resolver), epoch_, clock_);
-  for (auto k : {ServiceKind::kAuthority, ServiceKind::kResolver}) server_->set_routes(k, routes(k));
-  if (!authority && !resolver) return {};
-  return server_->start();
+  live_ = std::make_unique<api::DnsLive>(
+      *server_, epoch_, [this](const DnsName& apex, std::string_view relative) { return origins(apex, relative); });
+  publish_routes();
+  if (authority || resolver) LS_TRY(server_->start());
+  if (!authority || config_.authority.http_listen.empty()) return {};
+  http_data_ = std::make_unique<MesosDnsData>(config_, config_file_, mesos_, *live_);
+  api::MesosDnsHttp::Settings http;
+  http.listen = config_.authority.http_listen;
+  LS_ASSIGN(http_, api::MesosDnsHttp::start(http, *http_data_));
+  return {};
 }
 
 void DnsNode::stop() {
   hosts_.stop();
+  http_.reset();
   if (server_) server_->stop();
   keeper_.reset();
 }
@@ -199,6 +205,7 @@ void DnsNode::stop() {
 void DnsNode::reload() {
   load_static_zones();
   publish_routes();
+  if (http_data_) http_data_->reload(config_);
 }
 
 // --- zones ---------------------------------------------------------------------------------------------------------------
@@ -421,7 +428,7 @@ void DnsNode::publish_routes() {
   authority.recursion_available = a.recursion_available;
   authority.upstreams = endpoints(a.upstreams, 53);
   authority.forward_zones = forward_zones(a.forward_zones);
-  routes_[size_t(ServiceKind::kAuthority)].publish(dns::authority_routes(authority));
+  set_routes(ServiceKind::kAuthority, dns::authority_routes(authority));
 
   auto& r = config_.resolver;
   dns::ResolverSetup resolver;
@@ -439,15 +446,33 @@ void DnsNode::publish_routes() {
   resolver.forward_zones = forward_zones(r.forward_zones);
   resolver.cluster_id = r.cluster_id;
   resolver.rotation = rotation_of(r.rotation);
-  routes_[size_t(ServiceKind::kResolver)].publish(dns::resolver_routes(resolver));
-  if (!server_) return;
-  for (auto k : {ServiceKind::kAuthority, ServiceKind::kResolver}) server_->set_routes(k, routes(k));
+  set_routes(ServiceKind::kResolver, dns::resolver_routes(resolver));
+}
+
+void DnsNode::set_routes(ServiceKind service, dns::Routes routes) {
+  if (!server_) return;  // start() does it
+  auto shared = std::make_shared<const dns::Routes>(std::move(routes));
+  server_->set_routes(service, shared);
+  live_->set_routes(service, shared);
+}
+
+std::vector<std::string> DnsNode::origins(const DnsName& apex, std::string_view relative) const {
+  auto text = apex.text();
+  if (apex.folded() == name(config_.authority.domain).folded() || text == "mesos.thisdcos.directory.") return mesos_.origins(relative);
+  if (text == "l4lb.thisdcos.directory.") return {"VIP " + relative_text(relative)};
+  if (text == "dcos.thisdcos.directory.") return {"tasks and masters by spec of dcos.thisdcos.directory"};
+  return {};
 }
 
 std::vector<std::string> DnsNode::warnings() const {
   std::vector<std::string> out;
   if (!device_problem_.empty()) out.push_back("device " + config_.resolver.device + ": " + device_problem_);
   for (auto& why : zone_problems_) out.push_back("static zones: " + why);
+  if (http_) {
+    for (auto& l : http_->listeners()) {
+      if (!l.error.empty()) out.push_back("HTTP of the Mesos domain at " + l.endpoint.text() + ": " + l.error);
+    }
+  }
   if (keeper_ && !keeper_->problem().empty()) out.push_back("zones are not kept on disk: " + keeper_->problem());
   if (widened_ && synced_) out.push_back("serving names as they were before the restart until all agents are back");
   if (widened_ && !synced_) out.push_back("serving names as they were before the restart until the first complete state");

@@ -14,14 +14,16 @@
 #include <string>
 #include <vector>
 
+#include "api/dns_live.h"
+#include "api/mesos_dns_http.h"
 #include "app/host_names.h"
+#include "app/mesos_dns_data.h"
 #include "app/settings.h"
 #include "app/zone_keeper.h"
 #include "derive/mesos_zone.h"
 #include "derive/vip_table.h"
 #include "dns/server.h"
 #include "dns/standard_routes.h"
-#include "util/published.h"
 
 namespace ls {
 
@@ -51,13 +53,10 @@ class DnsNode {
   /// Records that were registered or followed; makes the zone if it is new.
   void apply_registered(const std::string& zone, const RecordDelta& delta);
 
-  const MesosZone& mesos() const { return mesos_; }
   std::vector<std::string> warnings() const;
 
-  // Any thread.
-  dns::Server* server() { return server_.get(); }
-  Epoch& epoch() { return epoch_; }
-  std::shared_ptr<const dns::Routes> routes(dns::ServiceKind service) const { return routes_[size_t(service)].get(); }
+  /// For the API; from start() on. Its functions are for the admin thread.
+  api::DnsSource* source() { return live_.get(); }
 
  private:
   using TablePtr = std::shared_ptr<dns::ZoneTable>;
@@ -70,9 +69,12 @@ class DnsNode {
   void rename_services(const std::vector<Service>& services);
   void load_static_zones();
   void publish_routes();
+  void set_routes(dns::ServiceKind service, dns::Routes routes);
   void check_device();
   void own_addresses();
   void masters_changed();
+  /// What made a name (api/dns_source.h). Admin thread.
+  std::vector<std::string> origins(const DnsName& apex, std::string_view relative) const;
   std::vector<IpAddress> master_addresses();
   std::vector<Endpoint> endpoints(const std::vector<std::string>& texts, uint16_t port) const;
   dns::ForwardZones forward_zones(const NameLists& lists) const;
@@ -91,7 +93,9 @@ class DnsNode {
   std::optional<MasterAddress> leader_;
   std::unique_ptr<ZoneKeeper> keeper_;
   std::unique_ptr<dns::Server> server_;
-  std::array<Published<dns::Routes>, dns::kServices> routes_;
+  std::unique_ptr<api::DnsLive> live_;
+  std::unique_ptr<MesosDnsData> http_data_;
+  std::unique_ptr<api::MesosDnsHttp> http_;
   bool synced_ = false, widened_ = false;  ///< widened: kept records are still beside the state's
   Instant widened_until_{};
   Instant next_look_{};
