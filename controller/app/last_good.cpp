@@ -17,10 +17,10 @@ constexpr std::string_view kMagic = "LSZONE1\n";
 
 struct Head {
   uint16_t owner_size, type;
-  uint32_t ttl, multiplicity;
+  uint32_t ttl;
   uint16_t rdata_size, reserved;
 };
-static_assert(sizeof(Head) == 16);
+static_assert(sizeof(Head) == 12);
 
 std::string digest(std::string_view bytes) {
   std::string out(SHA256_DIGEST_LENGTH, '\0');
@@ -46,7 +46,7 @@ std::string encode_zone(const dns::ZoneTable& table) {
     name.for_each([&](dns::RrSet set) {
       for (size_t i = 0; i < set.count(); i++) {
         auto data = set.rdata(i);
-        Head h{uint16_t(name.owner().size()), uint16_t(set.type()), set.ttl(), set.multiplicity(i), uint16_t(data.size()), 0};
+        Head h{uint16_t(name.owner().size()), uint16_t(set.type()), set.ttl(), uint16_t(data.size()), 0};
         out.append(reinterpret_cast<const char*>(&h), sizeof h);
         out.append(name.owner());
         out.append(data);
@@ -88,10 +88,9 @@ Result<std::vector<Record>> read_zone_file(const std::filesystem::path& file) {
     if (body.size() < sizeof h) return damaged();
     std::memcpy(&h, body.data(), sizeof h);
     body.remove_prefix(sizeof h);
-    if (body.size() < size_t(h.owner_size) + h.rdata_size || h.multiplicity == 0) return damaged();
+    if (body.size() < size_t(h.owner_size) + h.rdata_size) return damaged();
     Record r{std::string(body.substr(0, h.owner_size)), RrType(h.type), std::string(body.substr(h.owner_size, h.rdata_size)), h.ttl};
     body.remove_prefix(size_t(h.owner_size) + h.rdata_size);
-    // How often it was given does not matter here: the first complete state counts anew.
     out.push_back(std::move(r));
   }
   return out;

@@ -2,8 +2,9 @@
 /// The records of a zone on disk, so that a restarted daemon answers as before until its source is back (lessons.md 35).
 /// Thread: any, one call at a time for a file. Cost: O(zone). The file is written beside, synchronised and renamed; a checksum over
 /// everything finds damage at any byte, and a damaged file counts as missing.
-/// Layout: "LSZONE1\n", records (each: uint16 owner size, uint16 type, uint32 ttl, uint32 multiplicity, uint16 rdata size, owner,
-/// rdata; little endian), SHA-256 of all before it.
+/// Layout: "LSZONE1\n", records (each: uint16 owner size, uint16 type, uint32 ttl, uint16 rdata size, uint16 zero, owner, rdata; in
+/// the machine's byte order), SHA-256 of all before it. How often a record was given is not kept: the first complete state counts
+/// anew.
 #include <filesystem>
 #include <optional>
 #include <vector>
