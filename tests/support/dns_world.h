@@ -96,9 +96,11 @@ class DnsWorld {
     views.push_back(copy);
   }
   void add(std::string_view apex, std::string_view owner, std::string_view type, const std::string& value, uint32_t ttl = 0) {
-    for (size_t i = 0; i < views.size(); ++i)
-      if (views[i].apex == name_of(apex) && !views[i].is_alias)
-        return tables_[i]->apply({{record_of(owner, type, value, views[i].apex, ttl)}, {}});
+    table(apex).apply({{record_of(owner, type, value, name_of(apex), ttl)}, {}});
+  }
+  dns::ZoneTable& table(std::string_view apex) {
+    for (auto& t : tables_)
+      if (t == view(apex).table) return *t;
     std::abort();
   }
 
