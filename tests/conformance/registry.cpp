@@ -15,6 +15,11 @@ const std::map<std::string, CaseRunner>& case_runners() {
       {"vips/reachability", run_reachability},
       {"vips/local-port-mapping", run_local_ports},
       {"vips/shared-set-ops", run_shared_set},
+      {"dns/answers", run_dns_answers},
+      {"dns/rename", run_dns_answers},
+      {"dns/loadbalance", run_dns_loadbalance},
+      {"dns/truncation-edns", run_dns_truncation},
+      {"dns/routing", run_dns_routing},
   };
   return runners;
 }
