@@ -22,6 +22,11 @@ const std::map<std::string, CaseRunner>& case_runners() {
       {"dns/zookeeper-names", run_zookeeper_names},
       {"dns/zbase32-key", run_zbase32_key},
       {"dns/mesos-zone-import", run_mesos_zone_import},
+      {"dns/answers", run_dns_answers},
+      {"dns/rename", run_dns_answers},
+      {"dns/loadbalance", run_dns_loadbalance},
+      {"dns/truncation-edns", run_dns_truncation},
+      {"dns/routing", run_dns_routing},
   };
   return runners;
 }
