@@ -15,6 +15,8 @@ const std::map<std::string, CaseRunner>& case_runners() {
       {"vips/reachability", run_reachability},
       {"vips/local-port-mapping", run_local_ports},
       {"vips/shared-set-ops", run_shared_set},
+      {"dns/failures", run_dns_failures},
+      {"dns/upstream-selection", run_upstream_selection},
   };
   return runners;
 }

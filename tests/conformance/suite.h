@@ -77,6 +77,8 @@ Outcome run_reconcile_diff(const Json& one, bool judge);
 Outcome run_reachability(const Json& one, bool judge);
 Outcome run_local_ports(const Json& one, bool judge);
 Outcome run_shared_set(const Json& one, bool judge);
+Outcome run_dns_failures(const Json& one, bool judge);
+Outcome run_upstream_selection(const Json& one, bool judge);
 bool run_captures(const fs::path& folder, Report& report);
 bool skip_folders_of_later_issues(const fs::path& folder, Report& report);
 
