@@ -27,6 +27,8 @@ const std::map<std::string, CaseRunner>& case_runners() {
       {"dns/loadbalance", run_dns_loadbalance},
       {"dns/truncation-edns", run_dns_truncation},
       {"dns/routing", run_dns_routing},
+      {"dns/failures", run_dns_failures},
+      {"dns/upstream-selection", run_upstream_selection},
   };
   return runners;
 }
