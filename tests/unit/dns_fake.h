@@ -74,8 +74,21 @@ class FakeDns : public DnsSource {
     c.seconds[size_t(dns::Path::kForward)] = {{0.001, 10}, {0.01, 25}, {HUGE_VAL, 30}};
     view_.forwarder = {1, 40, 2, 30, 3, 1, 0, 7, 1, 4, 0};
     view_.cache = {12, 4096, 50, 20, 1, 2, 0};
-    view_.upstreams = {{ep("10.0.0.1:53"), 1.25, 3.5, 0.0, false, 30, 29, {{"timeout", 1}, {"mismatch", 0}, {"servfail", 2}}, 1},
-                       {ep("10.0.0.2:53"), 0, 0, 1.0, true, 9, 0, {{"timeout", 9}, {"mismatch", 4}}, 0}};
+    dns::UpstreamView good, bad;
+    good.endpoint = ep("10.0.0.1:53");
+    good.rtt_ms = 1.25;
+    good.p95_ms = 3.5;
+    good.queries = 30;
+    good.good = 29;
+    good.in_flight = 1;
+    good.events = {{"timeout", 1}, {"mismatch", 0}, {"servfail", 2}};
+    bad.endpoint = ep("10.0.0.2:53");
+    bad.failure_share = 1;
+    bad.aside = true;
+    bad.reason = "3 failures in a row";
+    bad.queries = 9;
+    bad.events = {{"timeout", 9}, {"mismatch", 4}};
+    view_.upstreams = {good, bad};
     view_.workers = 2;
     view_.worker_lag_s = {0.001, 0.002};
   }
