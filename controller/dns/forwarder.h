@@ -39,7 +39,8 @@ struct ForwarderOptions {
 
 struct ForwarderView {
   uint64_t in_flight = 0, questions = 0, shared = 0, answered = 0, servfail = 0, stale = 0, overflow = 0, mismatches = 0,
-           tcp_fallbacks = 0, retries = 0, loops = 0;
+           tcp_fallbacks = 0, retries = 0, loops = 0;  ///< loops: of all workers
+  uint64_t fewer_ports = 0;  ///< questions that had to share a port: no descriptor for a new one
 };
 
 class Forwarder {
