@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -13,6 +14,8 @@
 #include "api/labels.h"
 #include "api/params.h"
 #include "api/router_dns.h"
+#include "api/router_records.h"
+#include "api/router_registrations.h"
 #include "loadstar/abi/event.h"
 
 namespace ls::api {
@@ -37,6 +40,7 @@ struct Call {
   const std::vector<LoopView>& own_loops;
   const Request& request;
   Params& params;
+  const std::vector<std::string>& own_warnings;
   std::string_view rest;  ///< what follows a route that ends in "/"
 };
 
@@ -86,6 +90,7 @@ Reply metrics(const Call& c) {
 Reply status(const Call& c) {
   auto s = c.provider.status();
   s.loops.insert(s.loops.end(), c.own_loops.begin(), c.own_loops.end());
+  s.warnings.insert(s.warnings.end(), c.own_warnings.begin(), c.own_warnings.end());
   if (auto* source = c.provider.dns()) s.dns = dns_status(*source);
   return json_reply(s);
 }
@@ -224,10 +229,22 @@ const std::vector<Route>& routes() {
   return kRoutes;
 }
 
+/// What TCP shows: what the reference showed there, what scrapers and followers need. Flows, maps and events of tenants stay on the
+/// socket, whose group is the access control.
+bool over_tcp(std::string_view path) {
+  constexpr std::array kPaths{"/livez", "/readyz", "/metrics", "/v1/vips", "/v1/nodes", "/v1/version", "/v1/records", "/v1/metrics",
+                              "/v1/zones", "/v1/registrations", "/lashup/key"};
+  constexpr std::array kBelow{"/v1/hosts/", "/v1/services/", "/v1/metrics/", "/v1/zones/"};
+  return std::find(kPaths.begin(), kPaths.end(), path) != kPaths.end() ||
+         std::any_of(kBelow.begin(), kBelow.end(), [&](auto* below) { return path.starts_with(below); });
+}
+
 Reply not_found(std::string_view path) {
   Json list = Json::array();
   for (auto& r : routes()) list.push_back(r.shown);
   for (auto shown : dns_route_list()) list.push_back(shown);
+  for (auto shown : registration_route_list()) list.push_back(shown);
+  for (auto shown : record_route_list()) list.push_back(shown);
   Reply r{.status = 404};
   r.body = text_of({{"error", "there is no path '" + std::string(path) + "'"}, {"routes", list}}) + "\n";
   return r;
@@ -244,9 +261,12 @@ Reply error_reply(unsigned status, std::string_view text, std::string_view param
 }
 
 Reply Router::handle(const Request& request, const std::vector<LoopView>& own_loops) {
-  if (auto reply = dns_route(provider_, request, true)) return std::move(*reply);
   std::string_view target = request.target;
   auto path = target.substr(0, target.find('?'));
+  if (!request.caller.on_socket && !over_tcp(path)) return error_reply(403, "this path is served on the unix socket only");
+  if (auto reply = registration_route(provider_, feeds_, request)) return std::move(*reply);
+  if (auto reply = record_route(provider_, metrics_, request, own_loops)) return std::move(*reply);
+  if (auto reply = dns_route(provider_, request, request.caller.may_change)) return std::move(*reply);
   auto query = path.size() < target.size() ? target.substr(path.size() + 1) : "";
   for (auto& route : routes()) {
     bool prefix = route.path.ends_with('/');
@@ -259,9 +279,19 @@ Reply Router::handle(const Request& request, const std::vector<LoopView>& own_lo
     Params params(query);
     params.only(route.params);
     if (auto bad = params.refused()) return *bad;
-    return route.handle({provider_, metrics_, own_loops, request, params, path.substr(route.path.size())});
+    return route.handle({provider_, metrics_, own_loops, request, params, warnings, path.substr(route.path.size())});
   }
   return not_found(path);
+}
+
+void Router::tick() {
+  if (auto* registry = provider_.registry()) registry->expire(dns::RegistryTime::now());
+}
+
+dns::RegistrationPosition Router::position() const {
+  if (auto* registry = provider_.registry()) return registry->position();
+  auto followed = provider_.followed();
+  return followed ? followed->at : dns::RegistrationPosition{};
 }
 
 }  // namespace ls::api

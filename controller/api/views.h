@@ -157,6 +157,14 @@ struct VipView {
   std::vector<BackendView> backends;
 };
 
+/// One node of the cluster, for GET /v1/nodes.
+struct NodeView {
+  IpAddress private_ip;
+  std::vector<IpAddress> public_ips;
+  std::string hostname;
+  int64_t updated_unix_ms = 0;
+};
+
 enum class FlowState : uint8_t { kSyn, kEstablished, kClosing, kUdp };
 inline constexpr std::array kFlowStates{FlowState::kSyn, FlowState::kEstablished, FlowState::kClosing, FlowState::kUdp};
 std::string_view to_text(FlowState);  ///< "syn", "established", "closing", "udp"
