@@ -1,12 +1,13 @@
 #include "api/dns_message.h"
 
-#include <ldns/ldns.h>
-
 #include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "dns/query.h"
+
+// Last: it defines true and false as macros.
+#include <ldns/ldns.h>
 
 namespace ls::api {
 namespace {

@@ -40,6 +40,8 @@ Json upstream_json(const dns::UpstreamView& u) {
           {"p95_ms", u.p95_ms},
           {"failure_share", u.failure_share},
           {"aside", u.aside},
+          {"loop", u.loop},
+          {"reason", u.reason},
           {"queries", u.queries},
           {"good", u.good},
           {"in_flight", u.in_flight},
@@ -108,7 +110,7 @@ DnsStatus dns_status(DnsSource& source) {
   }
   for (auto& u : view.upstreams) {
     out.upstreams++;
-    if (u.aside) out.aside.push_back(u.endpoint.text());
+    if (u.aside || u.loop) out.aside.push_back(u.endpoint.text() + (u.reason.empty() ? "" : " (" + u.reason + ")"));
   }
   return out;
 }

@@ -33,6 +33,6 @@ std::optional<dns::ServiceKind> parse_service(std::string_view text);
 
 /// Zone text of RFC 1035 5.1, readable by ldns and by others: $ORIGIN, $TTL, SOA, NS, then the records sorted by name.
 /// Cost: O(records); the records are copied inside a Guard, the text is made outside of it.
-Result<std::string> zone_text(const ZoneStatus& zone, Epoch& epoch);
+std::string zone_text(const ZoneStatus& zone, Epoch& epoch);
 
 }  // namespace ls::api

@@ -160,7 +160,7 @@ MesosDnsRoutes::~MesosDnsRoutes() = default;
 template <class T>
 void MesosDnsRoutes::shuffle(std::vector<T>& list) {
   struct Bits {
-    using result_type = uint64_t;
+    using result_type [[maybe_unused]] = uint64_t;
     static constexpr uint64_t min() { return 0; }
     static constexpr uint64_t max() { return std::numeric_limits<uint64_t>::max(); }
     uint64_t operator()() { return random(); }

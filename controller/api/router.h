@@ -52,6 +52,8 @@ struct Reply {
   std::optional<Millis> wait{};
   /// Set: the body, shared by many replies; `body` is empty then.
   std::shared_ptr<const std::string> shared{};
+  /// Set: the body, made piece by piece as it is sent, on the admin thread; nullopt is its end.
+  std::function<std::optional<std::string>()> parts{};
 };
 
 /// `{"error": ..., "parameter": ...}`, the body of every status from 400 on; `parameter` may be empty.

@@ -165,12 +165,12 @@ int dns_upstreams(const Context& c) {
     bool wide = c.output == Output::kWide;
     std::vector<Table::Column> columns{{"UPSTREAM"}, {"STATE"}, {"ROUND TRIP", Align::kRight}, {"P95", Align::kRight},
                                        {"LOST", Align::kRight}, {"QUERIES", Align::kRight}, {"GOOD", Align::kRight}};
-    if (wide) columns.insert(columns.end(), {{"IN FLIGHT", Align::kRight}, {"EVENTS"}});
+    if (wide) columns.insert(columns.end(), {{"IN FLIGHT", Align::kRight}, {"EVENTS"}, {"WHY"}});
     Table table(columns);
     for (auto& u : list_of(j, "upstreams")) {
       auto queries = u.value("queries", 0ull);
       std::vector<std::string> cells{word(u, "upstream"),
-                                     u.value("aside", false) ? "failing" : queries ? "good" : "not asked",
+                                     u.value("loop", false) ? "loop" : u.value("aside", false) ? "failing" : queries ? "good" : "not asked",
                                      millis(u.value("rtt_ms", 0.0)),
                                      millis(u.value("p95_ms", 0.0)),
                                      fmt::format("{:.1f} %", u.value("failure_share", 0.0) * 100),
@@ -184,6 +184,7 @@ int dns_upstreams(const Context& c) {
         }
         cells.push_back(number(u, "in_flight"));
         cells.push_back(events);
+        cells.push_back(word(u, "reason"));
       }
       table.row(std::move(cells));
     }
