@@ -13,6 +13,8 @@ namespace ls {
 namespace {
 
 constexpr std::string_view kZbase32 = "ybndrfg8ejkmcpqxot1uwisza345h769";
+/// The cluster's key is spelled with an l where task hashes have a 1 (spec/cases/dns/zbase32-key.json, k15; mesos-dns.md 9, 8).
+constexpr std::string_view kKeyAlphabet = "ybndrfg8ejkmcpqxotluwisza345h769";
 
 /// Fetching the algorithm costs more than using it, so each thread does that once.
 struct Sha1 {
@@ -102,10 +104,10 @@ std::string zbase32(std::span<const uint8_t> bytes) {
     count += 8;
     while (count >= 5) {
       count -= 5;
-      out += kZbase32[held >> count & 31];
+      out += kKeyAlphabet[held >> count & 31];
     }
   }
-  if (count > 0) out += kZbase32[held << (5 - count) & 31];
+  if (count > 0) out += kKeyAlphabet[held << (5 - count) & 31];
   return out;
 }
 
@@ -117,8 +119,8 @@ std::optional<std::vector<uint8_t>> zbase32_decode(std::string_view text) {
   uint32_t held = 0;
   int count = 0;
   for (char c : text) {
-    const size_t value = kZbase32.find(c);
-    if (value == kZbase32.npos) return std::nullopt;
+    const size_t value = kKeyAlphabet.find(c == '1' ? 'l' : c);
+    if (value == kKeyAlphabet.npos) return std::nullopt;
     held = (held << 5 | uint32_t(value)) & 0xffff;
     count += 5;
     if (count < 8) continue;

@@ -46,9 +46,10 @@ struct TaskEntry {
 
 struct TaskKey {
   std::string_view framework, id;
+  uint16_t copy = 0;
   bool operator==(const TaskKey&) const = default;
 };
-inline TaskKey key_of(const Task& t) { return {t.framework_id.view(), t.id}; }
+inline TaskKey key_of(const Task& t) { return {t.framework_id.view(), t.id, t.copy}; }
 struct TaskHash {
   using is_transparent = void;
   size_t operator()(const TaskKey& k) const {

@@ -3,6 +3,7 @@
 #include <simdjson.h>
 
 #include <charconv>
+#include <unordered_map>
 #include <utility>
 
 #include "sources/mesos_state_walk.h"
@@ -165,7 +166,13 @@ void StateWalk::framework(od::value v, Snapshot& out, int index) {
   if (broken) return;
   // Nothing in the document depends on this id, so one that is missing is made up.
   if (f.id.empty()) f.id = shared("#" + std::to_string(index));
-  for (size_t i = first_task; i < out.tasks.size(); i++) out.tasks[i].framework_id = f.id;
+  // Mesos gives an id once; the reference publishes both where a document lists two (spec/mesos-dns-cases 01).
+  std::unordered_map<std::string_view, uint16_t> copies;
+  copies.reserve(out.tasks.size() - first_task);
+  for (size_t i = first_task; i < out.tasks.size(); i++) {
+    out.tasks[i].framework_id = f.id;
+    out.tasks[i].copy = copies[out.tasks[i].id]++;
+  }
   const std::string placeholder = "task " + std::string(kIdToCome) + "/";
   for (size_t i = first_problem; i < problems.size(); i++)
     if (auto& item = problems[i].item; item.starts_with(placeholder))

@@ -66,8 +66,8 @@ IpAddress ClusterState::address_of(const Agent& agent) const {
   return {};
 }
 
-ClusterState::TaskEntry* ClusterState::find(std::string_view framework_id, std::string_view task_id) const {
-  auto it = tasks_.find(TaskKey{framework_id, task_id});
+ClusterState::TaskEntry* ClusterState::find(std::string_view framework_id, std::string_view task_id, uint16_t copy) const {
+  auto it = tasks_.find(TaskKey{framework_id, task_id, copy});
   return it == tasks_.end() ? nullptr : it->get();
 }
 
@@ -172,7 +172,7 @@ void ClusterState::handle(Task&& t, TaskEntry* entry, StateDelta& out) {
 }
 
 void ClusterState::put_task(Task&& t, StateDelta& out) {
-  TaskEntry* entry = find(t.framework_id.view(), t.id);
+  TaskEntry* entry = find(t.framework_id.view(), t.id, t.copy);
   handle(std::move(t), entry, out);
 }
 
@@ -219,7 +219,8 @@ void ClusterState::sweep(AgentEntry& agent, StateDelta& out, const std::function
   for (TaskEntry* e : agent.tasks)
     if (e->epoch != epoch_ && which(*e)) gone.push_back(e);
   std::sort(gone.begin(), gone.end(), [](TaskEntry* a, TaskEntry* b) {
-    return std::tie(a->task->framework_id, a->task->id) < std::tie(b->task->framework_id, b->task->id);
+    auto key = [](TaskEntry* e) { return std::tie(e->task->framework_id, e->task->id, e->task->copy); };
+    return key(a) < key(b);
   });
   for (TaskEntry* e : gone) remove(*e, e->task, out);
 }

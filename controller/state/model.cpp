@@ -94,7 +94,7 @@ std::string_view to_text(Runtime runtime) {
 Task::Task() : spec(empty_spec()) {}
 
 bool Task::operator==(const Task& o) const {
-  return id == o.id && framework_id == o.framework_id && agent_id == o.agent_id && phase() == o.phase() &&
+  return id == o.id && copy == o.copy && framework_id == o.framework_id && agent_id == o.agent_id && phase() == o.phase() &&
          health == o.health && agent_address == o.agent_address && framework_known == o.framework_known &&
          framework_name == o.framework_name && addresses == o.addresses &&
          running_netinfo() == o.running_netinfo() &&

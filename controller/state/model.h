@@ -102,6 +102,7 @@ struct Task {
   SharedText framework_id;
   SharedText agent_id;
   std::string id;  ///< unique within the framework only
+  uint16_t copy = 0;  ///< tells tasks apart that one document lists under one id; Mesos itself makes none
   std::shared_ptr<const TaskSpec> spec;  ///< never null
   std::vector<IpAddress> addresses;      ///< of the newest status that has any
   std::vector<PortMapping> status_mappings;

@@ -79,6 +79,12 @@ Outcome run_local_ports(const Json& one, bool judge);
 Outcome run_shared_set(const Json& one, bool judge);
 Outcome run_config_values(const Json& one, bool judge);
 Outcome run_static_zones(const Json& one, bool judge);
+Outcome run_task_records(const Json& one, bool judge);
+Outcome run_record_updates(const Json& one, bool judge);
+Outcome run_zookeeper_names(const Json& one, bool judge);
+Outcome run_zbase32_key(const Json& one, bool judge);
+Outcome run_mesos_zone_import(const Json& one, bool judge);
+bool run_mesos_dns_case(const fs::path& folder, Report& report);
 bool run_captures(const fs::path& folder, Report& report);
 bool skip_folders_of_later_issues(const fs::path& folder, Report& report);
 
