@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Forwarded names, compared with unbound: one Knot with a zone of everything that is legal is the upstream of both, and some
-thousand questions are asked of both, twice, so that the second answers come out of the caches. rcode, flags, the answer as
-a set, TTLs and the kind of a negative answer have to be equal, or a rule of EXPLAINED says why not, and how both have to
-look then.
+"""Forwarded names, compared with unbound: both forward to the same upstream, and some thousand questions are asked of both,
+twice, so that the second answers come out of the caches. rcode, flags, the answer as a set, TTLs and the kind of a negative
+answer have to be equal, or a rule of EXPLAINED says why not, and how both have to look then.
+
+The data is one Knot's, with a zone of everything that is legal. Once the upstream is a resolver before it, as in real life,
+and once Knot itself: an upstream that says "authoritative" and offers no recursion. Aliases that Knot leaves to its asker
+to follow (into another zone, or more than five) are not asked in the second part: a forwarder's upstream has to follow them.
 
 --against dnsdist|unbound compares that instead of loadstar, for work on the test itself; --planted makes the compared
 server's answers wrong in some way and wants that to be found."""
@@ -15,8 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from lab import Daemon, Lab, Report, arguments, dns, dns_peers, expect, find_binary, state  # noqa: E402
 
 ZONE, OTHER = "diff.example", "other.example"
-UPSTREAM = ("10.10.0.254", 5300)
-ADDRESS = "10.10.0.11"
+KNOT, RECURSOR = ("10.10.0.254", 5300), ("10.10.0.254", 5310)
 TYPES = ["A", "AAAA", "TXT", "MX", "SRV", "CNAME", "NS", "SOA", "PTR", "CAA", "NAPTR", "TLSA", "HTTPS", "HINFO", "TYPE65400"]
 SHOWN = 8
 LONG = "l" * 63
@@ -84,7 +86,7 @@ def zone_lines():
     add("mxmany", f"MX 20 www.{OTHER}.")
     add("srvroot", "SRV 0 0 0 .")
     add("nsat", f"NS ns.nsat.{ZONE}.")  # a delegation; the child is served by the same Knot
-    add("ns.nsat", f"A {UPSTREAM[0]}")
+    add("ns.nsat", f"A {KNOT[0]}")
     return rows
 
 
@@ -92,10 +94,13 @@ def zones():
     return {ZONE: zone_lines(),
             OTHER: [f"www.{OTHER}. 300 IN A 203.0.113.1", f"www.{OTHER}. 300 IN AAAA 2001:db8:1::1", f"deep.www.{OTHER}. 300 IN A 203.0.113.2"],
             f"nsat.{ZONE}": [f"nsat.{ZONE}. 300 IN SOA ns.nsat.{ZONE}. root.{ZONE}. 1 60 60 86400 30", f"nsat.{ZONE}. 300 IN NS ns.nsat.{ZONE}.",
-                             f"ns.nsat.{ZONE}. 300 IN A {UPSTREAM[0]}", f"www.nsat.{ZONE}. 300 IN A 192.0.2.220"]}
+                             f"ns.nsat.{ZONE}. 300 IN A {KNOT[0]}", f"www.nsat.{ZONE}. 300 IN A 192.0.2.220"]}
 
 
-def questions(seed=1):
+NOT_FOLLOWED = tuple([f"chain{i}." for i in range(5)] + ["toother", "any2.wildother."])
+
+
+def questions(recursive, seed=1):
     chance = random.Random(seed)
     names = sorted({row.split(" ")[0] for rows in zones().values() for row in rows} | {f"ns1.{ZONE}.", ZONE + "."})
     names = [n.replace("*", f"any{i}") for i, n in enumerate(names)]
@@ -103,7 +108,7 @@ def questions(seed=1):
             f"ent.{ZONE}.", f"c.ent.{ZONE}.", f"x.ent.{ZONE}.", f"below.h1.{ZONE}.", f"x.www.nsat.{ZONE}.", f"deep.any1.wildother.{ZONE}."]
     more += [f"nothing{i}.{ZONE}." for i in range(60)] + [f"a{i}.b{i}.{OTHER}." for i in range(20)]
     more += ["".join(chance.choice((c.lower(), c.upper())) for c in n) for n in chance.sample([n for n in names if "\\" not in n], 40)]
-    return [(n, t) for n in names + more for t in TYPES]
+    return [(n, t) for n in names + more for t in TYPES if recursive or not (n.lower().startswith(NOT_FOLLOWED) or "wildother" in n.lower())]
 
 
 def shape(m):
@@ -199,19 +204,58 @@ class Planter:
 
 
 class Loadstar:
-    def __init__(self, lab, port):
-        self.address, self.port = ADDRESS, port
+    def __init__(self, lab, node, upstream):
+        self.address, self.port = node.address[4], 5302
         replay = os.path.join(lab.dir, "empty.recordio")
         state.write_replay(replay, [state.Cluster().subscribed()])
-        self.daemon = Daemon(lab.node(1), {"replay": replay}, sock=False, tc=False, settings={
-            "resolver.enabled": True, "resolver.listen": [f"{ADDRESS}:{port}"], "resolver.device": "", "resolver.mesos_servers": [],
-            "resolver.upstreams": [f"{UPSTREAM[0]}:{UPSTREAM[1]}"], "dns.workers": 1, "resolver.rotation": "none"})
+        self.daemon = Daemon(node, {"replay": replay}, sock=False, tc=False, settings={
+            "resolver.enabled": True, "resolver.listen": [f"{self.address}:{self.port}"], "resolver.device": "", "resolver.mesos_servers": [],
+            "resolver.upstreams": [f"{upstream[0]}:{upstream[1]}"], "dns.workers": 1, "resolver.rotation": "none"})
 
     def start(self):
         self.daemon.start()
 
     def log_tail(self):
         return self.daemon.log_tail()
+
+
+SAME_SIZES = ["max-udp-size: 1232", "edns-buffer-size: 1232"]
+
+
+def part(lab, report, node, title, upstream, args):
+    """Everything with one upstream."""
+    address = node.address[4]
+    unbound = dns_peers.Unbound(node, address, 5301, forward={".": [upstream]}, options=SAME_SIZES, name=f"unbound-{node.name}").start()
+    other = {"loadstar": lambda: Loadstar(lab, node, upstream),
+             "unbound": lambda: dns_peers.Unbound(node, address, 5303, forward={".": [upstream]}, options=SAME_SIZES, name=f"second-{node.name}"),
+             "dnsdist": lambda: dns_peers.Dnsdist(node, address, 5304, [upstream], checks=False, name=f"dnsdist-{node.name}")}[args.against]()
+    before = report.failed
+    report.run(f"{title}: start", lambda: other.start() and None)
+    if report.failed != before:
+        return
+    wanted, original = questions(upstream == RECURSOR), original_ttls()
+    plant = None
+    with dns.Client(node, address, unbound.port) as theirs, dns.Client(node, address, other.port) as ours:
+        if args.planted:
+            ours = plant = Planter(ours)
+
+        def check():
+            mine, other_side = ask_all(ours, wanted), ask_all(theirs, wanted)
+            wrong, explained = compare(mine, other_side)
+            wrong += [f"{q[0]} {q[1]}: {w}" for q, m in mine.items() for w in ttl_wrong(m, original)]
+            if plant:
+                expect(len(wrong) >= plant.planted * 0.9, f"{len(wrong)} of {plant.planted} planted differences found")
+                plant.planted = 0
+                return f"{len(wrong)} planted differences found"
+            for w in wrong[:SHOWN]:
+                print(f"     {w[:400]}")
+            expect(not wrong, f"{len(wrong)} of {len(wanted)} differ")
+            return f"{len(wanted)} questions equal, explained: {explained or 'none'}"
+
+        for turn in ("first answers", "from caches"):
+            report.run(f"{title}, {args.against} and unbound, {turn}", check)
+    if report.failed != before:
+        print(other.log_tail())
 
 
 def main():
@@ -223,42 +267,16 @@ def main():
             print(f"skipped: {e}")
             return 77
     report = Report()
-    with Lab(nodes=1, tools=args.tools) as lab:
-        node = lab.node(1)
+    with Lab(nodes=2, tools=args.tools) as lab:
         try:
-            dns_peers.Knot(lab.fabric, *UPSTREAM, zones()).start((f"h1.{ZONE}", "A"))
-            # Unbound trusts what an upstream says about a name, as a forwarder should; nothing is filled in by itself.
-            unbound = dns_peers.Unbound(node, ADDRESS, 5301, forward={".": [UPSTREAM]}, options=[
-                "max-udp-size: 1232", "edns-buffer-size: 1232", "harden-glue: no", "harden-below-nxdomain: no", "serve-expired: no"]).start()
-            other = {"loadstar": lambda: Loadstar(lab, 5302), "unbound": lambda: dns_peers.Unbound(node, ADDRESS, 5303, forward={".": [UPSTREAM]}, options=[
-                "max-udp-size: 1232", "edns-buffer-size: 1232"], name="unbound2"),
-                "dnsdist": lambda: dns_peers.Dnsdist(node, ADDRESS, 5304, [UPSTREAM])}[args.against]()
+            dns_peers.Knot(lab.fabric, *KNOT, zones()).start((f"h1.{ZONE}", "A"))
+            dns_peers.Unbound(lab.fabric, *RECURSOR, forward={".": [KNOT]}, options=["max-udp-size: 4096", "edns-buffer-size: 4096"], name="recursor").start()
+            for node, title, upstream in ((lab.node(1), "resolver upstream", RECURSOR), (lab.node(2), "authoritative upstream", KNOT)):
+                if args.only in title:
+                    part(lab, report, node, title, upstream, args)
         except dns_peers.Missing as e:
             print(f"skipped: {e}")
             return 77
-        other.start()
-        wanted = questions()
-        original = original_ttls()
-        plant = None
-        with dns.Client(node, ADDRESS, unbound.port) as theirs, dns.Client(node, ADDRESS, other.port) as ours:
-            if args.planted:
-                ours = plant = Planter(ours)
-            for turn in ("first", "from caches"):
-                def check():
-                    mine, other_side = ask_all(ours, wanted), ask_all(theirs, wanted)
-                    wrong, explained = compare(mine, other_side)
-                    wrong += [f"{q[0]} {q[1]}: {w}" for q, m in mine.items() for w in ttl_wrong(m, original)]
-                    if plant:
-                        expect(len(wrong) >= plant.planted * 0.9, f"{len(wrong)} of {plant.planted} planted differences found")
-                        plant.planted = 0
-                        return f"{len(wrong)} planted differences found"
-                    for w in wrong[:SHOWN]:
-                        print(f"     {w}")
-                    expect(not wrong, f"{len(wrong)} of {len(wanted)} differ")
-                    return f"{len(wanted)} questions equal, explained: {explained or 'none'}"
-                report.run(f"{args.against} and unbound, {turn}", check)
-        if report.failed:
-            print(other.log_tail())
     return report.close()
 
 
