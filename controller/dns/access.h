@@ -1,5 +1,6 @@
 #pragma once
-/// Who may ask, and how often an address range gets answers. Threads: AccessList any (immutable); RateLimit one worker each.
+/// Who may ask, and how often an address range gets answers. Threads: any. An AccessList is
+/// immutable; the workers of a service share one RateLimit, without a lock.
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -22,13 +23,14 @@ class AccessList {
 
 /// Response rate limiting as Knot and NSD do it: answers a second for each client prefix (/24, /56) and kind of answer; above it
 /// every `slip`-th answer is sent truncated and empty, so that a real client comes back over TCP; the others are dropped.
-/// Clients with a valid cookie or over TCP are exempt. Memory: fixed. Cost: O(1).
+/// Clients with a valid cookie or over TCP are exempt. A second's worth may come at once. Memory: fixed, eight octets a bucket; when
+/// a place is needed the range that asked least lately loses its own. Cost: O(1).
 class RateLimit {
  public:
   enum class Verdict { kSend, kSlip, kDrop };
   struct Options {
-    uint32_t per_second = 0;  ///< 0: off
-    uint32_t slip = 2;        ///< 1: always slip, 0: never
+    uint32_t per_second = 0;  ///< 0: off; up to 1,000,000
+    uint32_t slip = 2;        ///< 1: always slip, 0: never; up to 15
     size_t buckets = 65536;
   };
   explicit RateLimit(Options options);

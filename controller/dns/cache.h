@@ -1,14 +1,23 @@
 #pragma once
-/// Cache: answers of upstreams, by folded name, type, class and whether DNSSEC data was wanted. Never holds internal names.
+/// Cache: answers of upstreams, by folded name, type, class, whether DNSSEC data was wanted and whether it was to go unchecked (CD).
+/// Never holds internal names.
 ///
 /// Threads: any; sharded, one short lock a lookup (util/guarded.h). Bounded by bytes; the least recently used go first.
 /// Time is an argument. Cost: O(answer), independent of the number of entries.
-/// TTL: the smallest of the answer's records, cut to max_ttl; negative answers by their SOA (RFC 2308), without SOA not kept.
+/// Whole answers are kept, by their question only: a record that came along (additional, or of another name) never answers a question of
+/// its own.
+/// TTL: the smallest of the answer's records, cut to max_ttl; negative answers by the SOA of a zone that the name lies in (RFC 2308),
+/// without one not kept. TTLs with the top bit set count as 0 (RFC 2181 8).
 /// After its TTL an entry may still be served for `stale_for` when no upstream answers (RFC 8767), with TTL 30.
+/// Failure of all upstreams is remembered: for kFailure as SERVFAIL (RFC 2308 7.1 allows up to 300 s; one second is what RFC 9520 asks
+/// for at least, so that a storm of one question does not reach upstreams that are down), and for kRecheck a stale entry is
+/// served without asking again (RFC 8767 5 proposes 30 s; 5 s, so that a node that gets its upstreams back notices soon).
+/// Addresses of one name are rotated from hit to hit.
 /// Prefetch: a hit in the last tenth of the TTL of an entry that was hit before asks the caller to fetch it anew, once.
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -31,15 +40,21 @@ struct CacheView {
 
 class Cache {
  public:
+  static constexpr Millis kFailure{1'000}, kRecheck{5'000};
+  static constexpr uint32_t kStaleTtl = 30;  ///< seconds
+
   explicit Cache(CacheOptions options);
   ~Cache();
 
   enum class Hit { kMiss, kFresh, kFreshPrefetch, kStale };
   /// Writes the whole answer to `query` into `out`: its id, its flags RD and CD, its spelling of the name, TTLs counted down, OPT
-  /// if it had one, cut with TC to `limit`. kStale only with `allow_stale`.
-  Hit answer(const Query& query, Instant now, size_t limit, bool allow_stale, std::span<uint8_t> out, size_t& size);
-  /// `response` has been checked: it answers the question and is complete (no TC).
-  void store(std::span<const uint8_t> response, Instant now);
+  /// if it had one (with `cookie` in it), cut with TC to `limit`. kStale with `allow_stale`, or within kRecheck after failed().
+  Hit answer(const Query& query, Instant now, size_t limit, bool allow_stale, std::span<uint8_t> out, size_t& size,
+             std::span<const uint8_t> cookie = {});
+  /// `response` answers the question that was asked with these two; anything that is not to be kept (TC, errors, malformed) is left out.
+  void store(std::span<const uint8_t> response, bool dnssec_ok, bool checking_disabled, Instant now);
+  /// All upstreams failed to answer `query`.
+  void failed(const Query& query, Instant now);
   /// Everything at and below `suffix`; the root: all. Returns how many.
   size_t flush(const DnsName& suffix);
   CacheView view() const;

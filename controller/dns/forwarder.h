@@ -39,7 +39,8 @@ struct ForwarderOptions {
 
 struct ForwarderView {
   uint64_t in_flight = 0, questions = 0, shared = 0, answered = 0, servfail = 0, stale = 0, overflow = 0, mismatches = 0,
-           tcp_fallbacks = 0, retries = 0, loops = 0;
+           tcp_fallbacks = 0, retries = 0, loops = 0;  ///< loops: of all workers
+  uint64_t fewer_ports = 0;  ///< questions that had to share a port: no descriptor for a new one
 };
 
 class Forwarder {
@@ -75,7 +76,10 @@ class Forwarder {
 };
 
 /// A response cut down so that it fits `limit`: whole records are taken from the end, TC set when answers are missing. Also lays the
-/// client's id, RD/CD and spelling over it. For answers of upstreams; zone answers are built to size. False: malformed.
-bool fit_response(std::span<const uint8_t> response, const Query& query, size_t limit, std::span<uint8_t> out, size_t& size);
+/// client's id, RD/CD and spelling over it; the OPT of the upstream's hop is taken out and ours put in when the question had one,
+/// with `cookie` (client and server cookie, or empty). For answers of upstreams; zone answers are built to size. False: malformed.
+/// Thread: any; no allocation after the first.
+bool fit_response(std::span<const uint8_t> response, const Query& query, size_t limit, std::span<uint8_t> out, size_t& size,
+                  std::span<const uint8_t> cookie = {});
 
 }  // namespace ls::dns

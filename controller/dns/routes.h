@@ -35,6 +35,9 @@ struct AnswerRules {
   bool nxdomain_at_empty = false;     ///< B7: apex without records and empty non-terminals are NXDOMAIN
   bool strip_star_labels = false;     ///< 10.2: every ".*" is taken out of the question's name before the lookup
   bool refuse_rrsig = false;          ///< spartan-dns.md 4
+  bool refuse_below = false;          ///< names below the apex that are not there: REFUSED, as of a zone that does not exist
+  bool srv_additional = true;         ///< B29: SRV answers carry all addresses of their targets; false: none (spartan-dns.md 4)
+  bool minimal_any = true;            ///< RFC 8482: ANY over UDP gets one set; false: all of them (spartan-dns.md 4)
   bool recursion_available = false;   ///< RA in this zone's answers
   Rotation rotation = Rotation::kRandom;
 };
@@ -70,6 +73,10 @@ class Routes {
   /// thisdcos.directory, foreign cluster ids): views with an empty loaded table do that job, so they are plain views.
   Routes(std::vector<ZoneView> views, std::vector<ForwardGroup> groups);
   Routes() : Routes({}, {}) {}
+  Routes(const Routes&) = delete;  ///< the index points into views_ and groups_
+  Routes& operator=(const Routes&) = delete;
+  Routes(Routes&&) = default;
+  Routes& operator=(Routes&&) = default;
 
   /// `name` is the absolute folded wire name.
   Route find(std::string_view folded_wire) const;

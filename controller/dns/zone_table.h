@@ -9,8 +9,10 @@
 /// the names below.
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -23,32 +25,66 @@ namespace ls::dns {
 /// The records of one name and type. Points into the name's own memory: good as long as the Guard is held.
 class RrSet {
  public:
-  RrType type() const;
-  uint32_t ttl() const;  ///< the smallest of its records'; 0: the zone's
-  size_t count() const;
+  RrType type() const { return static_cast<RrType>(head().type); }
+  /// The smallest of its records'; 0: the zone's. Records without a TTL count only when none has one.
+  uint32_t ttl() const { return head().ttl; }
+  size_t count() const { return head().count; }
   /// i-th record's data, in the order in which they were added (kApexMark in names, see derive/records.h).
   std::string_view rdata(size_t i) const;
   /// How often the same record was given (derive/records.h: multisets).
   uint32_t multiplicity(size_t i) const;
+  /// Data of all records in a row, `fixed` octets each; nullptr when their sizes differ. For copying many at once.
+  const uint8_t* fixed_data(size_t& fixed) const;
 
  private:
   friend class ZoneName;
+  friend class NameBuilder;
+  /// Behind it: offsets (unless kFixed; total + 1), multiplicities (kCounted; total), TTLs (kTtls; total), four octets each; data.
+  /// Records from `count` to `total` repeat the data of an earlier one with another TTL: they are kept, not shown.
+  struct Head {
+    uint16_t type;
+    uint8_t flags, reserved;
+    uint32_t ttl, count, total, size;  ///< size: octets with everything behind it
+    uint16_t fixed, reserved2;         ///< octets of each record's data, with kFixed
+  };
+  static constexpr uint8_t kFixed = 1, kCounted = 2, kTtls = 4;
+
   explicit RrSet(const uint8_t* at) : at_(at) {}
+  Head head() const {
+    Head h;
+    std::memcpy(&h, at_, sizeof h);
+    return h;
+  }
+  static uint32_t word(const uint8_t* at) {
+    uint32_t v;
+    std::memcpy(&v, at, sizeof v);
+    return v;
+  }
+  static size_t words(const Head& h) {
+    return (h.flags & kFixed ? 0 : size_t{h.total} + 1) + (h.flags & kCounted ? h.total : 0) + (h.flags & kTtls ? h.total : 0);
+  }
   const uint8_t* at_;
 };
 
 /// One name of a zone and all its records: immutable, one block of memory.
 class ZoneName {
  public:
-  std::string_view owner() const;  ///< relative, folded
-  bool empty_non_terminal() const { return rrset_count() == 0; }
-  size_t rrset_count() const;
+  std::string_view owner() const { return {reinterpret_cast<const char*>(this + 1), owner_size_}; }  ///< relative, folded
+  bool empty_non_terminal() const { return sets_ == 0; }
+  size_t rrset_count() const { return sets_; }
   std::optional<RrSet> rrset(RrType type) const;
   void for_each(const std::function<void(RrSet)>& visit) const;
 
  private:
   friend class ZoneTable;
+  friend class NameBuilder;
   ZoneName() = default;
+  const uint8_t* first_set() const { return reinterpret_cast<const uint8_t*>(this + 1) + owner_size_; }
+
+  uint32_t children_ = 0;  ///< names right below this one; read and written by the control loop only
+  uint32_t size_ = 0;      ///< octets of the block
+  uint16_t sets_ = 0;
+  uint8_t owner_size_ = 0;
 };
 
 class ZoneTable {
@@ -75,7 +111,7 @@ class ZoneTable {
   size_t names() const;    ///< without empty non-terminals
   size_t records() const;  ///< different ones
   size_t bytes() const;    ///< heap bytes of table and names
-  uint64_t faults() const;
+  uint64_t faults() const;  ///< removals of what is not there, records that no zone can hold
 
   // Any thread, inside a Guard.
   /// `relative` is folded. nullptr: no such name.
@@ -85,10 +121,44 @@ class ZoneTable {
 
  private:
   struct Impl;
+  void changed();
   std::unique_ptr<Impl> impl_;
   std::atomic<bool> loaded_{false};
   std::atomic<uint32_t> serial_{1};
   std::atomic<uint64_t> version_{0};
 };
+
+inline std::string_view RrSet::rdata(size_t i) const {
+  const Head h = head();
+  const uint8_t* behind = at_ + sizeof h;
+  const auto* data = reinterpret_cast<const char*>(behind + 4 * words(h));
+  if (h.flags & kFixed) return {data + i * h.fixed, h.fixed};
+  const uint32_t from = word(behind + 4 * i), to = word(behind + 4 * (i + 1));
+  return {data + from, to - from};
+}
+
+inline uint32_t RrSet::multiplicity(size_t i) const {
+  const Head h = head();
+  if (!(h.flags & kCounted)) return 1;
+  return word(at_ + sizeof h + 4 * ((h.flags & kFixed ? 0 : size_t{h.total} + 1) + i));
+}
+
+inline const uint8_t* RrSet::fixed_data(size_t& fixed) const {
+  const Head h = head();
+  if (!(h.flags & kFixed)) return nullptr;
+  fixed = h.fixed;
+  return at_ + sizeof h + 4 * words(h);
+}
+
+inline std::optional<RrSet> ZoneName::rrset(RrType type) const {
+  const uint8_t* at = first_set();
+  for (size_t i = 0; i < sets_; ++i) {
+    const RrSet set(at);
+    const RrSet::Head head = set.head();
+    if (head.type == static_cast<uint16_t>(type)) return set;
+    at += head.size;
+  }
+  return std::nullopt;
+}
 
 }  // namespace ls::dns

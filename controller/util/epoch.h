@@ -24,6 +24,8 @@ class Epoch {
   Epoch& operator=(const Epoch&) = delete;
   ~Epoch();  ///< no reader may be left; frees what is retired
 
+  class Guard;
+
   /// A reading thread's place. Belongs to one thread at a time; must end before the Epoch.
   class Reader {
    public:
@@ -71,6 +73,7 @@ class Epoch {
   };
   std::array<Slot, kMaxReaders> slots_;
   std::atomic<uint64_t> now_{1};
+  std::atomic<size_t> used_{0};  ///< places that were ever taken; the rest need not be looked at
   std::deque<Retired> retired_;
 };
 
