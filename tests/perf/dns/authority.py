@@ -52,7 +52,7 @@ class Loadstar(dns_peers.Peer):
         super().__init__(place, address, port, name)
         self.more = [*more]
         if lines:
-            self.more += ["--zone", ZONE, "--records", self.file("records", "\n".join(lines) + "\n")]
+            self.more += ["--zone", ZONE, "--records", self.file("records", "\n".join(line.replace(" IN ", " ") for line in lines) + "\n")]
 
     def argv(self):
         return [self.path, "--listen", f"{self.address}:{self.port}", "--workers", "1", *self.more]
