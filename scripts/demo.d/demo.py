@@ -9,7 +9,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
-from lab import Daemon, Lab, Master, end_dial, find_binary, next_event, sandbox, state  # noqa: E402
+from lab import Daemon, Lab, Master, dns, end_dial, find_binary, next_event, sandbox, state, wait_until  # noqa: E402
 from lab import master as lab_master  # noqa: E402
 from lab.__main__ import enter_command  # noqa: E402
 
@@ -17,6 +17,9 @@ LABEL = "/web:80"
 REQUESTS = 300
 OPEN_FLOWS = 60
 VICTIM = "web.2"
+RESOLVER = "198.51.100.1"
+NAME = f"web.{state.FRAMEWORK_NAME}.l4lb.thisdcos.directory"   # the virtual IP
+TASKS_NAME = f"web.{state.FRAMEWORK_NAME}.mesos"               # the tasks behind it
 
 
 def heading(text):
@@ -56,9 +59,31 @@ class Demo:
         for node in lab.nodes.values():
             group = os.path.join(node.cgroup, "shell")
             os.makedirs(group, exist_ok=True)
-            self.daemons.append(Daemon(node, {"mesos": [self.master.address]}, settings={"lb.cgroup": group}))
+            self.daemons.append(Daemon(node, {"mesos": [self.master.address]}, settings={
+                "lb.cgroup": group, "resolver.enabled": True, "resolver.upstreams": [], "resolver.mesos_servers": []}))
+            self.use_resolver(node)
         self.ready_s = [d.start() for d in self.daemons]
+        wait_until(lambda: self.ask(NAME), 10, f"{NAME} in DNS")
         self.vip = self.daemons[0].service(f"web.{state.FRAMEWORK_NAME}", 80, "tcp", 4)["address"]
+
+    @staticmethod
+    def use_resolver(node):
+        """/etc/resolv.conf of the node and its containers, in their own mount namespace, as loadstar-watchdog writes it."""
+        path = os.path.join(node.lab.dir, f"{node.name}-resolv.conf")
+        with open(path, "w") as f:
+            f.write(f"nameserver {RESOLVER}\noptions timeout:1\n")
+        node.run(["mount", "--bind", path, os.path.realpath("/etc/resolv.conf")])
+
+    def ask(self, name, rtype="A"):
+        try:
+            with dns.Client(self.client, RESOLVER) as c:
+                return c.ask(name, rtype).data(rtype)
+        except (TimeoutError, OSError):
+            return []
+
+    def curl(self):
+        """What anybody would type: a name, resolved by the C library."""
+        return self.client.run(["curl", "--silent", "--show-error", "--max-time", "5", f"http://{NAME}/"], check=False).strip()
 
     def cli(self, *args):
         d = self.daemons[0]
@@ -98,6 +123,11 @@ def show(lab):
     table(["task", "where"], [(name, where) for name, (_, where) in demo.tasks.items()])
     for d, s in zip(demo.daemons, demo.ready_s):
         print(f"  loadstard on {d.node.name} ready after {s * 1e3:.0f} ms")
+    heading(f"curl http://{NAME}/")
+    page = demo.curl()
+    print("  " + (page or "no answer").splitlines()[0])
+    names = {name: demo.ask(name, t) for name, t in ((NAME, "A"), (TASKS_NAME, "A"), (f"_web._tcp.{state.FRAMEWORK_NAME}.mesos", "SRV"))}
+    table(["asked of " + RESOLVER, "answer"], [(name, ", ".join(found)) for name, found in names.items()])
     heading("loadstar status")
     print(demo.cli("status").rstrip())
     heading("loadstar vip ls")
@@ -120,12 +150,15 @@ def show(lab):
           f"{seen['last_reset_ms']:.1f} ms")
     heading("loadstar vip ls")
     print(demo.cli("vip", "ls").rstrip())
+    left = demo.ask(TASKS_NAME)
+    print(f"\n  {TASKS_NAME} is now {', '.join(left)}")
 
-    good = (not failed and not seen["failed"] and VICTIM in from_container and len(from_container) == len(demo.tasks)
+    named = any(t in page for t in demo.tasks) and names[NAME] == [demo.vip] and len(left) == len(names[TASKS_NAME]) - 1
+    good = (named and not failed and not seen["failed"] and VICTIM in from_container and len(from_container) == len(demo.tasks)
             and len(from_host) == len(demo.tasks) and seen["dialled"] > 100 and seen["last_met_ms"] < 2000
             and seen["reset"] > 0 and seen["last_reset_ms"] < 1000)
     heading("Summary")
-    print(f"  {2 * REQUESTS} requests through {demo.vip} reached {len(from_container)} tasks by two paths; a killed one was "
+    print(f"  {NAME} was {demo.vip}. {2 * REQUESTS} requests through {demo.vip} reached {len(from_container)} tasks by two paths; a killed one was "
           f"out after {seen['last_met_ms']:.1f} ms" + ("." if good else ": NOT AS IT SHOULD BE, see above."))
     return demo, good
 
@@ -138,7 +171,8 @@ def how_to_play(demo):
         print(f"    {place.name:10} {enter_command(place)} bash")
     print("  Try, from any shell:")
     print(f"    {find_binary('loadstar')} -s {d.socket} status | vip ls | backend ls | flow ls | map usage | monitor")
-    print(f"    {enter_command(demo.client)} curl -s http://{demo.vip}/")
+    print(f"    {enter_command(demo.client)} curl -s http://{NAME}/")
+    print(f"    {find_binary('loadstar')} -s {d.socket} dns lookup {TASKS_NAME} | dns explain {NAME} | dns zone ls | dns upstreams")
     print(f"    scripts/demo task {lab.id} {VICTIM} TASK_RUNNING     (and TASK_KILLING, TASK_KILLED of any of web.1-3)")
     print(f"  End it: scripts/demo end {lab.id}")
 

@@ -51,10 +51,11 @@ class Loadstar(dns_peers.Peer):
         self.program = find_binary("ls-dns-server")
         super().__init__(place, address, port, name)
         self.more = [*more]
-        self.records = self.file("records", "\n".join(lines) + "\n")
+        if lines:
+            self.more += ["--zone", ZONE, "--records", self.file("records", "\n".join(line.replace(" IN ", " ") for line in lines) + "\n")]
 
     def argv(self):
-        return [self.path, "--listen", f"{self.address}:{self.port}", "--zone", ZONE, "--records", self.records, "--workers", "1", *self.more]
+        return [self.path, "--listen", f"{self.address}:{self.port}", "--workers", "1", *self.more]
 
 
 class Bench:
@@ -84,7 +85,7 @@ class Bench:
             "dnsdist": None,
             "unbound": lambda: dns_peers.Unbound(*here, 5312, forward={".": behind}, name="unbound-cache"),
             "dnsmasq": lambda: dns_peers.Dnsmasq(*here, 5314, servers=behind, name="dnsmasq-cache"),
-            "loadstar": lambda: Loadstar(*here, 5315, [], ["--forward", f"{self.address}:5300"], name="loadstar-cache"),
+            "loadstar": lambda: Loadstar(*here, 5315, None, ["--resolver", "--forward", f"{self.address}:5300"], name="loadstar-cache"),
         }
         self.authority, self.caches, self.changing = {}, {}, None
         dns_peers.Knot(*here, 5300, zones, name="backend").start()
@@ -98,7 +99,7 @@ class Bench:
                 self.try_start(into, name, make)
         if "loadstar" in self.authority:
             there = {}
-            self.try_start(there, "changes", lambda: Loadstar(*here, 5325, lines, ["--changes", str(CHANGES_PER_S)], name="loadstar-changes"))
+            self.try_start(there, "changes", lambda: Loadstar(*here, 5325, lines, ["--churn", str(CHANGES_PER_S)], name="loadstar-changes"))
             self.changing = there.get("changes")
 
     def try_start(self, into, name, make):

@@ -131,6 +131,20 @@ class Daemon:
         finally:
             connection.close()
 
+    def call(self, method, path, body=None, headers=None, timeout=5):
+        """Any request: (status, headers, body), the body as Python values where it is JSON."""
+        connection = _UnixConnection(self.socket, timeout)
+        try:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, path, text, {**({"Content-Type": "application/json"} if text else {}), **(headers or {})})
+            answer = connection.getresponse()
+            content = answer.read().decode()
+            if content and "json" in answer.getheader("Content-Type", ""):
+                content = json.loads(content)
+            return answer.status, dict(answer.getheaders()), content
+        finally:
+            connection.close()
+
     def services(self):
         """Services by (name or address, port, protocol, family), as /v1/services has them."""
         found = {}

@@ -168,7 +168,7 @@ class Dnsmasq(Peer):
     def __init__(self, place, address, port, hosts=None, srv=(), servers=(), all_servers=False, name=None):
         super().__init__(place, address, port, name)
         lines = ["no-resolv", "no-hosts", "no-poll", "keep-in-foreground", "log-facility=-", "user=root", "group=root", "pid-file=",
-                 f"listen-address={address}", "bind-interfaces", f"port={port}", "cache-size=40000", "dns-forward-max=10000",
+                 f"listen-address={address}", "bind-interfaces", f"port={port}", "cache-size=" + ("150" if hosts else "20000"), "dns-forward-max=10000",
                  "local-ttl=60"]
         if hosts:
             lines.append("addn-hosts=" + self.file("hosts", "".join(f"{a} {n}\n" for n, a in hosts.items())))
