@@ -17,6 +17,7 @@ const std::map<std::string, CaseRunner>& case_runners() {
       {"vips/shared-set-ops", run_shared_set},
       {"dns/config-values", run_config_values},
       {"dns/static-zones", run_static_zones},
+      {"dns/resolvconf", run_resolvconf},
   };
   return runners;
 }

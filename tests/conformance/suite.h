@@ -79,6 +79,7 @@ Outcome run_local_ports(const Json& one, bool judge);
 Outcome run_shared_set(const Json& one, bool judge);
 Outcome run_config_values(const Json& one, bool judge);
 Outcome run_static_zones(const Json& one, bool judge);
+Outcome run_resolvconf(const Json& one, bool judge);
 bool run_captures(const fs::path& folder, Report& report);
 bool skip_folders_of_later_issues(const fs::path& folder, Report& report);
 
