@@ -1,12 +1,14 @@
 #include "app/import_mesos_dns.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
+#include <cstring>
 #include <set>
 
 #include "app/config.h"
@@ -14,6 +16,7 @@
 #include "app/settings_codec.h"
 #include "app/upstream_address.h"
 #include "app/zone_names.h"
+#include "util/unique_fd.h"
 
 namespace ls {
 namespace {
@@ -22,6 +25,7 @@ using setting_codec::Codec;
 using setting_codec::toml_quote;
 using Texts = std::vector<std::string>;
 
+constexpr size_t kMaxFile = 16 << 20;  // the largest real ones have some kilobytes
 constexpr const char* kSecretFile = "/etc/loadstar/mesos.secret";
 
 /// The checks first, each returns whether to go on; then the file is written from top to bottom.
@@ -345,10 +349,16 @@ int import_mesos_dns_command(std::string path) {
   const char* home = std::getenv("USERPROFILE");
   if (home == nullptr) home = std::getenv("HOME");
   if (path.starts_with("~/") && home != nullptr) path = home + path.substr(1);
-  std::ifstream in(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (!in.is_open() || in.bad() || text.empty()) {
-    std::fprintf(stderr, "loadstard: %s: cannot be read, or is empty\n", path.c_str());
+  std::string text;
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  char buf[16384];
+  ssize_t n = fd ? 1 : -1;
+  while (n > 0 && text.size() <= kMaxFile) {
+    n = ::read(fd.get(), buf, sizeof buf);
+    if (n > 0) text.append(buf, size_t(n));
+  }
+  if (n < 0 || text.size() > kMaxFile) {
+    std::fprintf(stderr, "loadstard: %s: %s\n", path.c_str(), n < 0 ? std::strerror(errno) : "too large");
     return 1;
   }
   auto got = import_mesos_dns(text, path);

@@ -177,6 +177,12 @@ TEST(ImportMesosDns, HostileTextStaysInItsPlace) {
   EXPECT_NE(import_with("\"x\": " + deep).error, "");
 }
 
+TEST(ImportMesosDns, FilesThatCannotBeRead) {
+  EXPECT_EQ(import_mesos_dns_command("/nonexistent/config.json"), 1);
+  EXPECT_EQ(import_mesos_dns_command("/tmp"), 1);
+  EXPECT_EQ(import_mesos_dns_command("/dev/null"), 1);
+}
+
 TEST(ImportMesosDns, ConfigurationsOfTheCases) {
   std::filesystem::path cases = LS_SHARED_DIR "/spec/mesos-dns-cases";
   if (!std::filesystem::exists(cases)) GTEST_SKIP() << cases << " is missing";
