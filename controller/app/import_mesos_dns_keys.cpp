@@ -39,8 +39,12 @@ std::optional<std::vector<Member>> members(std::string_view text, std::string& w
       why = "an object in braces is wanted";
       return std::nullopt;
     }
+  } catch (const Json::parse_error& e) {
+    // The library's own text repeats what it read last, which may be a secret.
+    why = fmt::format("is no JSON: the error is at octet {}", e.byte);
+    return std::nullopt;
   } catch (const Json::exception& e) {
-    why = e.what();
+    why = fmt::format("is no usable JSON (error {})", e.id);
     return std::nullopt;
   }
   return out;

@@ -145,6 +145,10 @@ TEST(ImportMesosDns, SecretsAreNeverPrinted) {
   auto wrong = import_with(R"("MesosCredentials": {"secret": ["hunter2"]})");
   EXPECT_THAT(wrong.error, HasSubstr("MesosCredentials: secret: a string is wanted"));
   EXPECT_EQ(wrong.error.find("hunter2"), std::string::npos);
+  auto broken = import_with(R"("MesosCredentials": {"secret": "hunter2", })");
+  EXPECT_THAT(broken.error, HasSubstr("is no JSON"));
+  EXPECT_EQ(broken.error.find("hunter2"), std::string::npos);
+  EXPECT_EQ(import_with("\"MesosCredentials\": {\"secret\": \"hunter2\n").error.find("hunter2"), std::string::npos);
   auto iam = import_with(R"("MesosAuthentication": "iam", "IAMConfigFile": "/iam.json")");
   good(iam);
   EXPECT_THAT(all(iam.warnings), HasSubstr("mesos.token_file"));
