@@ -1,5 +1,6 @@
 # What settings say about DNS and only the daemon needs: the watchdog reads the same settings and links less.
 ls_library(dns_config SOURCES static_zones.cpp DEPS ls_app ls_dns)
+ls_library(import SOURCES import_mesos_dns.cpp import_mesos_dns_keys.cpp DEPS ls_app PRIVATE_DEPS nlohmann_json::nlohmann_json)
 
 # loadstard(8): the wiring.
 ls_library(daemon SOURCES cluster.cpp views.cpp host_names.cpp last_good.cpp zone_keeper.cpp mesos_dns_data.cpp dns_node.cpp daemon.cpp
@@ -7,4 +8,4 @@ ls_library(daemon SOURCES cluster.cpp views.cpp host_names.cpp last_good.cpp zon
   PRIVATE_DEPS PkgConfig::LIBBPF nlohmann_json::nlohmann_json)
 pkg_check_modules(CLI11 IMPORTED_TARGET CLI11)
 add_executable(loadstard main.cpp)
-target_link_libraries(loadstard PRIVATE ls_daemon)
+target_link_libraries(loadstard PRIVATE ls_daemon ls_import)

@@ -4,6 +4,7 @@
 
 #include "app/daemon.h"
 #include "app/dns_node.h"
+#include "app/import_mesos_dns.h"
 #include "app/static_zones.h"
 #include "datapath/rescue.h"
 #include "netlink/address_device.h"
@@ -42,12 +43,18 @@ int main(int argc, char** argv) {
   auto* print_flag = app.add_flag("--print-config", print, "Print the effective configuration and end");
   app.add_flag("--defaults", defaults, "With --print-config: all settings with their defaults and texts")->needs(print_flag);
   app.add_flag("--purge", do_purge, "Remove everything loadstar left in the kernel and end; stop the daemon first");
+  auto* import_command = app.add_subcommand("import", "Print the loadstar.toml that equals another program's configuration");
+  auto* mesos_dns = import_command->add_subcommand("mesos-dns", "From the config.json of Mesos-DNS");
+  std::string other_file;
+  mesos_dns->add_option("FILE", other_file, "Its configuration file")->required();
+  import_command->require_subcommand(1);
   app.set_version_flag("--version", std::string("loadstard ") + LS_VERSION);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
+  if (mesos_dns->parsed()) return ls::import_mesos_dns_command(other_file);
   if (do_check) return check(file);
   if (print && defaults) {
     std::fputs(ls::print_defaults().c_str(), stdout);

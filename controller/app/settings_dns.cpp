@@ -251,7 +251,7 @@ std::vector<Setting> dns_lines() {
           "Rounds in a row without any answer before a restart. Rounds while the unit starts do not count.",
           {.limits = {1, 1000}, .unit = "rounds"}),
       line<&C::watchdog, &C::Watchdog::backoff_max>("watchdog.backoff_max",
-          "Longest time between restarts; it doubles from one to the next until the daemon answers again.",
+          "Longest time between restarts; it doubles from one to the next until the daemon has answered for as long.",
           {.limits = {kSecond, kDay}}),
       // clang-format on
   };

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -131,7 +132,16 @@ int run(const Arguments& args, Config config) {
     auto line = fmt::format("{} of {} addresses answer, {} restarts", up, dog.status().servers.size(), dog.status().restarts);
     ready ? manager.status(line) : manager.ready(line);
     ready = true;
-    int got = wait_until(signals, dog.next());
+    int got = 0;
+    // The interval may be longer than the service manager's patience.
+    for (auto due = dog.next(); got == 0;) {
+      auto piece = manager.watchdog_interval();
+      auto until = piece ? std::min(due, clock.now() + *piece) : due;
+      got = wait_until(signals, until);
+      if (until == due) break;
+      ServiceManager::beat(loop);
+      manager.pet();
+    }
     if (got == SIGTERM || got == SIGINT) {
       manager.stopping("asked to end");
       return 0;

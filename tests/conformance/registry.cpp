@@ -29,6 +29,7 @@ const std::map<std::string, CaseRunner>& case_runners() {
       {"dns/routing", run_dns_routing},
       {"dns/failures", run_dns_failures},
       {"dns/upstream-selection", run_upstream_selection},
+      {"dns/resolvconf", run_resolvconf},
   };
   return runners;
 }

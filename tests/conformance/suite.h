@@ -91,6 +91,7 @@ Outcome run_dns_truncation(const Json& one, bool judge);
 Outcome run_dns_routing(const Json& one, bool judge);
 Outcome run_dns_failures(const Json& one, bool judge);
 Outcome run_upstream_selection(const Json& one, bool judge);
+Outcome run_resolvconf(const Json& one, bool judge);
 bool run_captures(const fs::path& folder, Report& report);
 bool skip_folders_of_later_issues(const fs::path& folder, Report& report);
 

@@ -1,0 +1,1 @@
+ls_test(import_test SOURCES import_mesos_dns_test.cpp DEPS ls_import)
