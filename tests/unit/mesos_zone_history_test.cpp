@@ -203,7 +203,11 @@ class World {
   }
   void say(Event e) {
     StateDelta delta = state.apply(std::move(e), clock.now());
-    take(zone.apply(delta));
+    if (delta.tasks.size() % 2) {
+      take(zone.apply(delta));
+    } else {
+      zone.apply(delta, [&](RecordDelta&& piece) { take(piece); });
+    }
     RecordDelta d = dcos_records(delta);
     for (auto& r : d.add) dcos_.insert(r);
     for (auto& r : d.remove) {
