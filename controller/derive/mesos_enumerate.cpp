@@ -116,6 +116,7 @@ std::vector<MesosZone::FrameworkRecords> MesosZone::enumerate(std::string_view d
 
   // 64 keyed bits a record: with a million records two are taken for one once in ten million lists.
   std::unordered_set<uint64_t> seen;
+  seen.reserve(others.size() + tasks.size() * 16);
   const uint64_t key = random_key();
   const std::function<bool(const TaskRecords::Entry&)> fresh = [&](const TaskRecords::Entry& e) {
     return seen.insert(name_hash(e.type + " " + e.name + " " + e.host, key)).second;

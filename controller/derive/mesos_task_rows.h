@@ -79,19 +79,18 @@ void task_rows(const Task& t, const std::vector<IpAddress>& agent_addresses, con
     if (!spec.discovered) return;
     size_t made = 0;
     for (auto& d : spec.ports) {
-      const std::string field = "discovery.ports[" + std::to_string(d.index) + "]";
+      auto field = [&] { return "discovery.ports[" + std::to_string(d.index) + "]"; };
       if (d.number < 0 || d.number > UINT16_MAX) {
-        if (!raw) out.problem(field, "port " + std::to_string(d.number) + " is not from 0 to 65535");
+        if (!raw) out.problem(field(), "port " + std::to_string(d.number) + " is not from 0 to 65535");
         continue;
       }
       if (++made > kMaxPorts) {
-        if (!raw) out.problem(field, "more than " + std::to_string(kMaxPorts) + " ports; the rest is left out");
+        if (!raw) out.problem(field(), "more than " + std::to_string(kMaxPorts) + " ports; the rest is left out");
         break;
       }
-      std::vector<std::string> protocols;
-      if (d.protocol == PortProtocol::kTcp) protocols = {"tcp"};
-      if (d.protocol == PortProtocol::kUdp) protocols = {"udp"};
+      std::vector<std::string> others;  // labels of what is neither tcp nor udp; most ports have none
       if (d.protocol == PortProtocol::kOther) {
+        auto& protocols = others;
         const std::string_view text = d.protocol_text.view();
         if (std::string label = mesos_label(text, o.rfc952); !label.empty()) protocols = {std::move(label)};
         for (size_t at = 0; o.split_protocols && text.find(',') != text.npos && at <= text.size();) {
@@ -102,14 +101,22 @@ void task_rows(const Task& t, const std::vector<IpAddress>& agent_addresses, con
           at = comma + 1;
         }
       }
-      if (protocols.empty()) protocols = {"tcp", "udp"};
+      static constexpr std::string_view kBoth[] = {"tcp", "udp"};
+      const bool named_protocol = d.protocol == PortProtocol::kTcp || d.protocol == PortProtocol::kUdp;
+      auto each_protocol = [&](auto&& make) {
+        if (others.empty()) {
+          if (!named_protocol || d.protocol == PortProtocol::kTcp) make(kBoth[0]);
+          if (!named_protocol || d.protocol == PortProtocol::kUdp) make(kBoth[1]);
+        }
+        for (auto& p : others) make(std::string_view(p));
+      };
       const uint16_t number = uint16_t(d.number);
-      for (auto& p : protocols) out.srv({7, {}, p, false, false, number});
+      each_protocol([&](std::string_view p) { out.srv({7, {}, p, false, false, number}); });
       if (!d.named) continue;
       const std::string name = mesos_label(d.name, o.rfc952);
       if (name.empty()) continue;
-      if (!raw && name.size() >= DnsName::kMaxLabel) out.problem(field, "its name is too long for a label with an underscore");
-      for (auto& p : protocols) out.srv({8, name, p, false, false, number});
+      if (!raw && name.size() >= DnsName::kMaxLabel) out.problem(field(), "its name is too long for a label with an underscore");
+      each_protocol([&](std::string_view p) { out.srv({8, name, p, false, false, number}); });
     }
   };
   const std::string label = mesos_label(spec.name, o.rfc952);

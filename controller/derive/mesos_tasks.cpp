@@ -157,7 +157,9 @@ TaskPorts resource_ports(const Task& t) {
   TaskPorts out;
   const auto& ranges = t.spec->port_resources;
   std::unique_ptr<std::bitset<65536>> seen;
-  if (ranges.size() > 1) seen = std::make_unique<std::bitset<65536>>();
+  // Mesos lists them in order and apart; only another order needs a memory of what was there.
+  for (size_t i = 1; i < ranges.size() && !seen; i++)
+    if (ranges[i].begin <= ranges[i - 1].end) seen = std::make_unique<std::bitset<65536>>();
   for (auto& r : ranges) {
     if (r.end > UINT16_MAX) out.out_of_range = true;
     for (uint64_t p = r.begin; p <= std::min<uint64_t>(r.end, UINT16_MAX); p++) {

@@ -127,6 +127,21 @@ struct MesosZone::Impl::Work {
   const MesosZoneOptions& o;
   Roster& r;
   RecordDelta out;
+  const Take* take = nullptr;  ///< null: everything is kept in `out`
+
+  /// Between two changes: what is to be removed waits, so that nothing goes that comes again in a later piece.
+  void give_piece() {
+    constexpr size_t kPiece = 4096;
+    if (!take || out.add.size() < kPiece) return;
+    (*take)({std::move(out.add), {}});
+    out.add.clear();
+    out.add.reserve(kPiece + kPiece / 8);
+  }
+  void all(const StateDelta& delta) {
+    for (auto& f : delta.frameworks) framework(r.framework(f.framework.id.view()), f), give_piece();
+    for (auto& a : delta.agents) agent(r.agent(a.agent.id.view()), a), give_piece();
+    for (auto& t : delta.tasks) task(t), give_piece();
+  }
 
   /// `add` or `remove` gets what the entry's task makes now.
   void task_records_of(TaskEntry& e, std::vector<Record>& into) {
@@ -276,17 +291,23 @@ MesosZone::~MesosZone() = default;
 
 RecordDelta MesosZone::apply(const StateDelta& delta) {
   return impl_->roster.with([&](Roster& r) {
-    Impl::Work work{impl_->options, r, {}};
-    for (auto& f : delta.frameworks) work.framework(r.framework(f.framework.id.view()), f);
-    for (auto& a : delta.agents) work.agent(r.agent(a.agent.id.view()), a);
-    for (auto& t : delta.tasks) work.task(t);
+    Impl::Work work{impl_->options, r, {}, nullptr};
+    work.all(delta);
     return std::move(work.out);
+  });
+}
+
+void MesosZone::apply(const StateDelta& delta, const Take& take) {
+  impl_->roster.with([&](Roster& r) {
+    Impl::Work work{impl_->options, r, {}, &take};
+    work.all(delta);
+    if (!work.out.empty()) take(std::move(work.out));
   });
 }
 
 RecordDelta MesosZone::set_masters(const std::optional<MasterAddress>& leader, const std::vector<MasterAddress>& list) {
   return impl_->roster.with([&](Roster& r) {
-    Impl::Work work{impl_->options, r, {}};
+    Impl::Work work{impl_->options, r, {}, nullptr};
     if (leader) r.leader = leader;
     r.masters = list;
     work.masters();
@@ -296,7 +317,7 @@ RecordDelta MesosZone::set_masters(const std::optional<MasterAddress>& leader, c
 
 RecordDelta MesosZone::set_own_addresses(const std::vector<IpAddress>& addresses) {
   return impl_->roster.with([&](Roster& r) {
-    Impl::Work work{impl_->options, r, {}};
+    Impl::Work work{impl_->options, r, {}, nullptr};
     std::vector<Record> now;
     auto owner = relative_name(work.o.server_name);
     if (owner && !owner->empty())
@@ -309,7 +330,7 @@ RecordDelta MesosZone::set_own_addresses(const std::vector<IpAddress>& addresses
 
 RecordDelta MesosZone::host_changed(std::string_view host) {
   return impl_->roster.with([&](Roster& r) {
-    Impl::Work work{impl_->options, r, {}};
+    Impl::Work work{impl_->options, r, {}, nullptr};
     const std::string name = folded(host);
     for (auto& [id, f] : r.frameworks) {
       if (f->place.host != name) continue;

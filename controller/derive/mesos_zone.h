@@ -54,6 +54,10 @@ class MesosZone {
   ~MesosZone();
 
   RecordDelta apply(const StateDelta& delta);
+  /// The same in pieces of some thousand records, so that a whole cluster's records never lie in memory at once. First what is to be
+  /// added, then, in the last piece, what is to be removed. `take` must not call this object.
+  using Take = std::function<void(RecordDelta&&)>;
+  void apply(const StateDelta& delta, const Take& take);
   /// The leader and the list of masters in order (section 8.4); no leader: the former leader's records stay.
   RecordDelta set_masters(const std::optional<MasterAddress>& leader, const std::vector<MasterAddress>& list);
   RecordDelta set_own_addresses(const std::vector<IpAddress>& addresses);
