@@ -132,7 +132,7 @@ class NodeProvider : public FakeProvider {
 
 class Node {
  public:
-  explicit Node(bool keeps, uint16_t port = free_port()) : port(port), keeps_(keeps) { settings.max_wait = Millis(3000); }
+  explicit Node(bool keeps, uint16_t on_port = free_port()) : port(on_port), keeps_(keeps) { settings.max_wait = Millis(3000); }
   void start() {
     server.reset();
     settings.socket = path;
