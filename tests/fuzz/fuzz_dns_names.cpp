@@ -1,9 +1,8 @@
 // Names: any octets as wire form and as text, held against ldns.
-#include <ldns/ldns.h>
-
 #include <cstdlib>
 #include <string>
 
+#include "dns_ldns.h"
 #include "util/dns_name.h"
 
 namespace {

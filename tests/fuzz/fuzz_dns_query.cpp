@@ -1,5 +1,7 @@
 // Any packet as a question to a small set of zones: the answer is a message for ldns, within its limit, with the question's id and
 // spelling. The first octet chooses transport and limits.
+#include <sanitizer/lsan_interface.h>
+
 #include <cstdlib>
 #include <cstring>
 
@@ -14,6 +16,8 @@ void require(bool ok) {
 
 ls::test::DnsWorld& world() {
   static ls::test::DnsWorld* w = [] {
+    // A zone's table keeps 16 bits of the hash in front of each address, so the leak checker does not recognise what it points to.
+    __lsan::ScopedDisabler not_checked;
     auto* made = new ls::test::DnsWorld;
     made->zone("mesos", ls::test::mesos_rules());
     made->zone("z", ls::test::resolver_rules());

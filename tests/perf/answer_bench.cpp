@@ -33,6 +33,13 @@ double measure(test::DnsWorld& world, const std::vector<std::vector<uint8_t>>& q
   std::mt19937 random(1);
   std::vector<uint32_t> order(1 << 16);
   for (auto& i : order) i = static_cast<uint32_t>(random() % questions.size());
+  // One behind the other, as a socket delivers them: the cost of fetching a question from memory is not the engine's.
+  std::vector<uint8_t> asked;
+  std::vector<uint32_t> begins{0};
+  for (const uint32_t i : order) {
+    asked.insert(asked.end(), questions[i].begin(), questions[i].end());
+    begins.push_back(static_cast<uint32_t>(asked.size()));
+  }
   double best = 1e18;
   size_t octets = 0;
   for (int run = 0; run < 8; ++run) {
@@ -41,7 +48,7 @@ double measure(test::DnsWorld& world, const std::vector<std::vector<uint8_t>>& q
       Epoch::Guard guard(world.reader);
       for (size_t i = batch; i < batch + 32; ++i) {
         Query query;
-        if (parse_query(questions[order[i]], query).outcome != ParseOutcome::kGood) std::abort();
+        if (parse_query(std::span(asked).subspan(begins[i], begins[i + 1] - begins[i]), query).outcome != ParseOutcome::kGood) std::abort();
         const Route route = routes.find(query.folded());
         AnswerLimits limits;
         limits.random = order[i] * 0x9e3779b97f4a7c15ull;

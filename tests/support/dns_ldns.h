@@ -1,12 +1,21 @@
 #pragma once
 /// ldns as the second opinion: messages into text and questions into octets.
-#include <ldns/ldns.h>
-
 #include <algorithm>
+#include <compare>
+#include <map>
+#include <memory>
 #include <optional>
+#include <random>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
+
+#include <ldns/ldns.h>
+// ldns makes these macros, which no header of C++ can bear.
+#undef bool
+#undef true
+#undef false
 
 namespace ls::test {
 
