@@ -29,7 +29,8 @@ bool AccessList::allows(const IpAddress& client) const {
   if (networks_.empty()) return true;
   for (auto at = networks_.begin(); at != networks_.end();) {
     uint8_t prefix = at->prefix;
-    auto end = std::upper_bound(at, networks_.end(), prefix, [](uint8_t p, const IpNetwork& n) { return p < n.prefix; });
+    auto end = std::upper_bound(at, networks_.end(), prefix,
+                                [](uint8_t p, const IpNetwork& n) { return p < n.prefix; });
     if (std::binary_search(at, end, IpNetwork{masked(client, prefix), prefix}, before)) return true;
     at = end;
   }

@@ -41,9 +41,11 @@ bool Binder::bind_all(bool running) {
     if (!l.udp) bind(l, true, running);
     if (!l.tcp) bind(l, false, running);
     if (!l.error.empty() && l.error != before)
-      log::warn("dns_listen_failed", {{"service", to_text(options_.services[l.service].kind)}, {"error", l.error}});
+      log::warn("dns_listen_failed",
+                {{"service", to_text(options_.services[l.service].kind)}, {"error", l.error}});
     if (l.error.empty() && !before.empty())
-      log::info("dns_listening", {{"service", to_text(options_.services[l.service].kind)}, {"endpoint", l.endpoint.text()}});
+      log::info("dns_listening",
+                {{"service", to_text(options_.services[l.service].kind)}, {"endpoint", l.endpoint.text()}});
     complete = complete && l.udp && l.tcp;
   }
   listeners_.with([&](Listeners& l) { l = std::move(all); });
@@ -67,7 +69,8 @@ void Binder::bind(Listener& l, bool udp, bool running) {
   l.endpoint = at;
   (udp ? l.udp : l.tcp) = true;
   for (size_t i = 0; i < workers_.size(); i++) {
-    auto add = [worker = workers_[i].get(), service = l.service, at, udp, fd = std::move(sockets[i])]() mutable {
+    auto add = [worker = workers_[i].get(), service = l.service, at, udp,
+                fd = std::move(sockets[i])]() mutable {
       udp ? worker->add_udp(service, std::move(fd), at) : worker->add_tcp(service, std::move(fd), at);
     };
     running ? workers_[i]->post(std::move(add)) : add();
@@ -77,7 +80,8 @@ void Binder::bind(Listener& l, bool udp, bool running) {
 std::vector<ListenerView> Binder::view() const {
   return listeners_.with([&](Listeners& all) {
     std::vector<ListenerView> out;
-    for (const Listener& l : all) out.push_back({options_.services[l.service].kind, l.endpoint, l.udp, l.tcp, l.error});
+    for (const Listener& l : all)
+      out.push_back({options_.services[l.service].kind, l.endpoint, l.udp, l.tcp, l.error});
     return out;
   });
 }

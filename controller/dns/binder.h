@@ -1,7 +1,7 @@
 #pragma once
-/// Binder: opens the sockets of all listeners for all workers, and tries again each second what could not be opened. One listener's
-/// UDP and TCP are apart: each goes as soon as it can.
-/// Thread: construction and the first bind_all() on the control loop before the workers run, later on the first worker. view(): any.
+/// Binder: opens the sockets of all listeners for all workers, and tries again each second what could not be
+/// opened. One listener's UDP and TCP are apart: each goes as soon as it can. Thread: construction and the
+/// first bind_all() on the control loop before the workers run, later on the first worker. view(): any.
 #include <boost/asio/steady_timer.hpp>
 #include <memory>
 #include <vector>

@@ -27,7 +27,8 @@ struct Writer {
 };
 
 /// A name with its pointers followed. Each pointer must lead backwards, so that it ends.
-std::optional<size_t> expand(std::span<const uint8_t> packet, size_t at, std::array<uint8_t, DnsName::kMaxWire>& out, size_t& length) {
+std::optional<size_t> expand(std::span<const uint8_t> packet, size_t at,
+                             std::array<uint8_t, DnsName::kMaxWire>& out, size_t& length) {
   std::optional<size_t> end;
   size_t lowest = at;
   length = 0;
@@ -42,7 +43,8 @@ std::optional<size_t> expand(std::span<const uint8_t> packet, size_t at, std::ar
       at = lowest = to;
       continue;
     }
-    if (octet > DnsName::kMaxLabel || at + 1 + octet > packet.size() || length + 1 + octet > out.size()) return {};
+    if (octet > DnsName::kMaxLabel || at + 1 + octet > packet.size() || length + 1 + octet > out.size())
+      return {};
     std::memcpy(out.data() + length, packet.data() + at, size_t(1) + octet);
     length += size_t(1) + octet;
     at += size_t(1) + octet;
@@ -50,7 +52,8 @@ std::optional<size_t> expand(std::span<const uint8_t> packet, size_t at, std::ar
   }
 }
 
-/// Copies one record with its names written out. The types of RFC 1035 whose data may be compressed (RFC 3597 4) are known here.
+/// Copies one record with its names written out. The types of RFC 1035 whose data may be compressed (RFC 3597
+/// 4) are known here.
 bool copy_record(std::span<const uint8_t> packet, size_t& at, Writer& w) {
   std::array<uint8_t, DnsName::kMaxWire> name;
   size_t length = 0, start = w.size;
@@ -66,11 +69,22 @@ bool copy_record(std::span<const uint8_t> packet, size_t& at, Writer& w) {
   size_t rdata_at = w.size;
   size_t before = 0, names = 0;
   switch (RrType(type)) {
-    case RrType::kNs: case RrType::kCname: case RrType::kPtr: names = 1; break;
-    case RrType::kMx: before = 2, names = 1; break;
-    case RrType::kSrv: before = 6, names = 1; break;
-    case RrType::kSoa: names = 2; break;
-    default: break;
+    case RrType::kNs:
+    case RrType::kCname:
+    case RrType::kPtr:
+      names = 1;
+      break;
+    case RrType::kMx:
+      before = 2, names = 1;
+      break;
+    case RrType::kSrv:
+      before = 6, names = 1;
+      break;
+    case RrType::kSoa:
+      names = 2;
+      break;
+    default:
+      break;
   }
   if (before > rdlength) return false;
   w.put(packet.data() + data, before);
@@ -149,8 +163,8 @@ std::vector<uint8_t> chain_question(const Query& query, const DnsName& target, u
   return q;
 }
 
-bool append_chain(const Query& query, std::span<const uint8_t> reply, size_t limit, std::span<const uint8_t> cookie,
-                  uint16_t udp_size, std::span<uint8_t> out, size_t& size) {
+bool append_chain(const Query& query, std::span<const uint8_t> reply, size_t limit,
+                  std::span<const uint8_t> cookie, uint16_t udp_size, std::span<uint8_t> out, size_t& size) {
   if (reply.size() < kHeader || size < kHeader) return false;
   size_t have = load16(out.data() + 6);
   auto end = behind_answers(out.first(size), load16(out.data() + 4), have);

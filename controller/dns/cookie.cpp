@@ -34,8 +34,10 @@ struct Sip {
   }
 };
 
-/// Client cookie, version, reserved, time and address, hashed. The result goes onto the wire as SipHash's octets, lowest first.
-uint64_t cookie_hash(const CookieSecret& secret, const uint8_t* client_cookie, const uint8_t* head, const IpAddress& client) {
+/// Client cookie, version, reserved, time and address, hashed. The result goes onto the wire as SipHash's
+/// octets, lowest first.
+uint64_t cookie_hash(const CookieSecret& secret, const uint8_t* client_cookie, const uint8_t* head,
+                     const IpAddress& client) {
   uint8_t data[kClientCookie + 8 + 16];
   std::memcpy(data, client_cookie, kClientCookie);
   std::memcpy(data + kClientCookie, head, 8);
@@ -67,8 +69,8 @@ uint64_t siphash24(const CookieSecret& key, std::span<const uint8_t> data) {
   return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
 }
 
-void write_cookies(const CookieSecret& secret, std::span<const uint8_t> client_cookie, const IpAddress& client, uint32_t unix_s,
-                   std::span<uint8_t, kBothCookies> out) {
+void write_cookies(const CookieSecret& secret, std::span<const uint8_t> client_cookie,
+                   const IpAddress& client, uint32_t unix_s, std::span<uint8_t, kBothCookies> out) {
   std::copy_n(client_cookie.begin(), kClientCookie, out.begin());
   uint8_t* head = out.data() + kClientCookie;
   head[0] = 1, head[1] = head[2] = head[3] = 0;
@@ -77,9 +79,10 @@ void write_cookies(const CookieSecret& secret, std::span<const uint8_t> client_c
   std::memcpy(head + 8, &h, 8);
 }
 
-CookieState check_cookie(const CookieSecret& secret, std::span<const uint8_t> client_cookie, std::span<const uint8_t> server_cookie,
-                         const IpAddress& client, uint32_t unix_s) {
-  if (client_cookie.size() != kClientCookie || server_cookie.size() != kServerCookie || server_cookie[0] != 1) return CookieState::kBad;
+CookieState check_cookie(const CookieSecret& secret, std::span<const uint8_t> client_cookie,
+                         std::span<const uint8_t> server_cookie, const IpAddress& client, uint32_t unix_s) {
+  if (client_cookie.size() != kClientCookie || server_cookie.size() != kServerCookie || server_cookie[0] != 1)
+    return CookieState::kBad;
   uint32_t made = 0;
   for (int i = 0; i < 4; i++) made = made << 8 | server_cookie[4 + i];
   int32_t age = int32_t(unix_s - made);  // serial number arithmetic, RFC 1982

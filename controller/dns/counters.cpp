@@ -5,10 +5,13 @@
 
 namespace ls::dns {
 
-std::string_view to_text(ServiceKind kind) { return kind == ServiceKind::kAuthority ? "authority" : "resolver"; }
+std::string_view to_text(ServiceKind kind) {
+  return kind == ServiceKind::kAuthority ? "authority" : "resolver";
+}
 
 std::string_view to_text(Path path) {
-  constexpr std::array<std::string_view, kPaths> kNames{"zone", "cache", "forward", "stale", "refused", "error"};
+  constexpr std::array<std::string_view, kPaths> kNames{"zone",  "cache",   "forward",
+                                                        "stale", "refused", "error"};
   return kNames[size_t(path)];
 }
 

@@ -11,14 +11,16 @@ std::string rule_text(const Route& route, const Routes& routes) {
   std::string text = "zone " + route.zone->apex.text();
   if (!route.zone->is_alias) return text;
   for (const ZoneView& v : routes.views()) {
-    if (!v.is_alias && v.table == route.zone->table) return "zone " + v.apex.text() + " as " + route.zone->apex.text();
+    if (!v.is_alias && v.table == route.zone->table)
+      return "zone " + v.apex.text() + " as " + route.zone->apex.text();
   }
   return text;
 }
 
 }  // namespace
 
-void Responder::explain(std::vector<uint8_t> packet, Epoch::Reader& reader, std::function<void(Explained)> tell) {
+void Responder::explain(std::vector<uint8_t> packet, Epoch::Reader& reader,
+                        std::function<void(Explained)> tell) {
   begin(s_.clock.now());
   Explained e;
   auto out = std::make_shared<std::vector<uint8_t>>(65535);
@@ -37,7 +39,8 @@ void Responder::explain(std::vector<uint8_t> packet, Epoch::Reader& reader, std:
     e.rule = rule_text(route, *routes_);
     if (route.forward) e.cache_left_s = s_.cache.remaining(query_.folded(), query_.type, now_);
     reply = resolve(question, query_, l, *out);
-    if (route.zone && (reply.path != Path::kZone || reply.next == Reply::Next::kForward)) e.rule += ", alias to outside";
+    if (route.zone && (reply.path != Path::kZone || reply.next == Reply::Next::kForward))
+      e.rule += ", alias to outside";
   }
   e.path = reply.path;
   if (reply.next == Reply::Next::kTransfer) {
@@ -54,7 +57,8 @@ void Responder::explain(std::vector<uint8_t> packet, Epoch::Reader& reader, std:
   const Query& asked = job->question();
   s_.forwarder.ask(
       asked, *group_,
-      [this, job, e = std::move(e), tell = std::move(tell)](std::span<const uint8_t> upstream, const Forwarder::Trace* trace) mutable {
+      [this, job, e = std::move(e), tell = std::move(tell)](std::span<const uint8_t> upstream,
+                                                            const Forwarder::Trace* trace) mutable {
         Reply r = complete(*job, upstream);
         e.answer.assign(scratch_.begin(), scratch_.begin() + r.size);
         e.path = r.path;

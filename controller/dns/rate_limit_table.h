@@ -13,7 +13,7 @@ struct RateLimit::Impl {
   const uint32_t slip;
   const uint64_t step;  ///< time units an answer costs
   const size_t sets;
-  CookieSecret key;     ///< keyed, so that nobody can aim at somebody else's entry
+  CookieSecret key;  ///< keyed, so that nobody can aim at somebody else's entry
   std::unique_ptr<std::atomic<uint64_t>[]> entries;
 };
 

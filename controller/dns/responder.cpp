@@ -71,8 +71,8 @@ void Responder::cookies(const Query& query, const IpAddress& client, AnswerLimit
   limits.cookie = c.bytes;
 }
 
-Reply Responder::plain(const Query& query, Rcode rcode, Path path, bool with_question, const AnswerLimits& limits,
-                       std::span<uint8_t> out) const {
+Reply Responder::plain(const Query& query, Rcode rcode, Path path, bool with_question,
+                       const AnswerLimits& limits, std::span<uint8_t> out) const {
   return {Reply::Next::kSend, path, rcode, plain_answer(query, rcode, with_question, limits, out)};
 }
 
@@ -91,8 +91,8 @@ Reply Responder::answer(const Question& question, std::span<uint8_t> out) {
     counters_.denied.add();
     reply = plain(query_, Rcode::kRefused, Path::kRefused, parsed.question_readable, l, out);
   } else if (parsed.outcome == ParseOutcome::kRcode) {
-    reply = plain(query_, parsed.rcode, parsed.rcode == Rcode::kRefused ? Path::kRefused : Path::kError, parsed.question_readable,
-                  l, out);
+    reply = plain(query_, parsed.rcode, parsed.rcode == Rcode::kRefused ? Path::kRefused : Path::kError,
+                  parsed.question_readable, l, out);
   } else {
     reply = resolve(question, query_, l, out);
   }
@@ -105,12 +105,15 @@ Reply Responder::finish(const Query& query, bool exempt, const IpAddress& client
   if (reply.size < kHeader) return {};
   if (!exempt && s_.service.options.rate_limit.per_second) {
     switch (s_.service.limit.check(client, kind_of(out.first(reply.size), reply.rcode), now_)) {
-      case RateLimit::Verdict::kSend: break;
+      case RateLimit::Verdict::kSend:
+        break;
       case RateLimit::Verdict::kSlip:
         counters_.slipped.add();
         reply.size = plain_answer(query, Rcode::kNoError, true, limits, out, kTc);
         return reply;
-      case RateLimit::Verdict::kDrop: counters_.rate_dropped.add(); return {};
+      case RateLimit::Verdict::kDrop:
+        counters_.rate_dropped.add();
+        return {};
     }
   }
   if (load16(out.data() + 2) & kTc) counters_.truncated.add();
@@ -119,8 +122,10 @@ Reply Responder::finish(const Query& query, bool exempt, const IpAddress& client
   return reply;
 }
 
-Reply Responder::resolve(const Question& question, const Query& query, const AnswerLimits& l, std::span<uint8_t> out) {
-  if (query.type == uint16_t(RrType::kAxfr) || query.type == uint16_t(RrType::kIxfr)) return transfer(question, query, l, out);
+Reply Responder::resolve(const Question& question, const Query& query, const AnswerLimits& l,
+                         std::span<uint8_t> out) {
+  if (query.type == uint16_t(RrType::kAxfr) || query.type == uint16_t(RrType::kIxfr))
+    return transfer(question, query, l, out);
   Route route = routes_->find(query.folded());
   if (route.zone) {
     Answer a = answer_from_zone(query, *route.zone, *routes_, l, out);
@@ -131,13 +136,16 @@ Reply Responder::resolve(const Question& question, const Query& query, const Ans
   return recurse(query, *route.forward, l, out);
 }
 
-Reply Responder::transfer(const Question& question, const Query& query, const AnswerLimits& l, std::span<uint8_t> out) {
+Reply Responder::transfer(const Question& question, const Query& query, const AnswerLimits& l,
+                          std::span<uint8_t> out) {
   bool incremental = query.type == uint16_t(RrType::kIxfr);
-  if (!question.tcp && !incremental) return plain(query, Rcode::kFormErr, Path::kError, true, l, out);  // RFC 5936 4.2
+  if (!question.tcp && !incremental)
+    return plain(query, Rcode::kFormErr, Path::kError, true, l, out);  // RFC 5936 4.2
   Route route = routes_->find(query.folded());
   const ZoneView* zone = route.zone;
   bool apex = zone && zone->apex.folded().wire() == query.folded();
-  if (!zone || !apex || !zone->transferable || query.qclass != kClassIn || !s_.service.may_transfer(question.client))
+  if (!zone || !apex || !zone->transferable || query.qclass != kClassIn ||
+      !s_.service.may_transfer(question.client))
     return plain(query, Rcode::kRefused, Path::kRefused, true, l, out);
   if (!zone->table->loaded()) return plain(query, Rcode::kServFail, Path::kError, true, l, out);
   if (!question.tcp) {
@@ -151,7 +159,8 @@ Reply Responder::transfer(const Question& question, const Query& query, const An
   return {Reply::Next::kTransfer, Path::kZone, Rcode::kNoError, transfer_.size()};
 }
 
-Reply Responder::recurse(const Query& query, const ForwardGroup& group, const AnswerLimits& l, std::span<uint8_t> out) {
+Reply Responder::recurse(const Query& query, const ForwardGroup& group, const AnswerLimits& l,
+                         std::span<uint8_t> out) {
   if (query.qclass != kClassIn) return plain(query, Rcode::kRefused, Path::kRefused, true, l, out);
   if (query.type == uint16_t(RrType::kOpt) || query.type == kTkey || query.type == uint16_t(RrType::kTsig))
     return plain(query, Rcode::kFormErr, Path::kError, true, l, out);  // no questions can be asked for these
@@ -161,15 +170,18 @@ Reply Responder::recurse(const Query& query, const ForwardGroup& group, const An
     if (hit == Cache::Hit::kFreshPrefetch && !group.upstreams.empty())
       s_.forwarder.ask(query, group, [](std::span<const uint8_t>, const Forwarder::Trace*) {});
     if (!l.truncate_bit) store16(out.data() + 2, load16(out.data() + 2) & ~kTc);
-    return {Reply::Next::kSend, hit == Cache::Hit::kStale ? Path::kStale : Path::kCache, Rcode(out[3] & 0xf), size};
+    return {Reply::Next::kSend, hit == Cache::Hit::kStale ? Path::kStale : Path::kCache, Rcode(out[3] & 0xf),
+            size};
   }
-  if (!(query.flags & kRd) || s_.forwarder.is_own_probe(query)) return plain(query, Rcode::kRefused, Path::kRefused, true, l, out);
+  if (!(query.flags & kRd) || s_.forwarder.is_own_probe(query))
+    return plain(query, Rcode::kRefused, Path::kRefused, true, l, out);
   group_ = &group;
   chase_ = false;
   return {Reply::Next::kForward, Path::kForward, Rcode::kNoError, 0};
 }
 
-Reply Responder::chase(const Query& query, const Answer& alias, const AnswerLimits& l, std::span<uint8_t> out) {
+Reply Responder::chase(const Query& query, const Answer& alias, const AnswerLimits& l,
+                       std::span<uint8_t> out) {
   Reply alone{Reply::Next::kSend, Path::kZone, alias.rcode, alias.size};
   const DnsName folded = alias.target.folded();
   Route route = routes_->find(folded.wire());
@@ -182,11 +194,13 @@ Reply Responder::chase(const Query& query, const Answer& alias, const AnswerLimi
   if (hit != Cache::Hit::kMiss) {
     if (hit == Cache::Hit::kFreshPrefetch && !route.forward->upstreams.empty())
       s_.forwarder.ask(asked, *route.forward, [](std::span<const uint8_t>, const Forwarder::Trace*) {});
-    if ((chased_[3] & 0xf) == uint8_t(Rcode::kServFail)) return plain(query, Rcode::kServFail, Path::kError, true, l, out);
+    if ((chased_[3] & 0xf) == uint8_t(Rcode::kServFail))
+      return plain(query, Rcode::kServFail, Path::kError, true, l, out);
     if (!append_chain(query, {chased_.data(), size}, size_limit(query, l), l.cookie, l.udp_max, out, answer))
       return plain(query, Rcode::kServFail, Path::kError, true, l, out);
     if (!l.truncate_bit) store16(out.data() + 2, load16(out.data() + 2) & ~kTc);
-    return {Reply::Next::kSend, hit == Cache::Hit::kStale ? Path::kStale : Path::kCache, Rcode(out[3] & 0xf), answer};
+    return {Reply::Next::kSend, hit == Cache::Hit::kStale ? Path::kStale : Path::kCache, Rcode(out[3] & 0xf),
+            answer};
   }
   if (!(query.flags & kRd)) return alone;
   group_ = route.forward;

@@ -6,8 +6,8 @@
 
 namespace ls::dns {
 
-std::shared_ptr<Responder::Job> Responder::make_job(std::span<const uint8_t> packet, std::span<const uint8_t> written,
-                                                    const AnswerLimits& l) {
+std::shared_ptr<Responder::Job> Responder::make_job(std::span<const uint8_t> packet,
+                                                    std::span<const uint8_t> written, const AnswerLimits& l) {
   auto job = std::make_shared<Job>();
   job->packet.assign(packet.begin(), packet.end());
   parse_query(job->packet, job->query);
@@ -29,9 +29,11 @@ void Responder::forward(const Question& question, std::span<const uint8_t> writt
   job->exempt = question.tcp || job->cookies.valid;
   job->send = std::move(send);
   const Query& asked = job->question();
-  s_.forwarder.ask(asked, *group_, [this, job = std::move(job)](std::span<const uint8_t> reply, const Forwarder::Trace* trace) {
+  // The trace says whether the answer is a stale one.
+  auto ready = [this, job = std::move(job)](std::span<const uint8_t> reply, const Forwarder::Trace* trace) {
     done(*job, reply, trace);
-  });
+  };
+  s_.forwarder.ask(asked, *group_, std::move(ready), true);
 }
 
 Reply Responder::complete(Job& job, std::span<const uint8_t> upstream) {

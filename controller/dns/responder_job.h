@@ -5,11 +5,11 @@
 namespace ls::dns {
 
 struct Responder::Job {
-  std::vector<uint8_t> packet;   ///< `query` points into it
+  std::vector<uint8_t> packet;  ///< `query` points into it
   Query query;
-  std::vector<uint8_t> alias;    ///< our part of the answer, when an alias leads outside
+  std::vector<uint8_t> alias;  ///< our part of the answer, when an alias leads outside
   std::vector<uint8_t> asked_packet;
-  Query asked;                   ///< what the upstream is asked then
+  Query asked;  ///< what the upstream is asked then
   IpAddress client;
   AnswerLimits limits;
   Cookies cookies;

@@ -56,13 +56,15 @@ Server::Server(ServerOptions options, Epoch& epoch, const Clock& clock)
   Impl& i = *impl_;
   size_t count = i.options.workers ? i.options.workers : usable_cpus();
   for (size_t n = 0; n < count; n++) {
-    i.workers.push_back(std::make_unique<Worker>(
-        Worker::Shared{i.options, i.services, i.epoch, i.clock, i.cache, i.upstreams, i.tcp_limits, i.secret}));
+    i.workers.push_back(std::make_unique<Worker>(Worker::Shared{
+        i.options, i.services, i.epoch, i.clock, i.cache, i.upstreams, i.tcp_limits, i.secret}));
   }
   i.binder = std::make_unique<Binder>(i.options, i.workers);
 }
 
-Server::~Server() { stop(); }
+Server::~Server() {
+  stop();
+}
 
 Result<> Server::start() {
   Impl& i = *impl_;
@@ -100,7 +102,8 @@ ServerView Server::view() const {
   v.upstreams = i.upstreams.view(i.clock.now());
   v.workers = i.workers.size();
   for (auto& w : i.workers) {
-    for (size_t s = 0; s < i.services.size(); s++) w->counters(s).add_to(v.services[size_t(i.services[s]->options.kind)]);
+    for (size_t s = 0; s < i.services.size(); s++)
+      w->counters(s).add_to(v.services[size_t(i.services[s]->options.kind)]);
     ForwarderView f = w->forwarder();
     v.forwarder.in_flight += f.in_flight;
     v.forwarder.questions += f.questions;
@@ -112,7 +115,8 @@ ServerView Server::view() const {
     v.forwarder.mismatches += f.mismatches;
     v.forwarder.tcp_fallbacks += f.tcp_fallbacks;
     v.forwarder.retries += f.retries;
-    v.forwarder.loops += f.loops;
+    v.forwarder.loops = std::max(v.forwarder.loops, f.loops);  // counted once for all workers
+    v.forwarder.fewer_ports += f.fewer_ports;
     v.worker_lag_s.push_back(i.running ? w->lag() : 0);
   }
   return v;
@@ -132,6 +136,8 @@ void Server::explain(ServiceKind service, std::vector<uint8_t> query, std::funct
   });
 }
 
-size_t Server::flush_cache(const DnsName& suffix) { return impl_->cache.flush(suffix); }
+size_t Server::flush_cache(const DnsName& suffix) {
+  return impl_->cache.flush(suffix);
+}
 
 }  // namespace ls::dns

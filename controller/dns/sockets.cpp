@@ -6,7 +6,8 @@
 namespace ls::dns {
 namespace {
 
-constexpr int kBuffer = 1 << 20;  // octets; what arrives while a worker is not scheduled for some milliseconds
+constexpr int kBuffer =
+    1 << 20;  // octets; what arrives while a worker is not scheduled for some milliseconds
 constexpr int kBacklog = 512;
 
 struct Option {
@@ -47,13 +48,16 @@ Result<UniqueFd> open_bound(const Endpoint& at, int type) {
   }
   sockaddr_storage address;
   socklen_t size = to_sockaddr(at, address);
-  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0) return fail(errno, "bind " + at.text());
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0)
+    return fail(errno, "bind " + at.text());
   return fd;
 }
 
 }  // namespace
 
-Result<UniqueFd> open_udp(const Endpoint& at) { return open_bound(at, SOCK_DGRAM); }
+Result<UniqueFd> open_udp(const Endpoint& at) {
+  return open_bound(at, SOCK_DGRAM);
+}
 
 Result<UniqueFd> open_tcp(const Endpoint& at) {
   LS_ASSIGN(UniqueFd fd, open_bound(at, SOCK_STREAM));
@@ -64,7 +68,8 @@ Result<UniqueFd> open_tcp(const Endpoint& at) {
 Result<uint16_t> local_port(int fd) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return fail(errno, "read a socket's port");
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0)
+    return fail(errno, "read a socket's port");
   return from_sockaddr(address).port;
 }
 

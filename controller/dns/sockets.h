@@ -9,9 +9,10 @@
 
 namespace ls::dns {
 
-/// Non-blocking, SO_REUSEPORT (one socket a worker), bound also to an address that no interface has yet (IP_FREEBIND). Wildcard
-/// addresses report the address that was asked (IP_PKTINFO). Path MTU messages, which anybody can forge, do not make answers
-/// disappear (IP_PMTUDISC_OMIT, Linux 3.15); answers are small enough not to be fragmented.
+/// Non-blocking, SO_REUSEPORT (one socket a worker), bound also to an address that no interface has yet
+/// (IP_FREEBIND). Wildcard addresses report the address that was asked (IP_PKTINFO). Path MTU messages, which
+/// anybody can forge, do not make answers disappear (IP_PMTUDISC_OMIT, Linux 3.15); answers are small enough
+/// not to be fragmented.
 Result<UniqueFd> open_udp(const Endpoint& at);
 Result<UniqueFd> open_tcp(const Endpoint& at);  ///< listening
 

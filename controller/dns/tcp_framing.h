@@ -1,6 +1,7 @@
 #pragma once
-/// Messages out of a TCP stream: each has its length in two octets in front (RFC 1035 4.2.2). Lengths and messages may come split or
-/// joined in any way. Thread: one. Memory: kFirst octets, more only while a longer message is on its way, never more than kMost.
+/// Messages out of a TCP stream: each has its length in two octets in front (RFC 1035 4.2.2). Lengths and
+/// messages may come split or joined in any way. Thread: one. Memory: kFirst octets, more only while a longer
+/// message is on its way, never more than kMost.
 #include <cstddef>
 #include <cstdint>
 #include <optional>

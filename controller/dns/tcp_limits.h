@@ -1,6 +1,6 @@
 #pragma once
-/// How many TCP connections there are, in all and from each client. Shared by all workers and services. Thread: any; one short lock
-/// for each connection that comes or goes.
+/// How many TCP connections there are, in all and from each client. Shared by all workers and services.
+/// Thread: any; one short lock for each connection that comes or goes.
 #include <atomic>
 #include <unordered_map>
 

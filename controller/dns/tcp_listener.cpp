@@ -12,8 +12,8 @@ constexpr std::chrono::milliseconds kPause{200};  // after an error of accept: n
 
 }  // namespace
 
-TcpListener::TcpListener(boost::asio::io_context& io, UniqueFd fd, bool v4, Responder& responder, TcpLimits& limits,
-                         TcpShared& shared)
+TcpListener::TcpListener(boost::asio::io_context& io, UniqueFd fd, bool v4, Responder& responder,
+                         TcpLimits& limits, TcpShared& shared)
     : io_(io),
       acceptor_(io, v4 ? boost::asio::ip::tcp::v4() : boost::asio::ip::tcp::v6(), fd.release()),
       pause_(io),
@@ -41,7 +41,8 @@ void TcpListener::accept() {
       if (auto place = limits_.enter(client)) {
         socket.set_option(boost::asio::ip::tcp::no_delay(true), ignored);
         socket.non_blocking(true, ignored);
-        std::make_shared<TcpSession>(std::move(socket), client, std::move(place), responder_, shared_)->start();
+        std::make_shared<TcpSession>(std::move(socket), client, std::move(place), responder_, shared_)
+            ->start();
       } else {
         responder_.counters().tcp_refused.add();
       }

@@ -1,5 +1,6 @@
 #pragma once
-/// Accepts TCP connections of one endpoint on one worker. Above the limits a connection is closed at once and counted. Thread: the worker's.
+/// Accepts TCP connections of one endpoint on one worker. Above the limits a connection is closed at once and
+/// counted. Thread: the worker's.
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -11,7 +12,8 @@ namespace ls::dns {
 
 class TcpListener {
  public:
-  TcpListener(boost::asio::io_context& io, UniqueFd fd, bool v4, Responder& responder, TcpLimits& limits, TcpShared& shared);
+  TcpListener(boost::asio::io_context& io, UniqueFd fd, bool v4, Responder& responder, TcpLimits& limits,
+              TcpShared& shared);
   void start() { accept(); }
 
  private:

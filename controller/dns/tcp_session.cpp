@@ -9,8 +9,8 @@ using SteadyClock = std::chrono::steady_clock;
 
 }  // namespace
 
-TcpSession::TcpSession(boost::asio::ip::tcp::socket socket, const IpAddress& client, TcpLimits::Place place, Responder& responder,
-                       TcpShared& shared)
+TcpSession::TcpSession(boost::asio::ip::tcp::socket socket, const IpAddress& client, TcpLimits::Place place,
+                       Responder& responder, TcpShared& shared)
     : socket_(std::move(socket)),
       client_(client),
       place_(std::move(place)),
@@ -77,7 +77,8 @@ void TcpSession::one(std::span<const uint8_t> message) {
   Question question{message, client_, true};
   Reply reply = responder_.answer(question, shared_.scratch);
   switch (reply.next) {
-    case Reply::Next::kNothing: return;
+    case Reply::Next::kNothing:
+      return;
     case Reply::Next::kSend:
       queue(std::span<const uint8_t>(shared_.scratch).first(reply.size));
       responder_.counters().observe(reply.path, shared_.clock.now() - since);

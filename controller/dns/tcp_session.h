@@ -1,10 +1,12 @@
 #pragma once
-/// One TCP connection of a client (RFC 7766): questions may follow one another without waiting, answers go out in the order in which
-/// they are ready. Thread: the worker's. Lives as long as one of its handlers or a question at an upstream.
+/// One TCP connection of a client (RFC 7766): questions may follow one another without waiting, answers go
+/// out in the order in which they are ready. Thread: the worker's. Lives as long as one of its handlers or a
+/// question at an upstream.
 ///
-/// Bounds: kPending questions at upstreams and kQueued octets of answers; above either nothing more is read, so that the client's own
-/// window fills. A client that does not take its answers for the idle time is dropped, as is one that does not finish a
-/// question within it. After `queries` questions the connection is closed when all are answered.
+/// Bounds: kPending questions at upstreams and kQueued octets of answers; above either nothing more is read,
+/// so that the client's own window fills. A client that does not take its answers for the idle time is
+/// dropped, as is one that does not finish a question within it. After `queries` questions the connection is
+/// closed when all are answered.
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -31,8 +33,8 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
  public:
   static constexpr size_t kPending = 256, kQueued = 256 << 10, kTransfers = 8;
 
-  TcpSession(boost::asio::ip::tcp::socket socket, const IpAddress& client, TcpLimits::Place place, Responder& responder,
-             TcpShared& shared);
+  TcpSession(boost::asio::ip::tcp::socket socket, const IpAddress& client, TcpLimits::Place place,
+             Responder& responder, TcpShared& shared);
   ~TcpSession();
   void start();
 

@@ -13,10 +13,12 @@ namespace {
 
 constexpr int kRounds = 4;  // batches before others have their turn
 
-size_t odd_lines(size_t octets) { return ((octets + 63) / 64 | 1) * 64; }
+size_t odd_lines(size_t octets) {
+  return ((octets + 63) / 64 | 1) * 64;
+}
 
-/// The kernel says which address was asked; sent back, it becomes the source. The device is left to the routes, except for
-/// link-local addresses, which mean nothing without one.
+/// The kernel says which address was asked; sent back, it becomes the source. The device is left to the
+/// routes, except for link-local addresses, which mean nothing without one.
 void make_source(msghdr& h) {
   for (cmsghdr* c = CMSG_FIRSTHDR(&h); c; c = CMSG_NXTHDR(&h, c)) {
     if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
@@ -47,8 +49,8 @@ UdpBatch::UdpBatch(size_t largest_answer)
   }
 }
 
-UdpListener::UdpListener(boost::asio::io_context& io, UniqueFd fd, bool wildcard, Responder& responder, Epoch::Reader& reader,
-                         UdpBatch& batch, const Clock& clock)
+UdpListener::UdpListener(boost::asio::io_context& io, UniqueFd fd, bool wildcard, Responder& responder,
+                         Epoch::Reader& reader, UdpBatch& batch, const Clock& clock)
     : io_(io),
       socket_(io, fd.release()),
       wildcard_(wildcard),
@@ -57,7 +59,9 @@ UdpListener::UdpListener(boost::asio::io_context& io, UniqueFd fd, bool wildcard
       batch_(batch),
       clock_(clock) {}
 
-void UdpListener::start() { wait(); }
+void UdpListener::start() {
+  wait();
+}
 
 void UdpListener::wait() {
   socket_.async_wait(boost::asio::posix::descriptor_base::wait_read, [this](boost::system::error_code error) {
@@ -84,7 +88,8 @@ size_t UdpListener::receive() {
     h.msg_controllen = wildcard_ ? UdpBatch::kControl : 0;
   }
   int n = recvmmsg(socket_.native_handle(), b.in_.data(), UdpBatch::kBatch, MSG_DONTWAIT, nullptr);
-  return n > 0 ? size_t(n) : 0;  // an error of an earlier answer (ICMP) is taken off by this call; the next one reads on
+  return n > 0 ? size_t(n)
+               : 0;  // an error of an earlier answer (ICMP) is taken off by this call; the next one reads on
 }
 
 void UdpListener::answer(size_t count) {
@@ -100,8 +105,9 @@ void UdpListener::answer(size_t count) {
       Endpoint peer = from_sockaddr(b.peers_[i]);
       if (peer.port == 0) continue;  // nothing can be sent there
       uint8_t* to = b.answers_.get() + answers * b.answer_;
-      Reply reply = responder_.answer({{b.questions_.get() + i * UdpBatch::kQuestion, b.in_[i].msg_len}, peer.address, false},
-                                      {to, b.answer_});
+      Reply reply = responder_.answer(
+          {{b.questions_.get() + i * UdpBatch::kQuestion, b.in_[i].msg_len}, peer.address, false},
+          {to, b.answer_});
       if (reply.next == Reply::Next::kForward) {
         if (wildcard_) make_source(h);
         forward(i, {to, reply.size});
@@ -128,7 +134,8 @@ void UdpListener::answer(size_t count) {
 
 void UdpListener::send(size_t count) {
   for (size_t done = 0; done < count;) {
-    int n = sendmmsg(socket_.native_handle(), batch_.out_.data() + done, unsigned(count - done), MSG_DONTWAIT);
+    int n =
+        sendmmsg(socket_.native_handle(), batch_.out_.data() + done, unsigned(count - done), MSG_DONTWAIT);
     if (n > 0) {
       done += size_t(n);
     } else if (errno == EAGAIN || errno == ENOBUFS) {
@@ -152,7 +159,9 @@ void UdpListener::forward(size_t i, std::span<const uint8_t> written) {
   back->peer_size = h.msg_namelen;
   back->control_size = h.msg_controllen;
   if (h.msg_controllen) std::memcpy(back->control.data(), h.msg_control, h.msg_controllen);
-  Question question{{batch_.questions_.get() + i * UdpBatch::kQuestion, batch_.in_[i].msg_len}, from_sockaddr(back->peer).address, false};
+  Question question{{batch_.questions_.get() + i * UdpBatch::kQuestion, batch_.in_[i].msg_len},
+                    from_sockaddr(back->peer).address,
+                    false};
   responder_.forward(question, written, [this, back](std::span<const uint8_t> answer) {
     if (answer.empty()) return;
     iovec iov{const_cast<uint8_t*>(answer.data()), answer.size()};

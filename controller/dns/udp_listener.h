@@ -1,9 +1,11 @@
 #pragma once
-/// UDP: questions in batches, answers in batches. Thread: the worker's. Nothing is allocated for what is answered at once.
+/// UDP: questions in batches, answers in batches. Thread: the worker's. Nothing is allocated for what is
+/// answered at once.
 ///
-/// A readable socket is drained in batches of kBatch, at most kRounds of them before the worker's other sockets have their turn.
-/// Each batch has one look at the clock, the routes and the epoch. An answer that the kernel has no room for is dropped: clients ask
-/// again. Answers of upstreams leave one by one as they come.
+/// A readable socket is drained in batches of kBatch, at most kRounds of them before the worker's other
+/// sockets have their turn. Each batch has one look at the clock, the routes and the epoch. An answer that
+/// the kernel has no room for is dropped: clients ask again. Answers of upstreams leave one by one as they
+/// come.
 #include <sys/socket.h>
 
 #include <boost/asio/io_context.hpp>
@@ -24,8 +26,8 @@ class UdpBatch {
 
  private:
   friend class UdpListener;
-  /// Octets of a question. Nobody is told that larger ones are read (EDNS offers 1232). An odd number of cache lines, so that
-  /// the starts of all buffers do not fall into the same places of the cache.
+  /// Octets of a question. Nobody is told that larger ones are read (EDNS offers 1232). An odd number of
+  /// cache lines, so that the starts of all buffers do not fall into the same places of the cache.
   static constexpr size_t kQuestion = 2048 + 64;
   const size_t answer_;
   std::unique_ptr<uint8_t[]> questions_, answers_, control_;
@@ -36,8 +38,8 @@ class UdpBatch {
 
 class UdpListener {
  public:
-  UdpListener(boost::asio::io_context& io, UniqueFd fd, bool wildcard, Responder& responder, Epoch::Reader& reader, UdpBatch& batch,
-              const Clock& clock);
+  UdpListener(boost::asio::io_context& io, UniqueFd fd, bool wildcard, Responder& responder,
+              Epoch::Reader& reader, UdpBatch& batch, const Clock& clock);
   void start();
 
  private:

@@ -12,12 +12,16 @@ Worker::Worker(const Shared& shared)
     : s_(shared),
       work_(boost::asio::make_work_guard(*io_)),
       reader_(shared.epoch),
-      forwarder_(std::make_unique<Forwarder>(*io_, shared.upstreams, shared.cache, shared.clock, shared.options.forwarder)),
+      forwarder_(std::make_unique<Forwarder>(*io_, shared.upstreams, shared.cache, shared.clock,
+                                             shared.options.forwarder)),
       batch_(std::max<size_t>(shared.options.udp_size, 512)),
-      tcp_{.reader = reader_, .clock = shared.clock, .queries = shared.options.tcp_queries, .idle = shared.options.tcp_idle} {
+      tcp_{.reader = reader_,
+           .clock = shared.clock,
+           .queries = shared.options.tcp_queries,
+           .idle = shared.options.tcp_idle} {
   for (auto& service : shared.services) {
-    responders_.push_back(std::make_unique<Responder>(Responder::Shared{*service, shared.cache, *forwarder_, shared.clock,
-                                                                        shared.secret, shared.options.udp_size}));
+    responders_.push_back(std::make_unique<Responder>(Responder::Shared{
+        *service, shared.cache, *forwarder_, shared.clock, shared.secret, shared.options.udp_size}));
   }
 }
 
@@ -52,14 +56,14 @@ void Worker::stop() {
 
 void Worker::add_udp(size_t service, UniqueFd fd, const Endpoint& at) {
   bool wildcard = at.address.is_zero() || (at.address.is_v4() && at.address.v4() == 0);
-  udp_.push_back(
-      std::make_unique<UdpListener>(*io_, std::move(fd), wildcard, *responders_[service], reader_, batch_, s_.clock));
+  udp_.push_back(std::make_unique<UdpListener>(*io_, std::move(fd), wildcard, *responders_[service], reader_,
+                                               batch_, s_.clock));
   udp_.back()->start();
 }
 
 void Worker::add_tcp(size_t service, UniqueFd fd, const Endpoint& at) {
-  tcp_listeners_.push_back(
-      std::make_unique<TcpListener>(*io_, std::move(fd), at.address.is_v4(), *responders_[service], s_.tcp_limits, tcp_));
+  tcp_listeners_.push_back(std::make_unique<TcpListener>(*io_, std::move(fd), at.address.is_v4(),
+                                                         *responders_[service], s_.tcp_limits, tcp_));
   tcp_listeners_.back()->start();
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-/// Worker: one thread that answers on its own sockets, for all services. Made and ended by the control loop; everything else happens on
-/// its thread, by post().
+/// Worker: one thread that answers on its own sockets, for all services. Made and ended by the control loop;
+/// everything else happens on its thread, by post().
 #include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -44,8 +44,8 @@ class Worker {
   // Any thread.
   const WorkerCounters& counters(size_t service) const { return responders_[service]->counters(); }
   ForwarderView forwarder() const { return forwarder_->view(); }
-  /// How long the thread has not come to what was posted by the last call, in seconds; the first call says 0. An idle worker is not
-  /// woken in between.
+  /// How long the thread has not come to what was posted by the last call, in seconds; the first call says 0.
+  /// An idle worker is not woken in between.
   double lag();
 
  private:

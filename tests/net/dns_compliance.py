@@ -50,22 +50,31 @@ class Case:
         self.opcode, self.header_only = opcode, header_only
         q = dns.message.make_query(qname, rdtype, rdclass, use_edns=False)
         q.flags = flags
-        q.set_opcode(opcode)
         if ask_edns is not None:
             q.use_edns(ask_edns, (ednsflags & 0xFFFF) | ask_edns << 16, payload, options=list(options))
         self.question = q
 
     def wire(self):
-        wire = self.question.to_wire()
         if self.header_only:
-            wire = wire[:4] + bytes(8)
-        return wire
+            return self.question.id.to_bytes(2, "big") + (self.opcode << 11).to_bytes(2, "big") + bytes(8)
+        return self.question.to_wire()
+
+    def judge_header(self, wire):
+        """dnspython does not read opcodes that it does not know."""
+        expect(len(wire) >= 12, f"{len(wire)} octets")
+        flags = int.from_bytes(wire[2:4], "big")
+        expect(int.from_bytes(wire[:2], "big") == self.question.id, "another id")
+        expect(flags & dns.flags.QR, "not a response")
+        expect(flags >> 11 & 15 == self.opcode, f"opcode {flags >> 11 & 15}")
+        expect(flags & 15 == self.rcode, f"rcode {flags & 15}")
+        expect(not flags & (dns.flags.AA | dns.flags.TC | 0x0040), f"flags {flags:04x}")
 
     def judge(self, wire, rd):
+        if self.header_only:
+            return self.judge_header(wire)
         a = dns.message.from_wire(wire)
         expect(a.id == self.question.id, "another id")
         expect(a.flags & dns.flags.QR, "not a response")
-        expect(a.opcode() == self.opcode, f"opcode {a.opcode()}")
         expect(a.rcode() == self.rcode, f"rcode {dns.rcode.to_text(a.rcode())}")
         expect(not a.flags & 0x0040, "the reserved bit is set")
         expect(bool(a.flags & dns.flags.RD) == rd, "RD is not copied")
@@ -76,7 +85,7 @@ class Case:
             expect(not a.ednsflags & 0x7FFF, "unknown EDNS flags sent back")
             known = {3, 8, 9, 10, 15}
             expect(all(int(o.otype) in known for o in a.options), "unknown option sent back")
-        if not self.header_only and self.question.question and self.rcode != NOTIMP:
+        if self.question.question:
             expect(a.question == self.question.question, "the question is not repeated")
         if self.check:
             self.check(a, wire)
@@ -179,14 +188,14 @@ class Server:
 
 def ask(server, case, tcp, resolver):
     asked_rd = bool(case.question.flags & dns.flags.RD)
-    if resolver and case.opcode == dns.opcode.QUERY and not case.header_only:
+    if resolver and not case.header_only:
         case.question.flags |= dns.flags.RD  # without it a resolver has nothing to say of others' names
         asked_rd = True
     check = case.check
     if resolver and check is authority:
         case.check = None
     try:
-        case.judge(server.reply(case, tcp), asked_rd and not case.header_only)
+        case.judge(server.reply(case, tcp), asked_rd)
     finally:
         case.check = check
 

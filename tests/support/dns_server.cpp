@@ -1,7 +1,9 @@
 // ls-dns-server: the real DNS server with zones from text files. Ends at SIGTERM or SIGINT.
-//   ls-dns-server --listen ADDR:PORT... [--workers N] [--resolver] [--zone NAME --records FILE]... [--forward ADDR:PORT]...
+//   ls-dns-server --listen ADDR:PORT... [--workers N] [--resolver] [--zone NAME --records FILE]... [--forward
+//   ADDR:PORT]...
 //     [--ns NAME] [--transfer NET]... [--client NET]... [--rate-limit N] [--churn N]
-// Prints "listening ADDR:PORT" for each listener, then "ready". With --churn, N times a second one record of the first zone changes.
+// Prints "listening ADDR:PORT" for each listener, then "ready". With --churn, N times a second one record of
+// the first zone changes.
 #include <signal.h>
 
 #include <chrono>
@@ -143,7 +145,9 @@ int main(int argc, char** argv) {
   for (uint32_t round = 0;; round++) {
     if (sigtimedwait(&ends, nullptr, &step) > 0) break;
     if (churn <= 0 || zones.empty()) continue;
-    auto record = [](uint32_t n) { return address_record(*relative_name("churn"), IpAddress::from_v4(0x0a000000 + n)); };
+    auto record = [](uint32_t n) {
+      return address_record(*relative_name("churn"), IpAddress::from_v4(0x0a000000 + n));
+    };
     RecordDelta delta;
     delta.add.push_back(record(round));
     if (round) delta.remove.push_back(record(round - 1));

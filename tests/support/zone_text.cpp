@@ -55,16 +55,25 @@ Result<Record> read_line(const std::string& line, const DnsName& zone) {
       if (!address || address->is_v4() != (*type == RrType::kA)) return fail("bad address " + word);
       return address_record(r.owner, *address, ttl);
     }
-    case RrType::kMx: words >> a; break;
-    case RrType::kSrv: words >> a >> b >> c; break;
+    case RrType::kMx:
+      words >> a;
+      break;
+    case RrType::kSrv:
+      words >> a >> b >> c;
+      break;
     case RrType::kTxt:
       std::getline(words >> std::ws, rest);
-      if (rest.size() >= 2 && rest.front() == '"' && rest.back() == '"') rest = rest.substr(1, rest.size() - 2);
+      if (rest.size() >= 2 && rest.front() == '"' && rest.back() == '"')
+        rest = rest.substr(1, rest.size() - 2);
       if (rest.size() > 255) return fail("text longer than 255 octets");
       r.rdata = char(rest.size()) + rest;
       return r;
-    case RrType::kCname: case RrType::kNs: case RrType::kPtr: break;
-    default: return fail("type " + type_text + " is not read here");
+    case RrType::kCname:
+    case RrType::kNs:
+    case RrType::kPtr:
+      break;
+    default:
+      return fail("type " + type_text + " is not read here");
   }
   if (!(words >> word)) return fail("a target is needed");
   LS_ASSIGN(std::string target, target_of(word, zone));
@@ -82,7 +91,8 @@ Result<std::vector<Record>> read_zone_text(std::string_view text, const DnsName&
   size_t number = 0;
   for (std::string line; std::getline(lines, line);) {
     number++;
-    if (auto first = line.find_first_not_of(" \t\r"); first == std::string::npos || line[first] == '#') continue;
+    if (auto first = line.find_first_not_of(" \t\r"); first == std::string::npos || line[first] == '#')
+      continue;
     auto record = read_line(line, zone);
     if (!record) return pass(std::move(record.error()), fmt::format("line {}", number));
     records.push_back(std::move(*record));

@@ -6,8 +6,12 @@
 namespace ls::dns {
 namespace {
 
-IpAddress ip(const char* text) { return *IpAddress::parse(text); }
-IpNetwork net(const char* text) { return *IpNetwork::parse(text); }
+IpAddress ip(const char* text) {
+  return *IpAddress::parse(text);
+}
+IpNetwork net(const char* text) {
+  return *IpNetwork::parse(text);
+}
 
 TEST(AccessList, EmptyMeansEverybody) {
   AccessList list;
@@ -16,10 +20,13 @@ TEST(AccessList, EmptyMeansEverybody) {
 }
 
 TEST(AccessList, EveryPrefixLengthCounts) {
-  AccessList list({net("10.0.0.0/8"), net("192.0.2.7"), net("198.51.100.128/25"), net("fd01::/16"), net("2001:db8::1")});
-  for (const char* in : {"10.0.0.0", "10.255.255.255", "192.0.2.7", "198.51.100.128", "198.51.100.255", "fd01::1", "fd01:ffff::", "2001:db8::1"})
+  AccessList list(
+      {net("10.0.0.0/8"), net("192.0.2.7"), net("198.51.100.128/25"), net("fd01::/16"), net("2001:db8::1")});
+  for (const char* in : {"10.0.0.0", "10.255.255.255", "192.0.2.7", "198.51.100.128", "198.51.100.255",
+                         "fd01::1", "fd01:ffff::", "2001:db8::1"})
     EXPECT_TRUE(list.allows(ip(in))) << in;
-  for (const char* out : {"11.0.0.0", "9.255.255.255", "192.0.2.6", "192.0.2.8", "198.51.100.127", "fd02::", "fd00:ffff::", "2001:db8::2", "::"})
+  for (const char* out : {"11.0.0.0", "9.255.255.255", "192.0.2.6", "192.0.2.8", "198.51.100.127",
+                          "fd02::", "fd00:ffff::", "2001:db8::2", "::"})
     EXPECT_FALSE(list.allows(ip(out))) << out;
 }
 

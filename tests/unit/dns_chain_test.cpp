@@ -11,14 +11,19 @@ namespace {
 using Bytes = std::vector<uint8_t>;
 using namespace std::string_literals;
 
-Bytes bytes(const std::string& s) { return Bytes(s.begin(), s.end()); }
-std::string u16(unsigned v) { return {char(v >> 8), char(v)}; }
+Bytes bytes(const std::string& s) {
+  return Bytes(s.begin(), s.end());
+}
+std::string u16(unsigned v) {
+  return {char(v >> 8), char(v)};
+}
 std::string record(const std::string& owner, unsigned type, const std::string& rdata) {
   return owner + u16(type) + u16(1) + u16(0) + u16(60) + u16(unsigned(rdata.size())) + rdata;
 }
 
 const std::string kAsked = "\1a\1z\0"s, kTarget = "\1x\2ex\0"s;
-std::string header(unsigned flags, unsigned questions, unsigned answers, unsigned ns = 0, unsigned extra = 0) {
+std::string header(unsigned flags, unsigned questions, unsigned answers, unsigned ns = 0,
+                   unsigned extra = 0) {
   return u16(7) + u16(flags) + u16(questions) + u16(answers) + u16(ns) + u16(extra);
 }
 
@@ -27,9 +32,11 @@ struct Chain : ::testing::Test {
   Query query;
   size_t size = 0;
   void SetUp() override {
-    question = bytes(header(kRd, 1, 0, 0, 1) + kAsked + u16(1) + u16(1) + "\0"s + u16(41) + u16(1232) + u16(0) + u16(0) + u16(0));
+    question = bytes(header(kRd, 1, 0, 0, 1) + kAsked + u16(1) + u16(1) + "\0"s + u16(41) + u16(1232) +
+                     u16(0) + u16(0) + u16(0));
     ASSERT_EQ(parse_query(question, query).outcome, ParseOutcome::kGood);
-    std::string alias = header(kQr | kAa | kRd, 1, 1) + kAsked + u16(1) + u16(1) + record("\xc0\x0c", 5, kTarget);
+    std::string alias =
+        header(kQr | kAa | kRd, 1, 1) + kAsked + u16(1) + u16(1) + record("\xc0\x0c", 5, kTarget);
     std::copy(alias.begin(), alias.end(), out.begin());
     size = alias.size();
   }
@@ -42,11 +49,12 @@ struct Chain : ::testing::Test {
 const std::string kQuestion = kTarget + u16(1) + u16(1);
 
 TEST_F(Chain, AddressesFollowWithNamesWrittenOut) {
-  ASSERT_TRUE(append(header(kQr | kRd | kRa, 1, 2, 1) + kQuestion + record("\xc0\x0c", 5, "\1y\xc0\x0e"s) + record("\1y\xc0\x0e"s, 1, "\1\2\3\4") +
-                     record("\xc0\x0e", 2, "\xc0\x0c")));
-  EXPECT_EQ(text(), header(kQr | kAa | kRd | kRa, 1, 3, 0, 1) + kAsked + u16(1) + u16(1) + record("\xc0\x0c", 5, kTarget) +
-                        record(kTarget, 5, "\1y\2ex\0"s) + record("\1y\2ex\0"s, 1, "\1\2\3\4") + "\0"s + u16(41) + u16(1232) +
-                        u16(0) + u16(0) + u16(0));
+  ASSERT_TRUE(append(header(kQr | kRd | kRa, 1, 2, 1) + kQuestion + record("\xc0\x0c", 5, "\1y\xc0\x0e"s) +
+                     record("\1y\xc0\x0e"s, 1, "\1\2\3\4") + record("\xc0\x0e", 2, "\xc0\x0c")));
+  EXPECT_EQ(text(), header(kQr | kAa | kRd | kRa, 1, 3, 0, 1) + kAsked + u16(1) + u16(1) +
+                        record("\xc0\x0c", 5, kTarget) + record(kTarget, 5, "\1y\2ex\0"s) +
+                        record("\1y\2ex\0"s, 1, "\1\2\3\4") + "\0"s + u16(41) + u16(1232) + u16(0) + u16(0) +
+                        u16(0));
 }
 
 TEST_F(Chain, RcodeIsTheUpstreams) {
@@ -66,13 +74,16 @@ TEST_F(Chain, WhatDoesNotFitIsLeftOutWithTc) {
 
 TEST_F(Chain, HostileRepliesAreRefused) {
   const std::string bad[] = {
-      "", header(kQr, 1, 1), header(kQr, 1, 1) + kQuestion, header(kQr, 1, 1) + kQuestion + "\xc0\x1a",
-      header(kQr, 1, 1) + kQuestion + record("\xc0\x16", 1, "\1\2\3\4"),                // to itself
-      header(kQr, 1, 1) + kQuestion + record("\xc0\x00"s, 1, "\1\2\3\4"),               // into the header
-      header(kQr, 1, 1) + kQuestion + record("\xc0\xff", 1, "\1\2\3\4"),                // forwards
-      header(kQr, 1, 1) + kQuestion + record("\x41"s, 1, "\1\2\3\4"),                   // a reserved label
-      header(kQr, 1, 1) + kQuestion + record("\xc0\x0c", 15, "\1"),                     // too short for its type
-      header(kQr, 1, 1) + kQuestion + record("\xc0\x0c", 5, "\5ab"),                    // runs over its end
+      "",
+      header(kQr, 1, 1),
+      header(kQr, 1, 1) + kQuestion,
+      header(kQr, 1, 1) + kQuestion + "\xc0\x1a",
+      header(kQr, 1, 1) + kQuestion + record("\xc0\x16", 1, "\1\2\3\4"),   // to itself
+      header(kQr, 1, 1) + kQuestion + record("\xc0\x00"s, 1, "\1\2\3\4"),  // into the header
+      header(kQr, 1, 1) + kQuestion + record("\xc0\xff", 1, "\1\2\3\4"),   // forwards
+      header(kQr, 1, 1) + kQuestion + record("\x41"s, 1, "\1\2\3\4"),      // a reserved label
+      header(kQr, 1, 1) + kQuestion + record("\xc0\x0c", 15, "\1"),        // too short for its type
+      header(kQr, 1, 1) + kQuestion + record("\xc0\x0c", 5, "\5ab"),       // runs over its end
       header(kQr, 1, 1) + kQuestion + "\xc0\x0c" + u16(1) + u16(1) + u16(0) + u16(1) + u16(4) + "\1\2",
   };
   for (auto& b : bad) {
@@ -83,8 +94,8 @@ TEST_F(Chain, HostileRepliesAreRefused) {
 }
 
 TEST(ChainQuestion, CarriesTypeFlagsAndWishes) {
-  auto packet = bytes(u16(9) + u16(kRd | kCd) + u16(1) + u16(0) + u16(0) + u16(1) + kAsked + u16(28) + u16(1) + "\0"s + u16(41) + u16(1232) +
-                      u16(0) + u16(0x8000) + u16(0));
+  auto packet = bytes(u16(9) + u16(kRd | kCd) + u16(1) + u16(0) + u16(0) + u16(1) + kAsked + u16(28) +
+                      u16(1) + "\0"s + u16(41) + u16(1232) + u16(0) + u16(0x8000) + u16(0));
   Query query, made;
   ASSERT_EQ(parse_query(packet, query).outcome, ParseOutcome::kGood);
   auto q = chain_question(query, *DnsName::parse("x.ex."), 77);

@@ -12,7 +12,8 @@ namespace {
 
 std::vector<uint8_t> hex(std::string_view text) {
   std::vector<uint8_t> out;
-  for (size_t i = 0; i + 1 < text.size(); i += 2) out.push_back(uint8_t(std::stoul(std::string(text.substr(i, 2)), nullptr, 16)));
+  for (size_t i = 0; i + 1 < text.size(); i += 2)
+    out.push_back(uint8_t(std::stoul(std::string(text.substr(i, 2)), nullptr, 16)));
   return out;
 }
 
@@ -47,10 +48,11 @@ struct Example {
 
 TEST(Cookie, ExamplesOfRfc9018) {
   const Example examples[] = {
-      {"A.1 learning", "e5e973e5a6b2a43f48e7dc849e37bfcf", "198.51.100.100", "2464c4abcf10c957", CookieState::kBad, 1559731985,
-       "2464c4abcf10c957010000005cf79f111f8130c3eee29480"},
-      {"A.2 renewing", "e5e973e5a6b2a43f48e7dc849e37bfcf", "198.51.100.100", "2464c4abcf10c957010000005cf79f111f8130c3eee29480",
-       CookieState::kOld, 1559734385, "2464c4abcf10c957010000005cf7a871d4a564a1442aca77"},
+      {"A.1 learning", "e5e973e5a6b2a43f48e7dc849e37bfcf", "198.51.100.100", "2464c4abcf10c957",
+       CookieState::kBad, 1559731985, "2464c4abcf10c957010000005cf79f111f8130c3eee29480"},
+      {"A.2 renewing", "e5e973e5a6b2a43f48e7dc849e37bfcf", "198.51.100.100",
+       "2464c4abcf10c957010000005cf79f111f8130c3eee29480", CookieState::kOld, 1559734385,
+       "2464c4abcf10c957010000005cf7a871d4a564a1442aca77"},
       {"A.3 reserved octets set", "e5e973e5a6b2a43f48e7dc849e37bfcf", "203.0.113.203",
        "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5", CookieState::kBad, 1559734700,
        "fc93fc62807ddb86010000005cf7a9acf73a7810aca2381e"},

@@ -10,7 +10,9 @@
 namespace ls::dns {
 namespace {
 
-std::string framed(const std::string& m) { return std::string{char(m.size() >> 8), char(m.size())} + m; }
+std::string framed(const std::string& m) {
+  return std::string{char(m.size() >> 8), char(m.size())} + m;
+}
 
 std::vector<std::string> read_all(const std::string& stream, size_t piece) {
   TcpFraming framing;
@@ -28,11 +30,19 @@ std::vector<std::string> read_all(const std::string& stream, size_t piece) {
 }
 
 TEST(TcpFraming, AnyCutGivesTheSameMessages) {
-  std::vector<std::string> messages{"a", "", std::string(300, 'b'), std::string(65535, 'c'), "d", std::string(5000, 'e'),
-                                    std::string(4094, 'f'), std::string(4095, 'g'), "h"};
+  std::vector<std::string> messages{"a",
+                                    "",
+                                    std::string(300, 'b'),
+                                    std::string(65535, 'c'),
+                                    "d",
+                                    std::string(5000, 'e'),
+                                    std::string(4094, 'f'),
+                                    std::string(4095, 'g'),
+                                    "h"};
   std::string stream;
   for (auto& m : messages) stream += framed(m);
-  for (size_t piece : {1u, 2u, 3u, 7u, 100u, 4096u, 100'000u}) EXPECT_EQ(read_all(stream, piece), messages) << piece;
+  for (size_t piece : {1u, 2u, 3u, 7u, 100u, 4096u, 100'000u})
+    EXPECT_EQ(read_all(stream, piece), messages) << piece;
 }
 
 TEST(TcpFraming, MemoryFollowsTheMessage) {

@@ -21,7 +21,8 @@ using Bytes = std::vector<uint8_t>;
 
 inline constexpr int kPatience = 5000;  ///< ms until a test gives up
 
-inline Bytes make_query(const std::string& name, uint16_t type, uint16_t id = 1, uint16_t flags = kRd, const Bytes& opt = {}) {
+inline Bytes make_query(const std::string& name, uint16_t type, uint16_t id = 1, uint16_t flags = kRd,
+                        const Bytes& opt = {}) {
   auto wire = std::string(DnsName::parse(name)->wire());
   Bytes q(kHeader + wire.size() + 4);
   store16(q.data(), id);
@@ -41,15 +42,24 @@ inline Bytes make_opt(const Bytes& options = {}) {
   opt.insert(opt.end(), options.begin(), options.end());
   return opt;
 }
-inline uint16_t id_of(const Bytes& m) { return load16(m.data()); }
-inline uint16_t flags_of(const Bytes& m) { return load16(m.data() + 2); }
-inline int rcode_of(const Bytes& m) { return m.size() < 4 ? -1 : m[3] & 0xf; }
-inline int answers_of(const Bytes& m) { return m.size() < kHeader ? -1 : load16(m.data() + 6); }
+inline uint16_t id_of(const Bytes& m) {
+  return load16(m.data());
+}
+inline uint16_t flags_of(const Bytes& m) {
+  return load16(m.data() + 2);
+}
+inline int rcode_of(const Bytes& m) {
+  return m.size() < 4 ? -1 : m[3] & 0xf;
+}
+inline int answers_of(const Bytes& m) {
+  return m.size() < kHeader ? -1 : load16(m.data() + 6);
+}
 
 /// Of a socket that is connected, with time-outs.
 class Peer {
  public:
-  Peer(int type, const Endpoint& to) : fd_(socket(to.address.is_v4() ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0)) {
+  Peer(int type, const Endpoint& to)
+      : fd_(socket(to.address.is_v4() ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0)) {
     sockaddr_storage a;
     socklen_t size = to_sockaddr(to, a);
     timeval patience{kPatience / 1000, 0};
@@ -59,7 +69,9 @@ class Peer {
   }
   bool connected() const { return connected_; }
   int fd() const { return fd_.get(); }
-  bool send(const Bytes& b) { return ::send(fd_.get(), b.data(), b.size(), MSG_NOSIGNAL) == ssize_t(b.size()); }
+  bool send(const Bytes& b) {
+    return ::send(fd_.get(), b.data(), b.size(), MSG_NOSIGNAL) == ssize_t(b.size());
+  }
   void close() { fd_.reset(); }
 
  protected:

@@ -8,7 +8,8 @@
 namespace ls::dns {
 namespace {
 
-/// Answers any name with 192.0.2.1 (AAAA: nothing), except "slow...", which waits until release(), and "gone...", NXDOMAIN.
+/// Answers any name with 192.0.2.1 (AAAA: nothing), except "slow...", which waits until release(), and
+/// "gone...", NXDOMAIN.
 class Upstream {
  public:
   Upstream() : fd_(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {

@@ -1,4 +1,5 @@
-// Answers leave from the address that was asked, and addresses may come after the server. Needs root: in a namespace.
+// Answers leave from the address that was asked, and addresses may come after the server. Needs root: in a
+// namespace.
 #include "dns_server_fixture.h"
 #include "netns_fixture.h"
 
@@ -24,7 +25,8 @@ class Addresses : public test::NetnsFixture {
     auto table = std::make_shared<ZoneTable>(epoch);
     table->replace(*test::read_zone_text(kZoneText, view.apex));
     view.table = table;
-    server->set_routes(service.kind, std::make_shared<const Routes>(std::vector{view}, std::vector<ForwardGroup>{}));
+    server->set_routes(service.kind,
+                       std::make_shared<const Routes>(std::vector{view}, std::vector<ForwardGroup>{}));
     EXPECT_TRUE(server->start());
     return server;
   }
@@ -44,7 +46,8 @@ TEST_F(Addresses, WildcardAnswersFromTheAskedOne) {
 }
 
 TEST_F(Addresses, AnAddressMayComeLater) {
-  auto server = serve({{*IpAddress::parse("198.51.100.1"), 53}, {*IpAddress::parse("fd01:d::c633:6401"), 53}});
+  auto server =
+      serve({{*IpAddress::parse("198.51.100.1"), 53}, {*IpAddress::parse("fd01:d::c633:6401"), 53}});
   for (const auto& l : server->view().listeners) {
     EXPECT_TRUE(l.udp && l.tcp) << l.error;
     EXPECT_EQ(l.error, "");
