@@ -1,4 +1,4 @@
-/// ls-dns-forward-load ADDRESS PORT RATE SECONDS PREFIX: asks for unique names (PREFIX-N.perf.test A) at a steady rate over UDP, open loop,
+/// ls-dns-forward-load ADDRESS PORT RATE SECONDS PREFIX: asks for unique names (PREFIX-N.perf.loadtest A) at a steady rate over UDP, open loop,
 /// and prints one line of JSON: asked, answered, wrong (not NOERROR), lost (no answer 3 s after the last question), p50, p90, p99 and
 /// max in ms. No retries: a lost packet is a lost question.
 #include <arpa/inet.h>
@@ -35,7 +35,7 @@ size_t question(uint8_t* to, uint16_t id, const std::string& label) {
   to[2] = 1;
   to[5] = 1;
   size_t at = 12;
-  for (const std::string& part : {label, std::string("perf"), std::string("test")}) {
+  for (const std::string& part : {label, std::string("perf"), std::string("loadtest")}) {
     to[at++] = static_cast<uint8_t>(part.size());
     std::memcpy(to + at, part.data(), part.size());
     at += part.size();
