@@ -1,7 +1,5 @@
 /// An upstream's answer as an attacker would make it: walked, cut to every kind of limit, kept and given out again. What a client
 /// gets must be read by ldns, be no larger than the limit, and be read by the walker again.
-#include <ldns/ldns.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +9,9 @@
 #include "dns/cache.h"
 #include "dns/forwarder.h"
 #include "dns/response.h"
+
+// Last: it defines macros that other headers use as names.
+#include <ldns/ldns.h>
 
 using namespace ls;
 using namespace ls::dns;
