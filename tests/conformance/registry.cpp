@@ -15,16 +15,13 @@ const std::map<std::string, CaseRunner>& case_runners() {
       {"vips/reachability", run_reachability},
       {"vips/local-port-mapping", run_local_ports},
       {"vips/shared-set-ops", run_shared_set},
-<<<<<<< HEAD
       {"dns/config-values", run_config_values},
       {"dns/static-zones", run_static_zones},
-=======
       {"dns/task-records", run_task_records},
       {"dns/record-updates", run_record_updates},
       {"dns/zookeeper-names", run_zookeeper_names},
       {"dns/zbase32-key", run_zbase32_key},
       {"dns/mesos-zone-import", run_mesos_zone_import},
->>>>>>> derive
   };
   return runners;
 }
