@@ -14,19 +14,6 @@
 
 namespace ls::api {
 namespace {
-    if (fd && lstat(path_.c_str(), &now) == 0 && now.st_ino == inode_ && now.st_dev == device_) unlink(path_.c_str());
-  }
-  SocketFile(SocketFile&&) = default;
-
-  UniqueFd fd;  ///< listening; whoever accepts on it works with a duplicate
-
- private:
-  explicit SocketFile(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-  UniqueFd lock_;  ///< held while we live, so that two starting daemons cannot both find the socket stale
-  ino_t inode_ = 0;
-  dev_t device_ = 0;
-};
 
 Result<> connects_nowhere(const std::string& path, const sockaddr_un& address) {
   struct stat st {};
