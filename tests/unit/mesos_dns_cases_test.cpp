@@ -115,9 +115,6 @@ class Case : public MesosDnsProvider {
   std::unique_ptr<MesosZone> zone_;
 };
 
-/// Names that the reference stored and ours does not: empty labels (verdict B22).
-bool has_empty_label(const std::string& name) { return name.starts_with('.') || name.find("..") != name.npos; }
-
 /// Lists of a reply in one order, as http.txt has them.
 Json sorted(Json j) {
   if (j.is_array()) std::sort(j.begin(), j.end());
@@ -183,16 +180,6 @@ TEST_P(MesosDnsCases, Http) {
 TEST_P(MesosDnsCases, Enumerate) {
   auto ours = nlohmann::ordered_json::parse(routes_->handle({"GET", "/v1/enumerate", {}, {}, false}).body);
   auto expected = nlohmann::ordered_json::parse(content(folder_ / "enumerate.json"));
-  for (auto& f : expected["frameworks"]) {
-    for (auto& t : f["tasks"]) {
-      if (t["records"].is_null()) continue;
-      auto& list = t["records"];
-      for (size_t i = list.size(); i-- > 0;) {
-        auto host = list[i]["host"].get<std::string>();
-        if (has_empty_label(list[i]["name"].get<std::string>()) || (list[i]["rtype"] == "SRV" && has_empty_label(host))) list.erase(i);
-      }
-    }
-  }
   EXPECT_EQ(ours, expected) << nlohmann::json::diff(Json(ours), Json(expected)).dump(1);
 }
 
@@ -202,10 +189,7 @@ TEST_P(MesosDnsCases, Axfr) {
   ours["Serial"] = 0;
   for (auto* j : {&ours, &expected}) {
     for (auto& [type, names] : (*j)["Records"].items()) {
-      for (auto i = names.begin(); i != names.end();) {
-        std::sort(i->begin(), i->end());
-        i = has_empty_label(i.key()) ? names.erase(i) : std::next(i);
-      }
+      for (auto& list : names) std::sort(list.begin(), list.end());
     }
   }
   EXPECT_EQ(ours, expected) << Json::diff(ours, expected).dump(1);
