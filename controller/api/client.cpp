@@ -27,6 +27,7 @@ struct Call {
   std::string socket, target, if_none_match;
   Millis timeout;
   const OnLine* on_line = nullptr;
+  http::verb verb = http::verb::get;
 };
 
 tl::unexpected<Error> failed(const ErrorCode& ec, const std::string& doing) {
@@ -55,9 +56,10 @@ asio::awaitable<void> exchange(const Call& call, Result<HttpReply>& result) {
     result = failed(ec, "connect to " + call.socket);
     co_return;
   }
-  http::request<http::empty_body> request(http::verb::get, call.target, 11);
+  http::request<http::empty_body> request(call.verb, call.target, 11);
   request.set(http::field::host, "localhost");
   request.set(http::field::user_agent, "loadstar/" LS_VERSION);
+  if (call.verb == http::verb::post) request.content_length(0);
   if (!call.if_none_match.empty()) request.set(http::field::if_none_match, call.if_none_match);
   co_await http::async_write(stream, request, token);
   // A server that refuses may answer and close before it has read the request: the answer counts, so read anyway.
@@ -111,6 +113,10 @@ Client::Client(std::string socket, Millis timeout) : socket_(std::move(socket)),
 
 Result<HttpReply> Client::get(std::string_view target, std::string_view if_none_match) const {
   return run({socket_, std::string(target), std::string(if_none_match), timeout_});
+}
+
+Result<HttpReply> Client::post(std::string_view target) const {
+  return run({socket_, std::string(target), {}, timeout_, nullptr, http::verb::post});
 }
 
 Result<HttpReply> Client::lines(std::string_view target, const OnLine& on_line) const {

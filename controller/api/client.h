@@ -24,6 +24,9 @@ class Client {
   /// Errors are about the connection (ENOENT, ECONNREFUSED, EACCES, ETIMEDOUT, ...); a status of 400 is a reply.
   Result<HttpReply> get(std::string_view target, std::string_view if_none_match = {}) const;
 
+  /// As get, with POST and an empty body. `timeout` as for get.
+  Result<HttpReply> post(std::string_view target) const;
+
   /// Gives each line to `on_line` until the server ends the stream or `on_line` says false. A status other than 200
   /// comes back as the reply with its body.
   Result<HttpReply> lines(std::string_view target, const std::function<bool(std::string_view)>& on_line) const;

@@ -4,53 +4,14 @@
 #include <prometheus/text_serializer.h>
 
 #include "api/labels.h"
+#include "api/metrics_dns.h"
+#include "api/metrics_family.h"
 
 namespace ls::api {
 namespace {
 
-using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
-using Labels = std::vector<ClientMetric::Label>;
-
-ClientMetric::Label label(const char* name, std::string_view value) { return {name, std::string(value)}; }
-
-class Family {
- public:
-  Family(std::vector<MetricFamily>& out, MetricType type, const char* name, const char* help) : out_(out) {
-    family_ = {name, help, type, {}};
-  }
-  /// A family without a sample is not shown at all.
-  ~Family() {
-    if (!family_.metric.empty()) out_.push_back(std::move(family_));
-  }
-  Family(const Family&) = delete;
-
-  Family& add(double value, Labels labels = {}) {
-    ClientMetric m;
-    m.label = std::move(labels);
-    (family_.type == MetricType::Counter ? m.counter.value : m.gauge.value) = value;
-    family_.metric.push_back(std::move(m));
-    return *this;
-  }
-  Family& add(const HistogramView& h, Labels labels) {
-    ClientMetric m;
-    m.label = std::move(labels);
-    uint64_t total = 0;
-    for (size_t i = 0; i < h.counts.size(); i++) {
-      total += h.counts[i];
-      if (i < h.bounds.size()) m.histogram.bucket.push_back({total, h.bounds[i]});
-    }
-    m.histogram.sample_count = total;
-    m.histogram.sample_sum = h.sum;
-    family_.metric.push_back(std::move(m));
-    return *this;
-  }
-
- private:
-  std::vector<MetricFamily>& out_;
-  MetricFamily family_;
-};
 
 /// One scrape: the list of families, in the order of docs/operate/metrics.md.
 class Scrape final : public prometheus::Collectable {
@@ -68,6 +29,7 @@ class Scrape final : public prometheus::Collectable {
     maps(out, more);
     packets(out);
     tables(out, status, more);
+    if (auto* source = provider_.dns()) dns_families(out, *source);
     gauge(out, "loadstar_loop_lag_seconds", "How late the last one-second timer of an event loop came.",
           [&](Family& f) {
             for (const auto* loops : {&std::as_const(status.loops), &own_loops_}) {
@@ -83,17 +45,6 @@ class Scrape final : public prometheus::Collectable {
 
  private:
   using Families = std::vector<MetricFamily>;
-
-  template <class Fill>
-  static void counter(Families& out, const char* name, const char* help, Fill fill) {
-    Family f(out, MetricType::Counter, name, help);
-    fill(f);
-  }
-  template <class Fill>
-  static void gauge(Families& out, const char* name, const char* help, Fill fill) {
-    Family f(out, MetricType::Gauge, name, help);
-    fill(f);
-  }
 
   void daemon(Families& out, const StatusView& s) const {
     gauge(out, "loadstar_build_info", "Always 1; the version is in the label.",

@@ -10,9 +10,11 @@
 #include <string_view>
 #include <vector>
 
+#include "api/dns_source.h"
 #include "api/event_hub.h"
 #include "api/filter.h"
 #include "api/views.h"
+#include "dns/registry.h"
 #include "util/result.h"
 
 namespace ls::api {
@@ -42,6 +44,20 @@ class Provider {
   virtual Result<std::vector<StatView>> stats() = 0;
   virtual MetricsView metrics() = 0;
   virtual EventHub& events() = 0;
+
+  // DNS: what /v1/dns, the DNS lines of the status and the DNS metrics are made from. Null: this node serves none.
+  virtual DnsSource* dns() { return nullptr; }
+
+  // Registrations and what the reference's node API showed (docs/operate/registration.md).
+  /// Where names are registered; used on the admin thread only. Null: this node keeps none of its own.
+  virtual dns::Registry* registry() { return nullptr; }
+  /// The whole copy of another node's registrations (`full`); null: this node follows nobody, or has no copy yet.
+  virtual std::shared_ptr<const dns::RegistrationFeed> followed() { return nullptr; }
+  virtual std::vector<NodeView> nodes() { return {}; }
+  /// Every setting with its value as TOML text. Secrets are in files, which settings only name.
+  virtual std::vector<std::pair<std::string, std::string>> settings() { return {}; }
+  /// Public half of the cluster's key in zbase32; empty until it is known.
+  virtual std::string cluster_key() { return {}; }
 };
 
 }  // namespace ls::api

@@ -1,6 +1,9 @@
 #pragma once
 /// The routes of the API: a request in, a reply out, without sockets. docs/operate/api.md describes each.
 /// Thread: the admin thread. Never throws.
+#include <functional>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,13 +12,26 @@
 
 #include "api/metrics.h"
 #include "api/provider.h"
+#include "dns/registration_feed.h"
+#include "util/clock.h"
 
 namespace ls::api {
+
+/// Who asks, as the listener that took the connection found out.
+struct Caller {
+  bool on_socket = true;  ///< the unix socket; else TCP, where only some paths are shown
+  bool may_change = true;
+  unsigned refusal_status = 403;
+  std::string refusal{};    ///< why it may not
+  std::string text = "?";   ///< for the log: "uid 0, pid 17", "10.0.0.1:40000 with the token"
+};
 
 struct Request {
   std::string method;  ///< "GET"
   std::string target;  ///< path and query as sent
   std::string if_none_match;
+  std::string if_match{}, content_type{}, body{};
+  Caller caller{};
 };
 
 struct Reply {
@@ -24,10 +40,30 @@ struct Reply {
   std::string body{};
   std::vector<std::pair<std::string, std::string>> headers{};
   std::optional<EventFilter> monitor{};  ///< set: the body is a stream of events, one JSON object a line
+
+  /// Set: the reply comes later and this one is only its promise. Called once, on the admin thread; it hands `Finish` on to whoever
+  /// has the answer, who calls it at most once, on any thread, perhaps before this returns. The function given to `Finish` makes
+  /// the reply on the admin thread. Whoever waits too long gets 504.
+  using Finish = std::function<void(std::function<Reply()>)>;
+  std::function<void(Finish)> later{};
+
+  /// Set: nothing is new yet. The request is to be handled again when Router::position() changes; after this time the reply goes
+  /// out as it is.
+  std::optional<Millis> wait{};
+  /// Set: the body, shared by many replies; `body` is empty then.
+  std::shared_ptr<const std::string> shared{};
+  /// Set: the body, made piece by piece as it is sent, on the admin thread; nullopt is its end.
+  std::function<std::optional<std::string>()> parts{};
 };
 
 /// `{"error": ..., "parameter": ...}`, the body of every status from 400 on; `parameter` may be empty.
 Reply error_reply(unsigned status, std::string_view text, std::string_view parameter = {});
+
+/// Texts of feeds, made once for all followers that ask for the same.
+struct FeedTexts {
+  dns::RegistrationPosition at;
+  std::map<std::string, std::shared_ptr<const std::string>> by_position;
+};
 
 class Router {
  public:
@@ -36,9 +72,17 @@ class Router {
   /// `own_loops`: the event loops of the API itself, shown beside the Provider's.
   Reply handle(const Request&, const std::vector<LoopView>& own_loops);
 
+  /// Ends leases that are over. Call once a second.
+  void tick();
+  /// Of the registrations this node shows; what a reply that waits is waiting for.
+  dns::RegistrationPosition position() const;
+  /// Shown in the status beside those of the Provider, such as an address that could not be bound.
+  std::vector<std::string> warnings;
+
  private:
   Provider& provider_;
   Metrics metrics_;
+  FeedTexts feeds_;
 };
 
 }  // namespace ls::api

@@ -2,16 +2,16 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <grp.h>
-#include <sys/file.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #include <atomic>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -21,12 +21,13 @@
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
 
+#include "api/access_token.h"
 #include "api/router.h"
+#include "api/socket_file.h"
 #include "util/log.h"
 #include "util/unique_fd.h"
 
@@ -37,98 +38,44 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
 using Local = asio::local::stream_protocol;
-using Stream = beast::basic_stream<Local>;
+using Tcp = asio::ip::tcp;
+using Any = asio::generic::stream_protocol;
+using Stream = beast::basic_stream<Any>;
 using ErrorCode = boost::system::error_code;
 
 constexpr uint32_t kHeaderBytes = 8 * 1024;
 constexpr uint64_t kBodyBytes = 64 * 1024;
+constexpr unsigned kRefusing = 64;  // connections that are being told that there are too many
+constexpr auto kBindAgain = std::chrono::seconds(5);  // an address may come later than the daemon
 
-/// The socket's file: made so that nobody ever sees it half set up, removed only if it is still this one.
-class SocketFile {
- public:
-  static Result<SocketFile> listen(const std::string& path, const std::string& group);
-  ~SocketFile() {
-    struct stat now {};
-    if (fd && lstat(path_.c_str(), &now) == 0 && now.st_ino == inode_ && now.st_dev == device_) unlink(path_.c_str());
-  }
-  SocketFile(SocketFile&&) = default;
-
-  UniqueFd fd;  ///< listening; whoever accepts on it works with a duplicate
-
- private:
-  explicit SocketFile(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-  UniqueFd lock_;  ///< held while we live, so that two starting daemons cannot both find the socket stale
-  ino_t inode_ = 0;
-  dev_t device_ = 0;
+/// One connection.
+struct Peer {
+  explicit Peer(Any::socket socket) : stream(std::move(socket)) {}
+  Stream stream;
+  std::optional<IpAddress> address;  ///< over TCP
+  std::string text;                  ///< over TCP, with the port
 };
 
-Result<> connects_nowhere(const std::string& path, const sockaddr_un& address) {
-  struct stat st {};
-  if (lstat(path.c_str(), &st) != 0) return errno == ENOENT ? Result<>{} : fail(errno, "look at " + path);
-  if (!S_ISSOCK(st.st_mode)) return fail(EEXIST, path + " is not a socket, it is left alone");
-  UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!probe) return fail(errno, "make a socket");
-  if (connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 || errno == EAGAIN) {
-    return fail(EADDRINUSE, "another process listens on " + path);
-  }
-  return errno == ECONNREFUSED ? Result<>{} : fail(errno, "ask who listens on " + path);
+IpAddress address_of(const asio::ip::address& a) {
+  if (a.is_v4()) return IpAddress::from_v4(a.to_v4().to_uint());
+  auto bytes = a.to_v6().to_bytes();
+  return IpAddress::from_bytes(bytes.data());
 }
 
-Result<> set_owner(const std::string& path, const std::string& group) {
-  if (!group.empty()) {
-    std::vector<char> buffer(16384);
-    struct group entry {};
-    struct group* found = nullptr;
-    if (int err = getgrnam_r(group.c_str(), &entry, buffer.data(), buffer.size(), &found)) {
-      return fail(err, "look up the group " + group);
-    }
-    if (!found) return fail("there is no group '" + group + "' to own " + path);
-    if (chown(path.c_str(), uid_t(-1), found->gr_gid) != 0) return fail(errno, "give " + path + " to the group " + group);
-  }
-  if (chmod(path.c_str(), 0660) != 0) return fail(errno, "set the mode of " + path);
-  return {};
+Tcp::endpoint endpoint_of(const Endpoint& e) {
+  if (e.address.is_v4()) return {asio::ip::address_v4(e.address.v4()), e.port};
+  asio::ip::address_v6::bytes_type bytes;
+  std::copy(e.address.bytes().begin(), e.address.bytes().end(), bytes.begin());
+  return {asio::ip::address_v6(bytes), e.port};
 }
 
-Result<SocketFile> SocketFile::listen(const std::string& path, const std::string& group) {
-  if (path.empty() || path.size() > 100) {  // sun_path holds 108, our temporary name is longer by 4
-    return fail(ENAMETOOLONG, "the API socket's path '" + path + "' must have 1 to 100 bytes");
-  }
-  if (auto folder = std::filesystem::path(path).parent_path(); !folder.empty()) {
-    if (mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) return fail(errno, "make " + folder.string());
-  }
-  SocketFile file(path);
-  auto lock_path = path + ".lock";
-  file.lock_ = UniqueFd(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file.lock_) return fail(errno, "open " + lock_path);
-  if (flock(file.lock_.get(), LOCK_EX | LOCK_NB) != 0) {
-    return fail(errno == EWOULDBLOCK ? EADDRINUSE : errno, "another process holds " + lock_path);
-  }
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  path.copy(address.sun_path, sizeof address.sun_path - 1);
-  LS_TRY(connects_nowhere(path, address));
-
-  // Made beside and renamed: under its own name it has mode and group and listens from the first moment.
-  auto beside = path + ".new";
-  unlink(beside.c_str());
-  file.fd = UniqueFd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!file.fd) return fail(errno, "make a socket");
-  sockaddr_un temporary{};
-  temporary.sun_family = AF_UNIX;
-  beside.copy(temporary.sun_path, sizeof temporary.sun_path - 1);
-  if (bind(file.fd.get(), reinterpret_cast<sockaddr*>(&temporary), sizeof temporary) != 0) {
-    return fail(errno, "bind " + beside);
-  }
-  LS_TRY(set_owner(beside, group));
-  if (::listen(file.fd.get(), 128) != 0) return fail(errno, "listen on " + beside);
-  struct stat st {};
-  if (lstat(beside.c_str(), &st) != 0) return fail(errno, "look at " + beside);
-  if (rename(beside.c_str(), path.c_str()) != 0) return fail(errno, "rename " + beside + " to " + path);
-  file.inode_ = st.st_ino;
-  file.device_ = st.st_dev;
-  return file;
-}
+/// One address of Settings::listen.
+struct Listener {
+  Listener(asio::io_context& io, const Endpoint& at) : address(at), acceptor(io), pause(io) {}
+  const Endpoint address;
+  Tcp::acceptor acceptor;
+  asio::steady_timer pause;
+};
 
 http::response<http::string_body> to_http(Reply r, const http::request<http::string_body>& request) {
   http::response<http::string_body> out(http::status(r.status), request.version());
@@ -155,10 +102,20 @@ struct Server::Impl {
       : settings(std::move(s)), provider(p), router(p), file(std::move(f)), acceptor(*io), beat(*io) {}
 
   asio::awaitable<void> accept_loop();
-  asio::awaitable<void> refuse(Stream stream);
-  asio::awaitable<void> session(Stream stream);
-  asio::awaitable<void> serve(Stream& stream);
-  asio::awaitable<bool> answer(Stream& stream, const http::request<http::string_body>& request);
+  asio::awaitable<void> listen_loop(Listener& listener);
+  Result<> bind(Listener& listener);
+  void take(Tcp::socket socket);
+  void begin(std::shared_ptr<Peer> peer, bool room);
+  asio::awaitable<void> refuse(std::shared_ptr<Peer> peer, unsigned limit);
+  asio::awaitable<void> session(std::shared_ptr<Peer> peer);
+  asio::awaitable<void> serve(Peer& peer);
+  asio::awaitable<bool> answer(Peer& peer, const http::request<http::string_body>& request);
+  asio::awaitable<Reply> finished(Reply promise);
+  asio::awaitable<Reply> changed(Reply early, const Request& request);
+  asio::awaitable<void> send_parts(Stream& stream, Reply reply, const http::request<http::string_body>& request);
+  Caller caller_of(Peer& peer, const http::request<http::string_body>& request);
+  void wake_waiting();
+  void show_unbound();
   asio::awaitable<void> stream_events(Stream& stream, EventFilter filter, unsigned version);
   asio::awaitable<void> beat_loop();
   void stop();
@@ -176,6 +133,13 @@ struct Server::Impl {
   bool stopping = false;
   unsigned sessions = 0;
   std::set<Stream*> open;  ///< the streams of the sessions
+  std::set<asio::steady_timer*> waiting;  ///< of deferred replies
+  std::set<asio::steady_timer*> following;  ///< of replies that wait for a change of registrations
+  dns::RegistrationPosition told;           ///< what the following ones know
+  std::vector<std::unique_ptr<Listener>> listeners;
+  std::map<Endpoint, std::string> unbound;  ///< addresses of `listeners` that could not be bound, and why
+  unsigned tcp_sessions = 0, refusing = 0;
+  std::map<IpAddress, unsigned> tcp_by_address;
   std::thread thread;
 };
 
@@ -193,39 +157,124 @@ asio::awaitable<void> Server::Impl::accept_loop() {
       continue;
     }
     fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);  // Asio does not ask accept for it
-    if (sessions >= settings.max_connections) {
-      asio::co_spawn(*io, refuse(Stream(std::move(socket))), asio::detached);
-    } else {
-      sessions++;
-      asio::co_spawn(*io, session(Stream(std::move(socket))), asio::detached);
+    begin(std::make_shared<Peer>(Any::socket(std::move(socket))), sessions < settings.max_connections);
+  }
+}
+
+Result<> Server::Impl::bind(Listener& l) {
+  ErrorCode ec, ignored;
+  auto at = endpoint_of(l.address);
+  l.acceptor.open(at.protocol(), ec);
+  if (!ec) fcntl(l.acceptor.native_handle(), F_SETFD, FD_CLOEXEC);
+  if (!ec) l.acceptor.set_option(Tcp::acceptor::reuse_address(true), ec);
+  if (!ec && at.address().is_v6()) l.acceptor.set_option(asio::ip::v6_only(true), ec);
+  if (!ec) l.acceptor.bind(at, ec);
+  if (!ec) l.acceptor.listen(1024, ec);
+  if (!ec) return {};
+  l.acceptor.close(ignored);
+  return fail(ec, "listen on " + l.address.text());
+}
+
+asio::awaitable<void> Server::Impl::listen_loop(Listener& l) {
+  ErrorCode ec;
+  auto token = asio::redirect_error(asio::use_awaitable, ec);
+  while (!stopping) {
+    if (auto bound = bind(l); !bound) {
+      if (!unbound.contains(l.address)) log::warn("api_listen_failed", {{"address", l.address.text()}, {"error", bound.error().text()}});
+      unbound[l.address] = "the API: " + bound.error().text() + "; tried again every 5 s";
+      show_unbound();
+      l.pause.expires_after(kBindAgain);
+      co_await l.pause.async_wait(token);
+      continue;
+    }
+    unbound.erase(l.address);
+    show_unbound();
+    log::info("api_listening", {{"address", l.address.text()}});
+    while (!stopping) {
+      auto socket = co_await l.acceptor.async_accept(token);
+      if (ec == asio::error::operation_aborted || stopping) co_return;
+      if (ec) {
+        log::warn("api_accept_failed", {{"error", ec.message()}});
+        l.pause.expires_after(std::chrono::milliseconds(100));
+        co_await l.pause.async_wait(token);
+        continue;
+      }
+      take(std::move(socket));
     }
   }
 }
 
-asio::awaitable<void> Server::Impl::refuse(Stream stream) {
+void Server::Impl::show_unbound() {
+  router.warnings.clear();
+  for (auto& [address, why] : unbound) router.warnings.push_back(why);
+}
+
+void Server::Impl::take(Tcp::socket socket) {
+  ErrorCode ec;
+  fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
+  auto remote = socket.remote_endpoint(ec);
+  if (ec) return;  // left again
+  socket.set_option(Tcp::no_delay(true), ec);
+  // A follower whose machine is gone must not hold its place for ever.
+  socket.set_option(asio::socket_base::keep_alive(true), ec);
+  auto peer = std::make_shared<Peer>(Any::socket(std::move(socket)));
+  peer->address = address_of(remote.address());
+  peer->text = Endpoint{*peer->address, remote.port()}.text();
+  auto from_there = tcp_by_address.find(*peer->address);
+  bool room = tcp_sessions < settings.max_tcp_connections &&
+              (from_there == tcp_by_address.end() || from_there->second < settings.max_tcp_per_address);
+  begin(std::move(peer), room);
+}
+
+void Server::Impl::begin(std::shared_ptr<Peer> peer, bool room) {
+  if (!room) {
+    // Refusals are bounded as well: beyond that a connection is closed without a word.
+    if (refusing >= kRefusing) return;
+    refusing++;
+    auto limit = peer->address ? settings.max_tcp_connections : settings.max_connections;
+    asio::co_spawn(*io, refuse(std::move(peer), limit), asio::detached);
+    return;
+  }
+  if (peer->address) {
+    tcp_sessions++;
+    tcp_by_address[*peer->address]++;
+  } else {
+    sessions++;
+  }
+  asio::co_spawn(*io, session(std::move(peer)), asio::detached);
+}
+
+asio::awaitable<void> Server::Impl::refuse(std::shared_ptr<Peer> peer, unsigned limit) {
   ErrorCode ec;
   auto token = asio::redirect_error(asio::use_awaitable, ec);
-  auto body = error_reply(503, fmt::format("the API has {} connections open already", settings.max_connections)).body;
+  auto body = error_reply(503, fmt::format("the API has {} connections open already", limit)).body;
   auto text = fmt::format(
       "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
       body.size(), body);
-  stream.expires_after(std::chrono::seconds(1));
-  co_await asio::async_write(stream, asio::buffer(text), token);
+  peer->stream.expires_after(std::chrono::seconds(1));
+  co_await asio::async_write(peer->stream, asio::buffer(text), token);
+  refusing--;
 }
 
-asio::awaitable<void> Server::Impl::session(Stream stream) {
-  open.insert(&stream);
+asio::awaitable<void> Server::Impl::session(std::shared_ptr<Peer> peer) {
+  open.insert(&peer->stream);
   try {
-    co_await serve(stream);
+    co_await serve(*peer);
   } catch (const std::exception& e) {
     // Only running out of memory gets here; it costs this connection and nothing else.
     log::error("api_session_failed", {{"error", e.what()}});
   }
-  open.erase(&stream);
-  sessions--;
+  open.erase(&peer->stream);
+  if (!peer->address) {
+    sessions--;
+    co_return;
+  }
+  tcp_sessions--;
+  if (--tcp_by_address[*peer->address] == 0) tcp_by_address.erase(*peer->address);
 }
 
-asio::awaitable<void> Server::Impl::serve(Stream& stream) {
+asio::awaitable<void> Server::Impl::serve(Peer& peer) {
+  auto& stream = peer.stream;
   ErrorCode ec;
   auto token = asio::redirect_error(asio::use_awaitable, ec);
   beast::flat_buffer buffer(kHeaderBytes + kBodyBytes);
@@ -247,29 +296,134 @@ asio::awaitable<void> Server::Impl::serve(Stream& stream) {
       co_await http::async_write(stream, response, token);
       co_return;
     }
-    if (!co_await answer(stream, parser.get())) co_return;
+    if (!co_await answer(peer, parser.get())) co_return;
   }
 }
 
+Caller Server::Impl::caller_of(Peer& peer, const http::request<http::string_body>& request) {
+  if (!peer.address) return socket_caller(peer.stream.socket().native_handle(), settings.group);
+  // Reading costs a file and is not needed to look at something.
+  if (request.method() == http::verb::get || request.method() == http::verb::head) {
+    return {.on_socket = false, .may_change = false, .refusal = "reading changes nothing", .text = peer.text};
+  }
+  return tcp_caller(peer.text, request[http::field::authorization], settings.token_file);
+}
+
 /// False when the connection is to be closed.
-asio::awaitable<bool> Server::Impl::answer(Stream& stream, const http::request<http::string_body>& request) {
+asio::awaitable<bool> Server::Impl::answer(Peer& peer, const http::request<http::string_body>& request) {
+  auto& stream = peer.stream;
   ErrorCode ec;
   auto token = asio::redirect_error(asio::use_awaitable, ec);
-  auto target = request.target();
-  auto etag = request[http::field::if_none_match];
-  auto method = request.method_string();
-  auto reply = router.handle({std::string(method), std::string(target), std::string(etag)}, own_loops);
+  Request asked{std::string(request.method_string()),
+                std::string(request.target()),
+                std::string(request[http::field::if_none_match]),
+                std::string(request[http::field::if_match]),
+                std::string(request[http::field::content_type]),
+                request.body(),
+                caller_of(peer, request)};
+  auto reply = router.handle(asked, own_loops);
+  wake_waiting();
   if (reply.monitor && request.method() == http::verb::get) {
     co_await stream_events(stream, std::move(*reply.monitor), request.version());
     co_return false;
   }
+  if (reply.later) reply = co_await finished(std::move(reply));
+  if (reply.wait) reply = co_await changed(std::move(reply), asked);
   bool head = request.method() == http::verb::head;
+  if (reply.parts && !head) {
+    co_await send_parts(stream, std::move(reply), request);
+    co_return false;
+  }
+  if (reply.shared && !head) {
+    http::response<http::span_body<const char>> shared(http::status(reply.status), request.version());
+    auto keep = reply.shared;
+    shared.base() = to_http(std::move(reply), request).base();
+    shared.body() = {keep->data(), keep->size()};
+    shared.prepare_payload();
+    stream.expires_after(settings.idle);
+    co_await http::async_write(stream, shared, token);
+    co_return !ec && shared.keep_alive();
+  }
   auto response = to_http(std::move(reply), request);
-  response.prepare_payload();
+  if (response.result() != http::status::no_content && response.result() != http::status::not_modified) response.prepare_payload();
   if (head) response.body().clear();  // the length of what GET would send stays in the header
   stream.expires_after(settings.idle);
   co_await http::async_write(stream, response, token);
   co_return !ec && response.keep_alive();
+}
+
+/// Handles the request again when registrations change, until there is something new or its time is over.
+asio::awaitable<Reply> Server::Impl::changed(Reply early, const Request& request) {
+  auto until = std::chrono::steady_clock::now() + std::min(*early.wait, settings.max_wait);
+  asio::steady_timer timer(*io);
+  while (early.wait && !stopping && std::chrono::steady_clock::now() < until) {
+    timer.expires_at(until);
+    following.insert(&timer);
+    ErrorCode ended;
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ended));
+    following.erase(&timer);
+    early = router.handle(request, own_loops);
+  }
+  co_return early;
+}
+
+void Server::Impl::wake_waiting() {
+  auto now = router.position();
+  if (now == told) return;
+  told = std::move(now);
+  for (auto* timer : following) timer->cancel();
+}
+
+/// A body that is made while it is sent. The connection ends with it.
+asio::awaitable<void> Server::Impl::send_parts(Stream& stream, Reply reply, const http::request<http::string_body>& request) {
+  ErrorCode ec;
+  auto token = asio::redirect_error(asio::use_awaitable, ec);
+  auto parts = std::move(reply.parts);
+  http::response<http::empty_body> head;
+  head.base() = to_http(std::move(reply), request).base();
+  head.version(request.version());
+  head.keep_alive(false);
+  bool chunked = request.version() >= 11;  // an HTTP/1.0 client reads until the end
+  head.chunked(chunked);
+  http::response_serializer<http::empty_body> serializer(head);
+  stream.expires_after(settings.idle);
+  co_await http::async_write_header(stream, serializer, token);
+  while (!ec && !stopping) {
+    auto text = parts();
+    if (!text) break;
+    if (text->empty()) continue;
+    stream.expires_after(settings.idle);
+    if (chunked) co_await asio::async_write(stream, http::make_chunk(asio::buffer(*text)), token);
+    else co_await asio::async_write(stream, asio::buffer(*text), token);
+  }
+  if (!ec && !stopping && chunked) co_await asio::async_write(stream, http::make_chunk_last(), token);
+  stream.socket().shutdown(Any::socket::shutdown_send, ec);
+}
+
+/// Waits for whoever makes a deferred reply, without holding up anybody else.
+asio::awaitable<Reply> Server::Impl::finished(Reply promise) {
+  struct Slot {
+    explicit Slot(asio::io_context& io) : timer(io) {}
+    asio::steady_timer timer;
+    std::function<Reply()> make;
+  };
+  auto slot = std::make_shared<Slot>(*io);
+  slot->timer.expires_after(settings.deferred);
+  promise.later([io = io, weak = std::weak_ptr(slot)](std::function<Reply()> make) {
+    asio::post(*io, [weak, make = std::move(make)]() mutable {
+      if (auto s = weak.lock()) {
+        s->make = std::move(make);
+        s->timer.cancel();
+      }
+    });
+  });
+  waiting.insert(&slot->timer);
+  ErrorCode ended;
+  co_await slot->timer.async_wait(asio::redirect_error(asio::use_awaitable, ended));
+  waiting.erase(&slot->timer);
+  if (slot->make) co_return slot->make();
+  if (stopping) co_return error_reply(503, "the daemon ends");
+  co_return error_reply(504, "no answer in " + duration_text(std::chrono::duration<double>(settings.deferred).count()));
 }
 
 asio::awaitable<void> Server::Impl::stream_events(Stream& stream, EventFilter filter, unsigned version) {
@@ -362,6 +516,8 @@ asio::awaitable<void> Server::Impl::beat_loop() {
     auto late = std::chrono::steady_clock::now() - due;
     own_loops[0].lag_s = std::max(0.0, std::chrono::duration<double>(late).count());
     if (late > std::chrono::seconds(1)) due += late;  // missed beats are not made up for
+    router.tick();
+    wake_waiting();
     beats++;
   }
 }
@@ -373,6 +529,12 @@ void Server::Impl::stop() {
   beat.cancel();
   // Each session then finds its operation aborted and returns; the loop ends when the last one has.
   for (auto* s : open) s->socket().close(ignored);
+  for (auto* timer : waiting) timer->cancel();
+  for (auto* timer : following) timer->cancel();
+  for (auto& l : listeners) {
+    l->acceptor.close(ignored);
+    l->pause.cancel();
+  }
 }
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -389,6 +551,10 @@ Result<std::unique_ptr<Server>> Server::start(Settings settings, Provider& provi
   fd.release();
   asio::co_spawn(*impl->io, impl->accept_loop(), asio::detached);
   asio::co_spawn(*impl->io, impl->beat_loop(), asio::detached);
+  for (auto& address : impl->settings.listen) {
+    impl->listeners.push_back(std::make_unique<Listener>(*impl->io, address));
+    asio::co_spawn(*impl->io, impl->listen_loop(*impl->listeners.back()), asio::detached);
+  }
   impl->thread = std::thread([i = impl.get()] { i->io->run(); });
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }

@@ -102,6 +102,14 @@ struct LoopView {
   double beat_age_s = 0;    ///< since that timer
 };
 
+/// What `loadstar status` says of DNS: the trouble first.
+struct DnsStatus {
+  uint64_t listeners = 0, zones = 0, upstreams = 0;
+  std::vector<std::string> unbound;     ///< "resolver 198.51.100.1:53: bound: none, bind: Cannot assign requested address"
+  std::vector<std::string> not_loaded;  ///< "resolver mesos.": asked for its names this node says SERVFAIL
+  std::vector<std::string> aside;       ///< upstreams that fail and are only probed
+};
+
 struct StatusView {
   std::string version;
   double uptime_s = 0;
@@ -118,6 +126,7 @@ struct StatusView {
   TablesView tables;
   std::vector<MapView> maps;
   std::vector<LoopView> loops;
+  std::optional<DnsStatus> dns;  ///< filled by the router from Provider::dns
 };
 
 /// The one line that matters first. Pure.
@@ -146,6 +155,14 @@ struct VipView {
   uint32_t number = 0;      ///< in ls_svc_tab; 0: not in the kernel yet
   uint32_t ring_slots = 0;  ///< 0: nothing takes new flows
   std::vector<BackendView> backends;
+};
+
+/// One node of the cluster, for GET /v1/nodes.
+struct NodeView {
+  IpAddress private_ip;
+  std::vector<IpAddress> public_ips;
+  std::string hostname;
+  int64_t updated_unix_ms = 0;
 };
 
 enum class FlowState : uint8_t { kSyn, kEstablished, kClosing, kUdp };

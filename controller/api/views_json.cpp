@@ -98,6 +98,9 @@ void to_json(Json& j, const StatusView& s) {
                               {"last_error", r.last_error}});
   }
   for (auto& l : s.loops) j["loops"].push_back({{"name", l.name}, {"lag_s", l.lag_s}, {"beat_age_s", l.beat_age_s}});
+  if (!s.dns) return;
+  j["dns"] = {{"listeners", s.dns->listeners}, {"zones", s.dns->zones},           {"upstreams", s.dns->upstreams},
+              {"unbound", s.dns->unbound},     {"not_loaded", s.dns->not_loaded}, {"aside", s.dns->aside}};
 }
 
 void to_json(Json& j, const VipView& v) {

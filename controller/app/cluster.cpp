@@ -89,6 +89,7 @@ void Cluster::on_connected(const SourceInfo& info) {
   leader_changed_ = info.leader == LeaderChange::kChanged || info.leader == LeaderChange::kUnknown;
   log::info("source_connected", {{"endpoint", info.endpoint}, {"leader", info.leader_id}, {"leader_changed", leader_changed_}});
   hooks_.connected();
+  if (config_.source.kind == SourceKind::kMesos) hooks_.leader(info.endpoint);
 }
 
 void Cluster::on_disconnected(const Error& why) {
@@ -114,6 +115,8 @@ void Cluster::on_record(PaddedRecord record) {
   events_[kind]++;
   if (auto* subscribed = std::get_if<Subscribed>(&decoded->event))
     source_->set_heartbeat_interval(subscribed->heartbeat);
+  if (auto* subscribed = std::get_if<Subscribed>(&decoded->event); subscribed && !subscribed->leader.empty())
+    hooks_.leader(subscribed->leader);
   record = {};  // a snapshot's text is not needed while it is applied
   apply(std::move(decoded->event), {.leader_changed = leader_changed_}, kind, received);
 }
@@ -121,14 +124,15 @@ void Cluster::on_record(PaddedRecord record) {
 void Cluster::apply(Event&& event, SnapshotContext context, std::string_view kind, Instant received) {
   bool snapshot = std::holds_alternative<Subscribed>(event);
   bool first = snapshot && !state_.synced();
-  VipDelta delta = vips_.apply(state_.apply(std::move(event), clock_.now(), context));
+  StateDelta change = state_.apply(std::move(event), clock_.now(), context);
+  VipDelta delta = vips_.apply(change);
   arm_timer();
   if (snapshot) {
     log::info("snapshot", {{"first", first}, {"tasks", state_.task_count()}, {"services", vips_.service_count()},
                            {"held_agents", state_.held_agents().size()}});
-    hooks_.snapshot();
-  } else if (!delta.empty()) {
-    hooks_.changed(std::move(delta), kind, received);
+    hooks_.snapshot(change);
+  } else if (!delta.empty() || !change.empty()) {
+    hooks_.changed(change, std::move(delta), kind, received);
   }
 }
 
@@ -142,10 +146,11 @@ void Cluster::arm_timer() {
   timer_.async_wait([this](boost::system::error_code ec) {
     if (ec) return;
     Instant now = clock_.now();
-    VipDelta delta = vips_.apply(state_.expire(now));
-    if (!delta.empty()) {
+    StateDelta change = state_.expire(now);
+    VipDelta delta = vips_.apply(change);
+    if (!delta.empty() || !change.empty()) {
       log::info("held_agents_given_up", {{"changed", delta.upsert.size()}, {"removed", delta.remove.size()}});
-      hooks_.changed(std::move(delta), "expired", now);
+      hooks_.changed(change, std::move(delta), "expired", now);
     }
     arm_timer();
   });

@@ -22,10 +22,13 @@ class Cluster final : public SourceSink {
  public:
   struct Hooks {
     std::function<void()> connected;
+    /// Who leads, "10.0.0.1:5050"; may be told again.
+    std::function<void(const std::string& leader)> leader;
     /// A snapshot has been applied: the whole table is to be compared with the kernel.
-    std::function<void()> snapshot;
-    /// One change. `kind` is a word for the convergence metric ("task_updated"), `received` when its record came.
-    std::function<void(VipDelta&&, std::string_view kind, Instant received)> changed;
+    std::function<void(const StateDelta&)> snapshot;
+    /// One change; either of the two may be empty, not both. `kind` is a word for the convergence metric ("task_updated"),
+    /// `received` when its record came.
+    std::function<void(const StateDelta&, VipDelta&&, std::string_view kind, Instant received)> changed;
   };
 
   Cluster(boost::asio::io_context& io, const Config& config, const Clock& clock, Hooks hooks);

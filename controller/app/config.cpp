@@ -11,6 +11,7 @@
 #include <map>
 #include <tuple>
 
+#include "app/config_dns.h"
 #include "util/result.h"
 #include "util/unique_fd.h"
 
@@ -23,8 +24,6 @@ Where where_of(const std::string& file, const toml::source_region& source) {
 
 std::string_view other_kind(toml::node_type type) {
   switch (type) {
-    case toml::node_type::table:
-      return "a table";
     case toml::node_type::date:
       return "a date";
     case toml::node_type::time:
@@ -51,6 +50,13 @@ RawValue raw(const std::string& file, const toml::node& node) {
     RawValue::List list;
     for (auto& item : *a) list.push_back(raw(file, item));
     out.value = std::move(list);
+  } else if (auto* t = node.as_table()) {
+    RawValue::Table table;
+    for (auto& [key, value] : *t) {
+      table.keys.emplace_back(key.str(), where_of(file, key.source()));
+      table.values.push_back(raw(file, value));
+    }
+    out.value = std::move(table);
   } else {
     out.value = RawValue::Other{other_kind(node.type())};
   }
@@ -194,6 +200,7 @@ void check_together(Reader& reader) {
   };
   ordered("vips.named_min", c.vips.named_min, "vips.named_max", c.vips.named_max);
   ordered("vips.named_min6", c.vips.named_min6, "vips.named_max6", c.vips.named_max6);
+  check_dns_settings(c, bad);
 }
 
 /// Whether the files that settings name can be read by this process now.

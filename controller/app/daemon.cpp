@@ -14,6 +14,7 @@
 
 #include "api/server.h"
 #include "app/cluster.h"
+#include "app/dns_node.h"
 #include "app/holdover.h"
 #include "app/privileges.h"
 #include "app/service_manager.h"
@@ -140,6 +141,7 @@ struct Daemon::Impl {
   std::optional<bpf::RingBuffer> ring;
   std::optional<asio::posix::stream_descriptor> netlink_fd, ring_fd;
   std::unique_ptr<Cluster> cluster;
+  std::unique_ptr<DnsNode> dns;
   std::unique_ptr<api::Server> server;
   Holdover holdover;
   Instant holdover_until{};
@@ -186,6 +188,10 @@ struct Daemon::Impl {
       slow_programs = "programs were loaded without CAP_PERFMON: the kernel fences them, a packet costs two to three times as much";
     startup.reach(StartupState::kMapsAdopted);
 
+    dns = std::make_unique<DnsNode>(io, config, config_file, clock);
+    if (auto r = dns->start(); !r) return pass(std::move(r.error()), "start DNS");
+    views.set_dns(dns->source());
+
     publish_status();
     api::Server::Settings api;
     api.socket = config.api.socket;
@@ -196,8 +202,9 @@ struct Daemon::Impl {
 
     Cluster::Hooks hooks;
     hooks.connected = [this] { startup.reach(StartupState::kSourceConnected); };
-    hooks.snapshot = [this] { on_snapshot(); };
-    hooks.changed = [this](VipDelta&& d, std::string_view kind, Instant at) { on_change(std::move(d), kind, at); };
+    hooks.leader = [this](const std::string& leader) { dns->set_leader(leader); };
+    hooks.snapshot = [this](const StateDelta& d) { on_snapshot(d); };
+    hooks.changed = [this](const StateDelta& d, VipDelta&& v, std::string_view kind, Instant at) { on_change(d, std::move(v), kind, at); };
     cluster = std::make_unique<Cluster>(io, config, clock, std::move(hooks));
     LS_TRY(cluster->start());
 
@@ -302,12 +309,16 @@ struct Daemon::Impl {
     }
   }
 
-  void on_snapshot() {
+  void on_snapshot(const StateDelta& delta) {
     startup.reach(StartupState::kInSync);
     bool recovering = !cluster->state().recovered_agents().empty();
     if (!synced && recovering) hold_over();
     if (recovering && cluster->leader_changed()) holdover_until = clock.now() + config.mesos.reregister_timeout;
     compare(true);
+    run_driver("dns", true, [&]() -> Result<> {
+      dns->on_snapshot(delta, cluster->state(), cluster->vips().full().services);
+      return {};
+    });
     synced = true;
     serve();
   }
@@ -380,7 +391,19 @@ struct Daemon::Impl {
     return true;
   }
 
-  void on_change(VipDelta&& delta, std::string_view kind, Instant received) {
+  /// Names go before the data path's entries and come after them.
+  void on_change(const StateDelta& change, VipDelta&& delta, std::string_view kind, Instant received) {
+    dns->before_change(delta);
+    if (!delta.empty()) apply_vips(delta, kind, received);
+    run_driver("dns", false, [&]() -> Result<> {
+      dns->after_change(change, delta);
+      return {};
+    });
+    if (delta.empty()) views.converged(kind, seconds_of(clock.now() - received));
+  }
+
+  void apply_vips(const VipDelta& changed, std::string_view kind, Instant received) {
+    VipDelta delta = changed;  // wider than the names while services of before the restart are held
     if (!holdover.empty()) holdover.widen(delta);
     run_driver("lb", false, [&]() -> Result<> {
       LS_ASSIGN(auto stats, tables->apply(delta));
@@ -467,6 +490,7 @@ struct Daemon::Impl {
   void quick_check() {
     Instant begin = clock.now();
     if (synced) compare(false);
+    dns->tick(cluster->state(), [this] { return cluster->vips().full().services; });
     if (attached) check_attachments(false);
     if (synced && !attached) serve();
     auto pause = std::max<Instant::duration>(kQuickCheck, (clock.now() - begin) * kCheckShare);
@@ -524,9 +548,9 @@ struct Daemon::Impl {
         bool live = change.setting->live;
         log::info("reload", {{"setting", change.setting->name}, {"before", change.before}, {"after", change.after},
                              {"takes_effect", live ? "now" : "after a restart"}});
+        if (live) change.setting->copy(next.config, config);
       }
-      config.log.level = next.config.log.level;
-      config.reconcile.interval = next.config.reconcile.interval;
+      dns->reload();
       log::set_level(config.log.level);
       full_check();
     }
@@ -561,6 +585,9 @@ struct Daemon::Impl {
       v.warnings.push_back("serving " + std::to_string(holdover.services()) +
                            " services as they were before the restart until all agents are back");
     for (auto& p : table_problems) v.warnings.push_back(p);
+    if (dns) {
+      for (auto& w : dns->warnings()) v.warnings.push_back(w);
+    }
     for (auto& [driver, r] : runs) {
       api::ReconcileView view{driver, r.runs, r.errors, driver == "lb" ? repaired : attachments ? attachments->drift_repaired() : 0,
                               r.last_ms, {}, r.last_error};
@@ -613,6 +640,7 @@ Daemon::Daemon(Config config, std::filesystem::path config_file)
 Daemon::~Daemon() {
   auto& d = *impl_;
   if (d.cluster) d.cluster->stop();
+  if (d.dns) d.dns->stop();
   d.server.reset();
   d.control.want(0);
   // The descriptors belong to their owners.

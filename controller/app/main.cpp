@@ -3,19 +3,28 @@
 #include <cstdio>
 
 #include "app/daemon.h"
+#include "app/dns_node.h"
+#include "app/static_zones.h"
 #include "datapath/rescue.h"
+#include "netlink/address_device.h"
 #include "util/log.h"
 
 namespace {
 
 int check(const std::string& file) {
   auto loaded = ls::load_config(file);
+  if (loaded.good()) loaded.problems = ls::read_static_zones(loaded.config, file).problems;
   std::fputs(ls::report(loaded).c_str(), loaded.good() ? stdout : stderr);
   return loaded.good() ? 0 : 1;
 }
 
-int purge(const std::string& pin) {
-  auto report = ls::datapath::purge(pin);
+int purge(const ls::Config& config) {
+  auto report = ls::datapath::purge(config.bpf.pin);
+  if (auto& device = config.resolver.device; !device.empty()) {
+    auto removed = ls::netlink::remove_address_device(device, std::string(ls::kDeviceMark));
+    if (!removed) report.problems.push_back(removed.error().text());
+    if (removed && *removed) report.removed.push_back("device " + device);
+  }
   for (auto& line : report.removed) std::printf("removed %s\n", line.c_str());
   for (auto& line : report.problems) std::fprintf(stderr, "loadstard: %s\n", line.c_str());
   if (report.removed.empty() && report.problems.empty()) std::printf("nothing of loadstar is there\n");
@@ -46,8 +55,8 @@ int main(int argc, char** argv) {
   }
   auto loaded = ls::load_config(file);
   if (do_purge) {
-    // A broken file must not keep anybody from cleaning up: its pin folder, or the default one, is purged.
-    return purge(loaded.config.bpf.pin);
+    // A broken file must not keep anybody from cleaning up: what it names, or the defaults, is purged.
+    return purge(loaded.config);
   }
   if (!loaded.good()) {
     std::fputs(ls::report(loaded).c_str(), stderr);

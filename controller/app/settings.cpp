@@ -4,7 +4,7 @@
 #include <array>
 #include <charconv>
 
-#include "app/settings_codec.h"
+#include "app/settings_line.h"
 
 namespace ls {
 namespace setting_codec {
@@ -38,96 +38,6 @@ namespace {
 
 using namespace setting_codec;
 
-/// An extra rule for one value (of a list: for each element); the text ends the sentence "NAME: ...".
-template <class T>
-using Rule = std::optional<std::string> (*)(const T&);
-
-template <class M>
-struct ElementOf {
-  using type = M;
-};
-template <class T>
-struct ElementOf<std::vector<T>> {
-  using type = T;
-};
-
-/// The columns of a line that not every setting needs.
-template <class M>
-struct More {
-  Limits limits{};  ///< of the value; of a list: of the number of elements
-  std::string_view unit{};
-  std::string_view type{};   ///< instead of the name of the C++ type
-  std::string_view range{};  ///< instead of the text of `limits`
-  bool live = false;
-  bool must_exist = false;
-  Rule<typename ElementOf<M>::type> rule = nullptr;
-};
-
-template <class T>
-Parsed<T> parse_one(const RawValue& raw, const Limits& limits, Rule<T> rule) {
-  auto value = Codec<T>::parse(raw, limits);
-  if (value && rule) {
-    if (auto why = rule(*value)) return Bad(std::move(*why));
-  }
-  return value;
-}
-
-template <class T>
-struct MemberType;
-template <class C, class M>
-struct MemberType<M C::*> {
-  using type = M;
-};
-
-/// One line of the table: the name, the member, the text, the rest.
-template <auto Section, auto Member, class M = typename MemberType<decltype(Member)>::type>
-Setting line(std::string_view name, std::string_view text, More<M> more = {}) {
-  Setting s;
-  s.name = name;
-  s.text = text;
-  s.type = more.type.empty() ? Codec<M>::type() : std::string(more.type);
-  bool list = !std::is_same_v<typename ElementOf<M>::type, M>;
-  s.range = more.range.empty() ? Codec<M>::range(more.limits) : std::string(more.range);
-  if (list && s.range.empty() && more.limits.min > 0) s.range = fmt::format("at least {}", more.limits.min);
-  s.unit = more.unit;
-  s.live = more.live;
-  s.print = [](const Config& c) { return Codec<M>::print(c.*Section.*Member); };
-  if constexpr (std::is_same_v<M, std::filesystem::path>) {
-    if (more.must_exist) s.file = [](const Config& c) { return c.*Section.*Member; };
-  }
-  s.read = [name, more](const RawValue& raw, Config& config, std::vector<Problem>& problems) {
-    auto bad = [&](const Where& where, std::string_view why) {
-      problems.push_back({where, fmt::format("{}: {}", name, why)});
-    };
-    if constexpr (std::is_same_v<typename ElementOf<M>::type, M>) {
-      auto value = parse_one<M>(raw, more.limits, more.rule);
-      if (!value) return bad(raw.where, value.error());
-      config.*Section.*Member = std::move(*value);
-    } else {
-      auto* items = std::get_if<RawValue::List>(&raw.value);
-      if (!items)
-        return bad(raw.where, fmt::format("a list in brackets is wanted, this is {}", kind_of(raw)));
-      if (int64_t(items->size()) < more.limits.min) {
-        return bad(raw.where, fmt::format("the list needs at least {} element{}", more.limits.min,
-                                          more.limits.min == 1 ? "" : "s"));
-      }
-      M values;
-      bool good = true;
-      for (auto& item : *items) {
-        auto value = parse_one<typename M::value_type>(item, {}, more.rule);
-        if (!value) {
-          bad(item.where, value.error());
-          good = false;
-        } else {
-          values.push_back(std::move(*value));
-        }
-      }
-      if (good) config.*Section.*Member = std::move(values);
-    }
-  };
-  return s;
-}
-
 std::optional<std::string> power_of_two(const uint32_t& v) {
   if (v != 0 && (v & (v - 1)) == 0) return std::nullopt;
   uint32_t below = 1;
@@ -138,15 +48,6 @@ std::optional<std::string> power_of_two(const uint32_t& v) {
 std::optional<std::string> whole_blocks(const uint32_t& v) {
   if (v % 16 == 0) return std::nullopt;  // LS_RING_BLOCK_SLOTS of abi/lb.h
   return fmt::format("{} is not a multiple of 16", v);
-}
-
-std::optional<std::string> interface_name(const std::string& s) {
-  if (s.empty() || s.size() > 15)
-    return fmt::format("{} is no interface name (1 to 15 characters)", toml_quote(s));
-  if (s.find_first_of("/: \t\n*?[") != s.npos) {
-    return fmt::format("{} is no interface name; patterns are not taken here", toml_quote(s));
-  }
-  return std::nullopt;
 }
 
 std::optional<std::string> interface_glob(const std::string& s) {
@@ -164,11 +65,6 @@ std::optional<std::string> socket_path(const std::filesystem::path& p) {
   return std::nullopt;
 }
 
-std::optional<std::string> not_empty(const std::filesystem::path& p) {
-  if (p.empty()) return "a path is wanted";
-  return std::nullopt;
-}
-
 std::optional<std::string> ipv4(const IpAddress& a) {
   if (!a.is_v4()) return fmt::format("{} is not an IPv4 address", a.text());
   return std::nullopt;
@@ -179,13 +75,11 @@ std::optional<std::string> ipv6(const IpAddress& a) {
   return std::nullopt;
 }
 
-constexpr int64_t kSecond = 1000, kMinute = 60 * kSecond, kHour = 60 * kMinute;
-constexpr int64_t kMiB = 1 << 20;
 
 using C = Config;
 
-const std::vector<Setting>& table() {
-  static const std::vector<Setting> lines = {
+std::vector<Setting> first_lines() {
+  return {
       // clang-format off
       line<&C::node, &C::Node::roles>("node.roles",
           "What this machine does. A master follows Mesos for others, an agent runs tasks and balances for them.",
@@ -198,6 +92,8 @@ const std::vector<Setting>& table() {
       line<&C::node, &C::Node::user>("node.user",
           "User to change to when started as root. CAP_BPF, CAP_NET_ADMIN and CAP_NET_BIND_SERVICE are kept, everything "
           "else is given up. Empty: stay root with these three capabilities. Not needed under systemd, whose unit does it."),
+      line<&C::node, &C::Node::public_addresses>("node.public_addresses",
+          "Addresses of this machine as the outside sees them: what public.thisnode.thisdcos.directory answers."),
 
       line<&C::log, &C::Log::level>("log.level", "Least serious level that is written.", {.live = true}),
       line<&C::log, &C::Log::format>("log.format",
@@ -207,6 +103,12 @@ const std::vector<Setting>& table() {
           {.rule = socket_path}),
       line<&C::api, &C::Api::group>("api.group",
           "Group that may open the socket. Empty: only the daemon's own user and root."),
+      line<&C::api, &C::Api::listen>("api.listen",
+          "Addresses and ports of the HTTP interface without encryption. Everything there is read-only but registrations, "
+          "which need api.token_file. Empty: only the socket."),
+      line<&C::api, &C::Api::token_file>("api.token_file",
+          "File with the token that registrations over api.listen must send as \"Authorization: Bearer ...\". A final "
+          "newline is not part of it. Empty: registrations are only taken on the socket.", {.must_exist = true}),
 
       line<&C::source, &C::Source::kind>("source.kind",
           "Where the state of the cluster comes from: the leading Mesos master, or a recorded stream."),
@@ -294,6 +196,14 @@ const std::vector<Setting>& table() {
           {.limits = {kSecond, kHour}, .live = true}),
       // clang-format on
   };
+}
+
+const std::vector<Setting>& table() {
+  static const std::vector<Setting> lines = [] {
+    auto all = first_lines();
+    for (auto& more : dns_lines()) all.push_back(std::move(more));
+    return all;
+  }();
   return lines;
 }
 
@@ -343,6 +253,12 @@ std::span<const std::pair<std::string_view, std::string_view>> sections() {
       {"lb", "Load balancing in the kernel."},
       {"bpf", "Objects in the kernel."},
       {"reconcile", "Comparison of what should be in the kernel with what is there."},
+      {"dns", "What both DNS servers have in common."},
+      {"authority", "The DNS server of the Mesos domain, for node.roles with \"master\"."},
+      {"resolver", "The DNS resolver of the machine, for node.roles with \"agent\"."},
+      {"registration", "Names that operators and services register below thisdcos.directory."},
+      {"store", "What the daemon keeps over a restart."},
+      {"watchdog", "loadstar-watchdog(8), a program of its own that reads the same file."},
   };
   return kSections;
 }

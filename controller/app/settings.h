@@ -2,13 +2,13 @@
 /// The settings: one typed struct, and one table with a line for each member.
 ///
 /// A setting is written down twice and no more: its type and default where `Config` declares the member,
-/// everything else (name, range, unit, reload, text) in its line of settings.cpp. Parsing, `--check`,
+/// everything else (name, range, unit, reload, text) in its line of settings.cpp or settings_dns.cpp. Parsing, `--check`,
 /// `--print-config`, loadstar.toml(5) and docs/operate/configure.md all walk that table; a test counts the
 /// members of every section against it.
 ///
 /// Threading: plain values, the table is immutable. Units: durations are milliseconds inside, sizes bytes,
 /// ports host order. Errors: reading never stops at the first one; each is a Problem with file, line and
-/// column. Cost: a table of some fifty lines, walked at start and on reload only.
+/// column. Cost: a table of some hundred and twenty lines, walked at start and on reload only.
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -217,10 +217,14 @@ struct Problem {
 /// A value as the file gives it, before anybody looked at what it should be.
 struct RawValue {
   using List = std::vector<RawValue>;
-  struct Other {  ///< a TOML type that no setting has (table, date, time)
+  struct Other {  ///< a TOML type that no setting has (date, time)
     std::string_view name;
   };
-  std::variant<Other, bool, int64_t, double, std::string, List> value;
+  struct Table {  ///< keys and values side by side
+    std::vector<std::pair<std::string, Where>> keys;
+    std::vector<RawValue> values;
+  };
+  std::variant<Other, bool, int64_t, double, std::string, List, Table> value;
   Where where;
 };
 
@@ -236,6 +240,8 @@ struct Setting {
   std::function<void(const RawValue&, Config& config, std::vector<Problem>&)> read;
   /// The value as TOML text.
   std::function<std::string(const Config&)> print;
+  /// Takes over the value, for a reload of a live setting.
+  std::function<void(const Config& from, Config& to)> copy;
   /// The path, for a file that has to be readable when the daemon starts; empty for every other setting.
   std::function<std::filesystem::path(const Config&)> file;
 

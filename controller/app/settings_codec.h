@@ -1,6 +1,6 @@
 #pragma once
 /// How each C++ type of a Config member is read from TOML, printed as TOML and described in the manual.
-/// Only settings.cpp includes this. A new type of setting is one more Codec.
+/// Only settings_line.h includes this. A new type of setting is one more Codec.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "app/settings.h"
+#include "app/upstream_address.h"
 
 namespace ls::setting_codec {
 
@@ -49,6 +50,7 @@ inline std::string_view kind_of(const RawValue& raw) {
     std::string_view operator()(double) const { return "a float"; }
     std::string_view operator()(const std::string&) const { return "a string"; }
     std::string_view operator()(const RawValue::List&) const { return "a list"; }
+    std::string_view operator()(const RawValue::Table&) const { return "a table"; }
   };
   return std::visit(Visitor{}, raw.value);
 }
@@ -248,6 +250,42 @@ struct Codec<HostPort> {
   }
 };
 
+template <>
+struct Codec<IpNetwork> {
+  static std::string type() { return "network"; }
+  static std::string range(const Limits&) { return ""; }
+  static Parsed<IpNetwork> parse(const RawValue& raw, const Limits&) {
+    auto text = expect<std::string>(raw, "a network in quotes");
+    if (!text) return Bad(text.error());
+    if (auto network = IpNetwork::parse(*text)) return *network;
+    return Bad(fmt::format("{} is no network, as in \"10.0.0.0/8\" or \"fd01::/64\" (bits behind the prefix are 0)",
+                           toml_quote(*text)));
+  }
+  static std::string print(const IpNetwork& v) { return toml_quote(v.text()); }
+};
+
+template <>
+struct Codec<Endpoint> {
+  static std::string type() { return "address with port"; }
+  static std::string range(const Limits&) { return ""; }
+  static Parsed<Endpoint> parse(const RawValue& raw, const Limits&) {
+    auto text = expect<std::string>(raw, "ADDRESS:PORT in quotes");
+    if (!text) return Bad(text.error());
+    auto endpoint = parse_upstream(*text, 0);
+    if (endpoint && endpoint->port != 0) return *endpoint;
+    return Bad(fmt::format("{} is not ADDRESS:PORT (an IPv6 address stands in brackets, a port is 1 to 65535)",
+                           toml_quote(*text)));
+  }
+  static std::string print(const Endpoint& v) { return toml_quote(v.text()); }
+};
+
+template <>
+struct Codec<NameLists> {
+  static std::string type() { return "table of lists"; }
+  static std::string range(const Limits&) { return ""; }
+  static std::string print(const NameLists& v);
+};
+
 /// The names of an enum: one list, used to read, to print and in the manual.
 template <class E>
 struct EnumNames;
@@ -298,7 +336,8 @@ template <class T>
 struct Codec<std::vector<T>> {
   static std::string type() {
     auto one = Codec<T>::type();
-    return "list of " + one + (one == "address" ? "es" : "s");
+    if (one.starts_with("address")) return "list of addresses" + one.substr(7) + (one == "address" ? "" : "s");
+    return "list of " + one + "s";
   }
   static std::string range(const Limits&) { return Codec<T>::range({}); }
   static std::string print(const std::vector<T>& v) {
@@ -307,5 +346,14 @@ struct Codec<std::vector<T>> {
     return out + "]";
   }
 };
+
+/// A name is a quoted key, because an unquoted one is split at its dots.
+inline std::string Codec<NameLists>::print(const NameLists& v) {
+  std::string out;
+  for (auto& [name, items] : v) {
+    out += fmt::format("{} {} = {}", out.empty() ? "" : ",", toml_quote(name), Codec<std::vector<std::string>>::print(items));
+  }
+  return out.empty() ? "{}" : "{" + out + " }";
+}
 
 }  // namespace ls::setting_codec

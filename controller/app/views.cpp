@@ -17,7 +17,7 @@ namespace {
 /// Kinds and drivers are known here, so that the admin thread reads fixed maps.
 constexpr std::array kKinds{"task_added", "task_updated", "agent_added", "agent_removed", "framework_added",
                             "framework_removed", "expired", "snapshot"};
-constexpr std::array kDrivers{"lb", "attach"};
+constexpr std::array kDrivers{"lb", "attach", "dns"};
 
 std::vector<double> seconds_buckets() {
   return {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};

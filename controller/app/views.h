@@ -30,6 +30,9 @@ class DaemonViews final : public api::Provider {
   /// Opens the kernel tables; before this the lists of the kernel are empty. Before the server starts.
   Result<> open(const MapOpener& opener, std::vector<datapath::MapInfo> maps);
 
+  /// Before the server starts.
+  void set_dns(api::DnsSource* dns) { dns_ = dns; }
+
   // Control loop.
   void publish(api::StatusView status) { status_.publish(std::move(status)); }
   void services_changed(const VipDelta& delta);
@@ -50,6 +53,7 @@ class DaemonViews final : public api::Provider {
   Result<std::vector<api::StatView>> stats() override;
   api::MetricsView metrics() override;
   api::EventHub& events() override { return hub_; }
+  api::DnsSource* dns() override { return dns_; }
 
  private:
   struct Kernel {
@@ -61,6 +65,7 @@ class DaemonViews final : public api::Provider {
   std::shared_ptr<const Service> service(const ServiceKey& key);
 
   api::EventHub hub_;
+  api::DnsSource* dns_ = nullptr;
   std::unique_ptr<Kernel> kernel_;
   Published<api::StatusView> status_;
   Published<std::map<std::string, uint64_t>> usage_;

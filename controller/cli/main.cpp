@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/completion.h"
+#include "cli/dns_commands.h"
 
 namespace {
 
@@ -41,6 +42,7 @@ class CommandLine {
     daemon();
     tables();
     kernel();
+    dns();
     completion();
   }
 
@@ -114,6 +116,27 @@ class CommandLine {
     watch->add_option("-n,--count", monitor_.count, "End after so many events");
   }
 
+  void dns() {
+    auto& all = *command(app_, "dns", "Names: what is answered, from where, and why");
+    command(all, "ls", "Listeners, counters, cache", [this] { return dns_ls(context_); });
+    auto* lookup = command(all, "lookup", "Ask this node's DNS", [this] { return dns_lookup(context_, question_); });
+    auto* explain = command(all, "explain", "Why a name is answered as it is", [this] { return dns_explain(context_, question_); });
+    for (auto* sub : {lookup, explain}) {
+      sub->add_option("NAME", question_.name, "Domain name")->required();
+      sub->add_option("TYPE", question_.type, "Type of the records, A if not given");
+      choice(*sub, "--service", question_.service, {"authority", "resolver"}, "Who is asked; the resolver if this node has one");
+    }
+    command(all, "upstreams", "Servers that questions are forwarded to", [this] { return dns_upstreams(context_); });
+    auto* flush = command(all, "flush", "Drop cached answers", [this] { return dns_flush(context_, question_.name); });
+    flush->add_option("NAME", question_.name, "Only at and below this name");
+
+    auto& zone = *command(all, "zone", "Zones of this node");
+    command(zone, "ls", "List the zones", [this] { return dns_zone_ls(context_); });
+    auto* dump = command(zone, "dump", "A zone as text that DNS tools read", [this] { return dns_zone_dump(context_, question_.name, question_.service); });
+    dump->add_option("ZONE", question_.name, "Name of the zone, or one of its further names")->required();
+    choice(*dump, "--service", question_.service, {"authority", "resolver"}, "Whose, when both have it");
+  }
+
   void daemon() {
     command(app_, "status", "State of the daemon, what matters first", [this] { return status(context_); });
     command(app_, "health", "Liveness and readiness, by start-up state", [this] { return health(context_); });
@@ -129,7 +152,7 @@ class CommandLine {
     choice(*complete, "SHELL", shell_, {"bash", "zsh", "fish"}, "bash, zsh or fish")->required();
   }
 
-  CLI::App app_{"Shows what loadstard does: VIPs, backends, flows, BPF maps, drops.", "loadstar"};
+  CLI::App app_{"Shows what loadstard does: VIPs, backends, flows, BPF maps, drops, DNS.", "loadstar"};
   Choices choices_;
   std::function<int()> action_;
   Context context_{kDefaultSocket};
@@ -137,6 +160,7 @@ class CommandLine {
   bool all_ = false;
   FlowOptions flow_;
   MonitorOptions monitor_;
+  DnsQuestion question_;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "api/views.h"
@@ -48,6 +49,23 @@ std::string reconcile_line(const Json& r) {
   return out;
 }
 
+/// One line of what there is, then one a trouble.
+std::string dns_lines(const Json& d) {
+  auto list = [&](const char* name) { return d.value(name, Json::array()); };
+  auto unbound = list("unbound"), not_loaded = list("not_loaded"), aside = list("aside");
+  auto listeners = d.value("listeners", size_t(0)), zones = d.value("zones", size_t(0)), upstreams = d.value("upstreams", size_t(0));
+  auto out = line("dns", fmt::format("{} of {} listeners bound, {} of {} zones loaded, {} of {} upstreams answer",
+                                     listeners - std::min(unbound.size(), listeners), listeners,
+                                     zones - std::min(not_loaded.size(), zones), zones,
+                                     upstreams - std::min(aside.size(), upstreams), upstreams));
+  for (auto& l : unbound) out += line("", "listener " + l.get<std::string>());
+  if (!not_loaded.empty()) out += line("", "not loaded: " + joined(not_loaded, ", "));
+  if (!aside.empty()) {
+    out += line("", (aside.size() >= upstreams ? "no upstream answers: " : "upstreams that fail: ") + joined(aside, ", "));
+  }
+  return out;
+}
+
 std::string section(std::string_view title, const Table& table) {
   return table.rows() ? fmt::format("\n{}\n{}", title, table.text("  ")) : "";
 }
@@ -76,6 +94,8 @@ std::string status_text(const Json& s, bool wide) {
     if (!wide) break;
     out += line("loop", fmt::format("{}: last timer {:.1f} ms late", l.value("name", ""), l.value("lag_s", 0.0) * 1000));
   }
+
+  if (auto dns = s.value("dns", Json::object()); !dns.empty()) out += dns_lines(dns);
 
   auto warnings = list("warnings");
   if (!warnings.empty()) out += "\nwarnings\n";

@@ -107,6 +107,12 @@ class Collector {
 
 }  // namespace
 
+std::string task_identity(const Task& task) {
+  std::string out = task.framework_id.str() + '\0' + task.id;
+  if (task.copy) out += '\0' + std::to_string(task.copy);
+  return out;
+}
+
 std::string task_title(const Task& task) {
   return (task.framework_known ? task.framework_name.str() : task.framework_id.str()) + "/" + task.id;
 }

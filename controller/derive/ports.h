@@ -29,6 +29,9 @@ std::vector<TaskPort> task_ports(const Task& task, std::vector<VipProblem>* prob
 /// "marathon/web.1": how problems and people call a task.
 std::string task_title(const Task& task);
 
+/// Equal for records of one task only, and never shown.
+std::string task_identity(const Task& task);
+
 /// Where packets for `port` go: the agent for a host port, else every address of the task. Never port 0.
 std::vector<Endpoint> port_endpoints(const Task& task, const TaskPort& port);
 

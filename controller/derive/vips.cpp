@@ -110,7 +110,7 @@ void VipDeriver::retract(Record& r) {
 
 void VipDeriver::change(const TaskChange& c) {
   const Task& t = *c.after;
-  std::string owner = t.framework_id.str() + '\0' + t.id;
+  std::string owner = task_identity(t);
   TaskVips now;
   if (!c.removed) now = task_vips(t, options_);
   work_.tasks++;

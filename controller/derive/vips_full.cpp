@@ -34,7 +34,7 @@ Collected collect(const ClusterState& state, const VipOptions& options) {
   state.for_each_task([&](const TaskPtr& t) {
     TaskVips v = task_vips(*t, options);
     out.problems.insert(out.problems.end(), v.problems.begin(), v.problems.end());
-    Claim claim{v.standing, t->framework_name.str(), t->id, t->framework_id.str() + '\0' + t->id, t->agent_address};
+    Claim claim{v.standing, t->framework_name.str(), t->id, task_identity(*t), t->agent_address};
     auto& own = options.own_addresses;
     if (std::find(own.begin(), own.end(), t->agent_address) != own.end())
       for (auto& p : v.local) out.local.add(p, claim.owner, v.standing != Standing::kLeaving);

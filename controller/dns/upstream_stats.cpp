@@ -75,7 +75,13 @@ double UpstreamStats::failure_share(Instant now) {
   return bad_ / (good_ + bad_ + kPrior);
 }
 
-double UpstreamStats::expected_ms(Instant now) { return rtt_ms_ + failure_share(now) * kLossMs; }
+double UpstreamStats::expected_ms(Instant now) {
+  // Differences that are noise must not turn two equal servers into a first and a second: round trips count in steps of a fifth
+  // above 50 us, losses in steps of a hundredth.
+  constexpr double kLeastMs = 0.05;
+  const double rtt = rtt_ms_ <= kLeastMs ? 0 : kLeastMs * std::exp2(std::floor(std::log2(rtt_ms_ / kLeastMs) * 4) / 4);
+  return rtt + std::floor(failure_share(now) * 100) / 100 * kLossMs;
+}
 
 std::optional<double> UpstreamStats::p95_ms(Instant now) {
   fade(now);

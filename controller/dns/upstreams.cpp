@@ -101,8 +101,6 @@ Upstreams::Choice Upstreams::choose(std::span<const uint32_t> group, Instant now
       c.aside = s.aside();
       c.expected_ms = s.expected_ms(now);
     });
-    // Differences that are noise must not turn two equal servers into a first and a second: steps of a fifth above 50 us.
-    c.expected_ms = c.expected_ms <= 0.05 ? 0 : std::floor(std::log2(c.expected_ms / 0.05) * 4);
     if (!loop) candidates.push_back(c);
   }
   std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {

@@ -273,6 +273,15 @@ ZoneTable::ZoneTable(Epoch& epoch) : impl_(std::make_unique<Impl>(epoch)) {}
 ZoneTable::~ZoneTable() = default;
 
 void ZoneTable::apply(const RecordDelta& delta) {
+  bool touched = change(delta);
+  if (touched || !loaded()) changed();
+}
+
+void ZoneTable::apply_unloaded(const RecordDelta& delta) {
+  if (change(delta) && loaded()) changed();
+}
+
+bool ZoneTable::change(const RecordDelta& delta) {
   Impl& i = *impl_;
   i.touched = false;
   uint32_t order = 0;
@@ -290,7 +299,7 @@ void ZoneTable::apply(const RecordDelta& delta) {
     }
   });
   i.finish();
-  if (i.touched || !loaded()) changed();
+  return i.touched;
 }
 
 void ZoneTable::replace(const std::vector<Record>& all) {

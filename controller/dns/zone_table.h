@@ -97,6 +97,8 @@ class ZoneTable {
   // The control loop.
   /// A removal of something that is not there is counted in faults() and otherwise ignored. Marks the zone as loaded.
   void apply(const RecordDelta& delta);
+  /// As apply, but a zone that is not loaded stays so: for the few records that are known before the cluster's state is.
+  void apply_unloaded(const RecordDelta& delta);
   /// Makes the contents equal to `all` (a multiset), touching only names that differ.
   void replace(const std::vector<Record>& all);
   /// Serial of the zone's SOA; grows (RFC 1982) with each change: max(serial + 1, `unix_seconds`) unless set_fixed_serial.
@@ -121,6 +123,7 @@ class ZoneTable {
 
  private:
   struct Impl;
+  bool change(const RecordDelta& delta);  ///< true: something is different
   void changed();
   std::unique_ptr<Impl> impl_;
   std::atomic<bool> loaded_{false};

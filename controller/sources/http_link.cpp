@@ -99,6 +99,8 @@ struct HttpLink::Impl {
     co_return ec;
   }
 
+  asio::awaitable<Result<HttpHead>> ask(http::request<http::string_body>& request, Millis limit);
+
   template <class Stream>
   asio::awaitable<Code> read_body(Stream& stream) {
     Code ec;
@@ -212,7 +214,21 @@ asio::awaitable<Result<HttpHead>> HttpLink::post(const std::string& path, const 
   if (!authorization.empty()) request.set(http::field::authorization, authorization);
   request.body() = body;
   request.prepare_payload();
+  co_return co_await m.ask(request, limit);
+}
 
+asio::awaitable<Result<HttpHead>> HttpLink::get(const std::string& path, Millis limit) {
+  auto& m = *impl_;
+  if (m.closed || !m.tcp_layer()) co_return fail(ECANCELED, "get");
+  http::request<http::string_body> request(http::verb::get, path, 11);
+  request.set(http::field::host, m.host);
+  request.set(http::field::user_agent, "loadstar/" LS_VERSION);
+  request.set(http::field::accept, "application/json");
+  co_return co_await m.ask(request, limit);
+}
+
+asio::awaitable<Result<HttpHead>> HttpLink::Impl::ask(http::request<http::string_body>& request, Millis limit) {
+  auto& m = *this;
   m.parser.emplace();
   m.parser->body_limit(boost::none);  // a stream has no end
   m.tcp_layer()->expires_after(limit);

@@ -46,6 +46,8 @@ class HttpLink {
   /// Sends a JSON call and waits for the head of the answer.
   boost::asio::awaitable<Result<HttpHead>> post(const std::string& path, const std::string& body,
                                                 const std::string& authorization, Millis limit);
+  /// Asks for `path` and waits for the head of the answer.
+  boost::asio::awaitable<Result<HttpHead>> get(const std::string& path, Millis limit);
   /// The rest of the body, at most `most` bytes of it.
   boost::asio::awaitable<Result<std::string>> read_text(size_t most, Millis limit);
   /// The next bytes of the body, valid until the next call. Empty: the answer ended in good order.

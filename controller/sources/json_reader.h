@@ -3,6 +3,7 @@
 /// simdjson.h. A reader takes its value completely or leaves it to be skipped; what it cannot use becomes a problem
 /// with the path to it. Only a text that is no JSON ends the walk (`broken`).
 /// Thread: one. Cost: nothing beyond the parser's own; paths become text only for problems.
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -155,6 +156,17 @@ class Reader {
     auto d = number(std::move(v));
     if (!d) return std::nullopt;
     return saturate(*d);
+  }
+  /// A JSON number without a fraction; nothing else.
+  std::optional<int64_t> whole_number(od::value v) {
+    od::number n;
+    if (failed(v.get_number().get(n), "a whole number")) return std::nullopt;
+    double d = n.get_double();
+    if (n.is_int64()) return std::clamp(n.get_int64(), -kNumberLimit, kNumberLimit);
+    if (n.is_uint64()) return kNumberLimit;
+    if (d == std::floor(d)) return saturate(d);
+    problem("is not a whole number");
+    return std::nullopt;
   }
   std::optional<bool> boolean(od::value v) {
     bool b = false;

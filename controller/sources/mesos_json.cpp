@@ -2,11 +2,9 @@
 
 #include <simdjson.h>
 
-#include <limits>
-#include <unordered_map>
 #include <utility>
 
-#include "sources/json_reader.h"
+#include "sources/mesos_state_walk.h"
 
 namespace ls {
 namespace {
@@ -14,58 +12,14 @@ namespace {
 namespace od = simdjson::ondemand;
 static_assert(kJsonPadding >= simdjson::SIMDJSON_PADDING);
 
-struct StringHash {
-  using is_transparent = void;
-  size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
-};
-
 /// One pass over one record.
-class Walk : public json::Reader {
+class Walk : public json::Parts {
  public:
   void event(od::value root, Event& out);
+  bool state_document = false;  ///< it is none of these, but an answer of /master/state
 
  private:
-  struct Status {
-    double timestamp = -std::numeric_limits<double>::infinity();
-    std::optional<MesosState> state;
-    std::optional<bool> healthy;
-    std::vector<IpAddress> addresses;
-    std::vector<PortMapping> mappings;
-    SharedText agent_id;
-    std::string task_id;
-  };
-
-  SharedText shared(std::string_view s) {
-    auto it = texts_.find(s);
-    if (it == texts_.end()) it = texts_.emplace(std::string(s), SharedText(s)).first;
-    return it->second;
-  }
-  /// {"value": "..."}
-  SharedText id(od::value v) {
-    SharedText out;
-    field(std::move(v), "value", [&](od::value value) {
-      if (auto s = text(std::move(value))) out = shared(*s);
-    });
-    return out;
-  }
-  std::string own_id(od::value v) {
-    std::string out;
-    field(std::move(v), "value", [&](od::value value) {
-      if (auto s = text(std::move(value))) out = *s;
-    });
-    return out;
-  }
-
-  // -- parts --
-  template <class On>
-  void labels(od::value v, On&& on);
-  void port(od::value v, std::vector<DiscoveryPort>& out, size_t index);
-  void discovery(od::value v, TaskSpec& spec);
   void resource(od::value v, std::vector<PortRange>& out);
-  void mappings(od::value v, std::vector<PortMapping>& out);
-  void network_infos(od::value v, std::vector<IpAddress>* addresses, std::vector<PortMapping>& out);
-  void container(od::value v, TaskSpec& spec);
-  Status status(od::value v);
   bool task(od::value v, Task& out);
   bool agent_info(od::value v, Agent& out);
   bool agent(od::value v, Agent& out);
@@ -75,91 +29,7 @@ class Walk : public json::Reader {
   void list(od::value v, std::vector<T>& out, Read&& read);
   void snapshot(od::value v, Snapshot& out);
   void member(std::string_view name, od::value v, Event& out);
-
-  std::unordered_map<std::string, SharedText, StringHash, std::equal_to<>> texts_;
 };
-
-template <class On>
-void Walk::labels(od::value v, On&& on) {
-  object(std::move(v), [&](auto key, od::value list) {
-    if (key != "labels") return;
-    array(std::move(list), [&](od::value entry) {
-      std::string name;
-      std::optional<std::string> value;
-      object(std::move(entry), [&](auto k, od::value part) {
-        if (k == "key") {
-          if (auto s = text(std::move(part))) name = *s;
-        } else if (k == "value") {
-          if (auto s = text(std::move(part))) value = *s;
-        }
-      });
-      if (!broken && value) on(std::move(name), std::move(*value));
-    });
-  });
-}
-
-void Walk::port(od::value v, std::vector<DiscoveryPort>& out, size_t index) {
-  DiscoveryPort p;
-  p.index = uint16_t(std::min<size_t>(index, UINT16_MAX));
-  p.name = "default";
-  std::optional<int64_t> number;
-  int scopes = 0;
-  object(std::move(v), [&](auto key, od::value value) {
-    if (key == "number") {
-      at("number", [&] { number = integer(std::move(value)); });
-    } else if (key == "name") {
-      text_into("name", std::move(value), p.name);
-    } else if (key == "protocol") {
-      at("protocol", [&] {
-        auto s = text(std::move(value));
-        if (!s) return;
-        auto known = parse_protocol(*s);
-        p.protocol = !known                      ? PortProtocol::kOther
-                     : *known == Protocol::kTcp ? PortProtocol::kTcp
-                                                : PortProtocol::kUdp;
-      });
-    } else if (key == "labels") {
-      at("labels", [&] {
-        labels(std::move(value), [&](std::string k, std::string text_value) {
-          if (k == "network-scope") {
-            p.scope = ++scopes > 1                ? PortScope::kInvalid
-                      : text_value == "container" ? PortScope::kContainer
-                      : text_value == "host"      ? PortScope::kHost
-                                                  : PortScope::kInvalid;
-          } else if (k.starts_with("VIP") || k.starts_with("vip")) {
-            p.vips.push_back({std::move(k), std::move(text_value)});
-          }
-        });
-      });
-    }
-  });
-  if (broken) return;
-  if (!number) {
-    if (!p.vips.empty()) problem("has no readable number");
-    return;
-  }
-  p.number = *number;
-  p.vips.shrink_to_fit();
-  out.push_back(std::move(p));
-}
-
-void Walk::discovery(od::value v, TaskSpec& spec) {
-  object(std::move(v), [&](auto key, od::value value) {
-    if (key == "name") {
-      at("name", [&] {
-        if (auto s = text(std::move(value)); s && !s->empty()) spec.name = *s;
-      });
-    } else if (key == "ports") {
-      at("ports", [&] {
-        object(std::move(value), [&](auto inner, od::value list) {
-          if (inner != "ports") return;
-          size_t index = 0;
-          array(std::move(list), [&](od::value p) { port(std::move(p), spec.ports, index++); });
-        });
-      });
-    }
-  });
-}
 
 void Walk::resource(od::value v, std::vector<PortRange>& out) {
   bool ports = false;
@@ -191,127 +61,9 @@ void Walk::resource(od::value v, std::vector<PortRange>& out) {
   if (!broken && ports) out.insert(out.end(), found.begin(), found.end());
 }
 
-void Walk::mappings(od::value v, std::vector<PortMapping>& out) {
-  array(std::move(v), [&](od::value entry) {
-    PortMapping m;
-    bool usable = true;
-    auto port_number = [&](const char* name, od::value value, uint16_t& into) {
-      at(name, [&] {
-        auto n = integer(std::move(value));
-        if (!n) return;
-        if (*n < 0 || *n > UINT16_MAX) {
-          problem("port " + std::to_string(*n) + " is out of range");
-          usable = false;
-        } else {
-          into = uint16_t(*n);
-        }
-      });
-    };
-    object(std::move(entry), [&](auto key, od::value value) {
-      if (key == "host_port") {
-        port_number("host_port", std::move(value), m.host_port);
-      } else if (key == "container_port") {
-        port_number("container_port", std::move(value), m.container_port);
-      } else if (key == "protocol") {
-        auto s = text(std::move(value));
-        auto known = s ? parse_protocol(*s) : std::nullopt;
-        usable = usable && known;
-        if (known) m.protocol = *known;
-      }
-    });
-    // Without a protocol Mesos itself maps TCP.
-    if (!broken && usable && (m.host_port || m.container_port)) out.push_back(m);
-  });
-}
-
-void Walk::network_infos(od::value v, std::vector<IpAddress>* addresses, std::vector<PortMapping>& out) {
-  array(std::move(v), [&](od::value info) {
-    object(std::move(info), [&](auto key, od::value value) {
-      if (key == "port_mappings") {
-        at("port_mappings", [&] { mappings(std::move(value), out); });
-      } else if (addresses && key == "ip_addresses") {
-        array(std::move(value), [&](od::value entry) {
-          object(std::move(entry), [&](auto k, od::value ip) {
-            if (k != "ip_address") return;
-            auto s = text(std::move(ip));
-            if (!s) return;
-            // An IPv6 address may carry its prefix length (mesos-state.md 4).
-            auto address = IpAddress::parse(s->substr(0, s->find('/')));
-            if (address && !address->is_zero()) addresses->push_back(*address);
-          });
-        });
-      }
-    });
-  });
-}
-
-void Walk::container(od::value v, TaskSpec& spec) {
-  std::vector<PortMapping> network, docker;
-  bool typed = false, has_infos = false;
-  object(std::move(v), [&](auto key, od::value value) {
-    if (key == "type") {
-      auto s = text(std::move(value));
-      if (!s) return;
-      typed = true;
-      spec.runtime = *s == "MESOS" ? Runtime::kMesos : *s == "DOCKER" ? Runtime::kDocker : Runtime::kUnknown;
-    } else if (key == "network_infos") {
-      has_infos = true;
-      at("network_infos", [&] { network_infos(std::move(value), nullptr, network); });
-    } else if (key == "docker") {
-      at("docker", [&] {
-        object(std::move(value), [&](auto k, od::value list) {
-          if (k != "port_mappings") return;
-          at("port_mappings", [&] { mappings(std::move(list), docker); });
-        });
-      });
-    }
-  });
-  bool mesos = !typed || spec.runtime == Runtime::kMesos;
-  spec.mappings_from_status = mesos && !has_infos;
-  if (spec.runtime == Runtime::kDocker) {
-    spec.mappings = std::move(docker);
-  } else if (mesos) {
-    spec.mappings = std::move(network);
-  }
-}
-
-Walk::Status Walk::status(od::value v) {
-  Status out;
-  object(std::move(v), [&](auto key, od::value value) {
-    if (key == "timestamp") {
-      at("timestamp", [&] {
-        if (auto d = number(std::move(value))) out.timestamp = *d;
-      });
-    } else if (key == "state") {
-      at("state", [&] {
-        if (auto s = text(std::move(value))) out.state = parse_mesos_state(*s);
-      });
-    } else if (key == "healthy") {
-      at("healthy", [&] { out.healthy = boolean(std::move(value)); });
-    } else if (key == "agent_id") {
-      at("agent_id", [&] { out.agent_id = id(std::move(value)); });
-    } else if (key == "task_id") {
-      at("task_id", [&] { out.task_id = own_id(std::move(value)); });
-    } else if (key == "container_status") {
-      at("container_status", [&] {
-        object(std::move(value), [&](auto k, od::value infos) {
-          if (k != "network_infos") return;
-          at("network_infos", [&] { network_infos(std::move(infos), &out.addresses, out.mappings); });
-        });
-      });
-    }
-  });
-  return out;
-}
-
 bool Walk::task(od::value v, Task& out) {
   size_t first_problem = problems.size();
-  auto spec = std::make_shared<TaskSpec>();
-  std::string name;
-  std::optional<MesosState> state;
-  Status newest;
-  bool any_status = false;
-  double addresses_at = 0, mappings_at = 0;
+  Draft d;
   object(std::move(v), [&](auto key, od::value value) {
     if (key == "task_id") {
       at("task_id", [&] { out.id = own_id(std::move(value)); });
@@ -320,69 +72,35 @@ bool Walk::task(od::value v, Task& out) {
     } else if (key == "agent_id") {
       at("agent_id", [&] { out.agent_id = id(std::move(value)); });
     } else if (key == "name") {
-      text_into("name", std::move(value), name);
+      text_into("name", std::move(value), d.name);
     } else if (key == "state") {
       at("state", [&] {
-        if (auto s = text(std::move(value))) state = parse_mesos_state(*s);
+        if (auto s = text(std::move(value))) d.state = parse_mesos_state(*s);
       });
     } else if (key == "discovery") {
-      at("discovery", [&] { discovery(std::move(value), *spec); });
+      at("discovery", [&] { discovery(std::move(value), *d.spec, NoNumber::kDropped); });
     } else if (key == "labels") {
       at("labels", [&] {
-        labels(std::move(value), [&](std::string k, std::string text_value) {
-          if (k.size() >= 3 && (k[0] | 32) == 'v' && (k[1] | 32) == 'i' && (k[2] | 32) == 'p')
-            spec->vip_labels.push_back({std::move(k), std::move(text_value)});
-        });
+        labels(std::move(value), [&](std::string k, std::string t) { vip_label(std::move(k), std::move(t), *d.spec); });
       });
     } else if (key == "resources") {
       at("resources", [&] {
-        array(std::move(value), [&](od::value r) { resource(std::move(r), spec->port_resources); });
+        array(std::move(value), [&](od::value r) { resource(std::move(r), d.spec->port_resources); });
       });
     } else if (key == "container") {
-      at("container", [&] { container(std::move(value), *spec); });
+      at("container", [&] { container(std::move(value), *d.spec); });
     } else if (key == "health_check") {
-      spec->health_check = !is_null(value);
+      d.spec->health_check = !is_null(value);
     } else if (key == "statuses") {
       at("statuses", [&] {
         array(std::move(value), [&](od::value entry) {
-          Status s = status(std::move(entry));
-          if (broken) return;
-          if (!s.addresses.empty() && (out.addresses.empty() || s.timestamp >= addresses_at)) {
-            addresses_at = s.timestamp;
-            out.addresses = std::move(s.addresses);
-          }
-          if (!s.mappings.empty() && (out.status_mappings.empty() || s.timestamp >= mappings_at)) {
-            mappings_at = s.timestamp;
-            out.status_mappings = std::move(s.mappings);
-          }
-          if (!any_status || s.timestamp >= newest.timestamp) newest = std::move(s);
-          any_status = true;
+          Status s = status(std::move(entry), false);
+          if (!broken) add_status(std::move(s), out, d);
         });
       });
     }
   });
-  if (broken) return false;
-  std::string item = "task " + out.framework_id.str() + "/" + out.id;
-  if (out.id.empty() || out.framework_id.empty() || out.agent_id.empty()) {
-    problem(out.id.empty()             ? "has no task id"
-            : out.framework_id.empty() ? "has no framework id"
-                                       : "has no agent id");
-    name_problems(first_problem, item);
-    return false;
-  }
-  name_problems(first_problem, item);
-  if (spec->name.empty()) spec->name = std::move(name);
-  spec->ports.shrink_to_fit();
-  spec->port_resources.shrink_to_fit();
-  spec->vip_labels.shrink_to_fit();
-  spec->mappings.shrink_to_fit();
-  out.addresses.shrink_to_fit();
-  out.state = state ? *state : newest.state.value_or(MesosState::kOther);
-  out.health = newest.healthy    ? (*newest.healthy ? Health::kHealthy : Health::kUnhealthy)
-               : spec->health_check ? Health::kUnhealthy
-                                    : Health::kUnknown;
-  out.spec = std::move(spec);
-  return true;
+  return finish(out, std::move(d), first_problem);
 }
 
 bool Walk::agent_info(od::value v, Agent& out) {
@@ -420,6 +138,8 @@ bool Walk::framework_info(od::value v, Framework& out) {
       at("name", [&] {
         if (auto s = text(std::move(value))) out.name = shared(*s);
       });
+    } else if (key == "hostname") {
+      text_into("hostname", std::move(value), out.hostname);
     }
   });
   if (broken) return false;
@@ -521,7 +241,7 @@ void Walk::member(std::string_view name, od::value v, Event& out) {
       if (key == "framework_id") {
         at("framework_id", [&] { u.framework_id = id(std::move(value)); });
       } else if (key == "status") {
-        at("status", [&] { s = status(std::move(value)); });
+        at("status", [&] { s = status(std::move(value), false); });
       } else if (key == "state") {
         at("state", [&] {
           if (auto t = text(std::move(value))) outer = parse_mesos_state(*t);
@@ -536,6 +256,8 @@ void Walk::member(std::string_view name, od::value v, Event& out) {
     u.healthy = s.healthy;
     u.addresses = std::move(s.addresses);
     u.mappings = std::move(s.mappings);
+    u.running_at = s.running_at;
+    u.running = std::move(s.running);
     out = std::move(u);
   } else if (name == "agent_added") {
     object(std::move(v), [&](auto key, od::value value) {
@@ -576,6 +298,10 @@ void Walk::event(od::value root, Event& out) {
       if (auto s = text(std::move(value))) type = *s;
       return;
     }
+    if (!decoded && json::StateWalk::known_by(key)) {
+      state_document = true;
+      broken = simdjson::UNEXPECTED_ERROR;  // nothing more is to be read here
+    }
     for (auto name : kMembers) {
       if (key != name || decoded) continue;
       decoded = true;
@@ -599,6 +325,26 @@ RecordDecoder::~RecordDecoder() = default;
 RecordDecoder::RecordDecoder(RecordDecoder&&) noexcept = default;
 RecordDecoder& RecordDecoder::operator=(RecordDecoder&&) noexcept = default;
 
+namespace {
+
+/// The record turned out to be an answer of /master/state: from its beginning.
+template <class GiveBack>
+Result<Decoded> read_state(od::document& document, GiveBack&& give_back) {
+  document.rewind();
+  od::value root;
+  auto error = document.get_value().get(root);
+  json::StateWalk walk;
+  Subscribed out;
+  bool led = !error && walk.document(std::move(root), out);
+  if (!error) error = walk.broken;
+  give_back();
+  if (error) return fail(std::string("decode a state: ") + simdjson::error_message(error));
+  if (!led) return fail("decode a state: it names no leader");
+  return Decoded{.event = std::move(out), .problems = std::move(walk.problems), .problem_count = walk.problem_count};
+}
+
+}  // namespace
+
 Result<Decoded> RecordDecoder::decode(char* text, size_t size, size_t capacity) {
   if (capacity < size + kJsonPadding) return fail("decode a record: the buffer has no padding");
   simdjson::padded_string_view view(text, size, capacity);
@@ -621,6 +367,7 @@ Result<Decoded> RecordDecoder::decode(char* text, size_t size, size_t capacity) 
     if (!error) {
       Walk walk;
       walk.event(std::move(root), out.event);
+      if (walk.state_document) return read_state(document, give_back);
       error = walk.broken;
       out.problems = std::move(walk.problems);
       out.problem_count = walk.problem_count;

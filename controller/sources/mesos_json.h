@@ -1,6 +1,6 @@
 #pragma once
 /// One record of the Mesos v1 operator API (JSON) to an event of state/. Also reads the answer to GET_STATE, with or without its
-/// `type`, as a Subscribed event.
+/// `type`, and a `/master/state` document (sources/mesos_state.h) as a Subscribed event.
 ///
 /// Threading: one decoder a thread. Cost: one pass over the text; the text is read where it lies, and only the strings that
 /// are kept are copied. Beside the result, the parser's index takes up to about four bytes for each bracket, colon, comma and

@@ -53,11 +53,15 @@ Result<std::vector<IndexEntry>> read_index(const std::string& path) {
   return out;
 }
 
+/// What the file is, by its first bytes: a recording of the stream's body, of the whole HTTP answer, or one JSON document (an
+/// answer of GET_STATE or of /master/state), which is played as one record.
+enum class Form { kRecords, kHttp, kDocument };
+
 class ReplaySource final : public Source {
  public:
   ReplaySource(asio::io_context& io, ReplayConfig config, UniqueFd fd, std::vector<IndexEntry> index,
-               bool http, SourceSink& sink)
-      : run_(std::make_shared<Run>(io, std::move(config), std::move(fd), std::move(index), http, sink)) {}
+               Form form, SourceSink& sink)
+      : run_(std::make_shared<Run>(io, std::move(config), std::move(fd), std::move(index), form, sink)) {}
   ~ReplaySource() override { stop(); }
 
   void start() override {
@@ -78,12 +82,13 @@ class ReplaySource final : public Source {
 
  private:
   struct Run {
-    Run(asio::io_context& i, ReplayConfig c, UniqueFd f, std::vector<IndexEntry> x, bool h, SourceSink& s)
+    Run(asio::io_context& i, ReplayConfig c, UniqueFd f, std::vector<IndexEntry> x, Form f_, SourceSink& s)
         : io(i),
           config(std::move(c)),
           fd(std::move(f)),
           index(std::move(x)),
-          http(h),
+          http(f_ == Form::kHttp),
+          document(f_ == Form::kDocument),
           sink(s),
           timer(i),
           reader(config.record_limit),
@@ -95,6 +100,7 @@ class ReplaySource final : public Source {
     void turn(const std::shared_ptr<Run>& self);
     void end(Result<> how);
     Result<bool> next_record();
+    Result<bool> next_document();
     Result<> check_end();
     bool due(const std::shared_ptr<Run>& self);
 
@@ -102,7 +108,7 @@ class ReplaySource final : public Source {
     const ReplayConfig config;
     UniqueFd fd;
     const std::vector<IndexEntry> index;  // empty: no pace
-    const bool http;
+    const bool http, document;
     SourceSink& sink;
     asio::steady_timer timer;
     HttpRecording framing;
@@ -132,8 +138,28 @@ void ReplaySource::Run::begin(const std::shared_ptr<Run>& self) {
   turn(self);
 }
 
+/// The whole file, once.
+Result<bool> ReplaySource::Run::next_document() {
+  if (ready) return true;
+  if (status.records > 0) return false;
+  std::string text;
+  while (true) {
+    ssize_t n = ::read(fd.get(), chunk.data(), chunk.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(errno, "read");
+    if (n == 0) break;
+    if (text.size() + static_cast<size_t>(n) > config.record_limit) return fail("the document is longer than the limit of a record");
+    text.append(chunk.data(), static_cast<size_t>(n));
+  }
+  status.bytes += text.size();
+  last_byte = std::chrono::steady_clock::now();
+  ready = PaddedRecord::copy_of(text);
+  return true;
+}
+
 /// Makes `ready` hold the next record; false at the end of the file.
 Result<bool> ReplaySource::Run::next_record() {
+  if (document) return next_document();
   while (!ready) {
     if (!body.empty()) {
       LS_ASSIGN(ready, reader.next(body));
@@ -235,17 +261,21 @@ Result<std::unique_ptr<Source>> make_replay_source(asio::io_context& io, ReplayC
   if (!(config.speed >= 0) || std::isinf(config.speed)) return fail("replay speed: must be 0 or above");
   UniqueFd fd(::open(config.file.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return fail(errno, fmt::format("open recording {}", config.file));
-  char head[5] = {};
+  char head[64] = {};
   // pread, so that the file is still read from its beginning.
   ssize_t n = ::pread(fd.get(), head, sizeof head, 0);
   if (n < 0) return fail(errno, fmt::format("read recording {}", config.file));
-  bool http = std::string_view(head, static_cast<size_t>(n)) == "HTTP/";
+  std::string_view begin(head, static_cast<size_t>(n));
+  auto first = begin.find_first_not_of(" \t\r\n");
+  Form form = begin.starts_with("HTTP/")                        ? Form::kHttp
+              : first != begin.npos && begin[first] == '{' ? Form::kDocument
+                                                                : Form::kRecords;
   std::vector<IndexEntry> index;
-  if (config.speed > 0) {
+  if (config.speed > 0 && form != Form::kDocument) {
     LS_ASSIGN(index, read_index(std::filesystem::path(config.file).replace_extension(".index").string()));
   }
   return std::unique_ptr<Source>(
-      new ReplaySource(io, std::move(config), std::move(fd), std::move(index), http, sink));
+      new ReplaySource(io, std::move(config), std::move(fd), std::move(index), form, sink));
 }
 
 }  // namespace ls

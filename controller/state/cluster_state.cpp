@@ -36,7 +36,7 @@ ClusterState::FrameworkEntry& ClusterState::framework_entry(const SharedText& id
 }
 
 void ClusterState::drop_if_unused(AgentEntry& a) {
-  if (a.registered || a.recovered || !a.tasks.empty()) return;
+  if (a.registered || a.recovered || a.told || !a.tasks.empty()) return;
   set_timer(a, &AgentEntry::held_until, std::nullopt);
   set_timer(a, &AgentEntry::settles_until, std::nullopt);
   SharedText id = a.agent.id;  // the map's key is a view into the entry that goes
@@ -66,8 +66,8 @@ IpAddress ClusterState::address_of(const Agent& agent) const {
   return {};
 }
 
-ClusterState::TaskEntry* ClusterState::find(std::string_view framework_id, std::string_view task_id) const {
-  auto it = tasks_.find(TaskKey{framework_id, task_id});
+ClusterState::TaskEntry* ClusterState::find(std::string_view framework_id, std::string_view task_id, uint16_t copy) const {
+  auto it = tasks_.find(TaskKey{framework_id, task_id, copy});
   return it == tasks_.end() ? nullptr : it->get();
 }
 
@@ -119,7 +119,7 @@ void ClusterState::resolve(Task& t, const AgentEntry& agent, const FrameworkEntr
 void ClusterState::store(Task&& t, TaskEntry& entry, StateDelta& out) {
   if (*entry.task == t) {
     // Staging to starting and the like: kept for people, told to nobody.
-    if (entry.task->state != t.state) entry.task = std::make_shared<const Task>(std::move(t));
+    if (entry.task->state != t.state || entry.task->running_at != t.running_at) entry.task = std::make_shared<const Task>(std::move(t));
     return;
   }
   TaskChange change{.before = entry.task, .after = std::make_shared<const Task>(std::move(t))};
@@ -172,7 +172,7 @@ void ClusterState::handle(Task&& t, TaskEntry* entry, StateDelta& out) {
 }
 
 void ClusterState::put_task(Task&& t, StateDelta& out) {
-  TaskEntry* entry = find(t.framework_id.view(), t.id);
+  TaskEntry* entry = find(t.framework_id.view(), t.id, t.copy);
   handle(std::move(t), entry, out);
 }
 
@@ -189,7 +189,12 @@ void ClusterState::update_task(TaskUpdated&& u, StateDelta& out) {
   if (!u.agent_id.empty()) t.agent_id = u.agent_id;
   if (u.state) t.state = *u.state;
   if (u.healthy) t.health = *u.healthy ? Health::kHealthy : Health::kUnhealthy;
+  // What the newest running status named must not follow `addresses` when another status changes these.
+  bool newer = u.running_at > -1 && u.running_at >= t.running_at;
+  RunningAddresses running = newer ? std::move(u.running)
+                                   : RunningAddresses{t.running_netinfo(), t.running_docker(), t.running_mesos()};
   if (!u.addresses.empty()) t.addresses = std::move(u.addresses);
+  t.set_running(newer ? u.running_at : t.running_at, std::move(running));
   if (!u.mappings.empty()) t.status_mappings = std::move(u.mappings);
   handle(std::move(t), entry, out);
 }
@@ -214,7 +219,8 @@ void ClusterState::sweep(AgentEntry& agent, StateDelta& out, const std::function
   for (TaskEntry* e : agent.tasks)
     if (e->epoch != epoch_ && which(*e)) gone.push_back(e);
   std::sort(gone.begin(), gone.end(), [](TaskEntry* a, TaskEntry* b) {
-    return std::tie(a->task->framework_id, a->task->id) < std::tie(b->task->framework_id, b->task->id);
+    auto key = [](TaskEntry* e) { return std::tie(e->task->framework_id, e->task->id, e->task->copy); };
+    return key(a) < key(b);
   });
   for (TaskEntry* e : gone) remove(*e, e->task, out);
 }
@@ -226,13 +232,14 @@ void ClusterState::agent_added(Agent&& agent, Instant now, StateDelta& out) {
   IpAddress address = address_of(agent);
   // An agent whose name no longer resolves keeps the address it had.
   if (address.is_zero()) address = a.address;
-  bool changed = !a.registered || a.address != address;
+  bool changed = !a.told || !a.registered || a.address != address || a.agent.hostname != agent.hostname || a.agent.pid != agent.pid;
   a.agent.hostname = std::move(agent.hostname);
   a.agent.pid = std::move(agent.pid);
   a.address = address;
   a.registered = true;
   a.recovered = false;
   if (changed) out.agents.push_back({a.agent, a.address, false});
+  a.told = true;
   if (a.held_until) {
     set_timer(a, &AgentEntry::held_until, std::nullopt);
     sweep(a, out, [&](const TaskEntry& e) { return e.framework->epoch == epoch_; });
@@ -240,6 +247,10 @@ void ClusterState::agent_added(Agent&& agent, Instant now, StateDelta& out) {
     if (more) set_timer(a, &AgentEntry::settles_until, now + options_.settle);
   }
   refresh_tasks(a.tasks, out);
+}
+
+void ClusterState::tell_gone(AgentEntry& a, StateDelta& out) {
+  if (std::exchange(a.told, false)) out.agents.push_back({a.agent, a.address, true});
 }
 
 void ClusterState::agent_removed(std::string_view id, StateDelta& out) {
@@ -250,15 +261,17 @@ void ClusterState::agent_removed(std::string_view id, StateDelta& out) {
   set_timer(*a, &AgentEntry::settles_until, std::nullopt);
   // Tasks end by their own updates; only those that nobody will ever speak of again go with the agent.
   if (held) sweep(*a, out, [](const TaskEntry&) { return true; });
-  if (std::exchange(a->registered, false)) out.agents.push_back({a->agent, a->address, true});
+  a->registered = false;
+  tell_gone(*a, out);
   a->recovered = false;
   drop_if_unused(*a);
 }
 
 void ClusterState::framework_added(Framework&& framework, StateDelta& out) {
   FrameworkEntry& f = framework_entry(framework.id);
-  bool changed = !f.known || f.framework.name != framework.name;
-  f.framework.name = framework.name;
+  bool changed = !f.known || f.framework != framework;
+  framework.id = f.framework.id;  // the map's key is a view into it
+  f.framework = std::move(framework);
   f.known = true;
   f.epoch = epoch_;
   if (changed) out.frameworks.push_back({f.framework, false});
@@ -304,7 +317,8 @@ void ClusterState::replace(Snapshot&& s, Instant now, SnapshotContext context, S
     if (hold && (!a.held_until || context.leader_changed))
       set_timer(a, &AgentEntry::held_until, now + options_.reregister_timeout);
     if (!hold) set_timer(a, &AgentEntry::held_until, std::nullopt);
-    if (std::exchange(a.registered, false) && !hold) out.agents.push_back({a.agent, a.address, true});
+    a.registered = false;
+    if (!hold) tell_gone(a, out);
   }
 
   for (auto& t : s.tasks) put_task(std::move(t), out);
@@ -349,7 +363,7 @@ StateDelta ClusterState::expire(Instant now) {
     if (a.held_until && *a.held_until <= now) {
       set_timer(a, &AgentEntry::held_until, std::nullopt);
       a.recovered = false;  // the master marks it unreachable now, and says nothing about it
-      out.agents.push_back({a.agent, a.address, true});
+      tell_gone(a, out);
     }
     if (a.settles_until && *a.settles_until <= now) set_timer(a, &AgentEntry::settles_until, std::nullopt);
     if (!a.held_until && !a.settles_until) sweep(a, out, [](const TaskEntry&) { return true; });

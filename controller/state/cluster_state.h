@@ -57,6 +57,7 @@ struct TaskChange {
   TaskPtr after;
   bool removed = false;
 };
+/// An agent that is new, has other addresses or names, or is gone. Held agents are not gone.
 struct AgentChange {
   Agent agent;
   IpAddress address;  ///< zero: could not be resolved
@@ -112,6 +113,7 @@ class ClusterState {
   using EntryPtr = std::unique_ptr<TaskEntry>;
   struct TaskKey {
     std::string_view framework, id;
+    uint16_t copy = 0;
     bool operator==(const TaskKey&) const = default;
   };
   /// Hash and equality by (framework id, task id), read from the record itself so that ids are stored once.
@@ -128,11 +130,12 @@ class ClusterState {
     bool operator()(const TaskKey& a, const EntryPtr& b) const { return a == key_of(*b->task); }
     bool operator()(const EntryPtr& a, const TaskKey& b) const { return key_of(*a->task) == b; }
   };
-  static TaskKey key_of(const Task& t) { return {t.framework_id.view(), t.id}; }
+  static TaskKey key_of(const Task& t) { return {t.framework_id.view(), t.id, t.copy}; }
   struct AgentEntry {
     Agent agent;
     IpAddress address;  ///< last known
     bool registered = false, recovered = false;
+    bool told = false;  ///< the newest AgentChange of it says that it is there; true for registered and for held ones
     std::optional<Instant> held_until;     ///< not back after a leader change
     std::optional<Instant> settles_until;  ///< back, some of its tasks not announced yet
     std::vector<TaskEntry*> tasks;
@@ -149,10 +152,11 @@ class ClusterState {
   void update_task(TaskUpdated&& update, StateDelta& out);
   void agent_added(Agent&& agent, Instant now, StateDelta& out);
   void agent_removed(std::string_view id, StateDelta& out);
+  void tell_gone(AgentEntry& agent, StateDelta& out);
   void framework_added(Framework&& framework, StateDelta& out);
   void framework_removed(std::string_view id, StateDelta& out);
 
-  TaskEntry* find(std::string_view framework_id, std::string_view task_id) const;
+  TaskEntry* find(std::string_view framework_id, std::string_view task_id, uint16_t copy = 0) const;
   /// Fills in what depends on agent and framework; `before` is the record that `task` replaces, or null.
   static void resolve(Task& task, const AgentEntry& agent, const FrameworkEntry& framework, const Task* before);
   void handle(Task&& task, TaskEntry* entry, StateDelta& out);

@@ -28,6 +28,7 @@ constexpr Millis liveness_timeout(Millis heartbeat) { return 3 * heartbeat; }
 struct Subscribed {
   Snapshot snapshot;
   Millis heartbeat = kDefaultHeartbeat;
+  std::string leader;  ///< "master@10.0.0.1:5050"; only a /master/state document names it
 };
 struct TaskAdded {
   Task task;
@@ -41,6 +42,9 @@ struct TaskUpdated {
   std::optional<bool> healthy;
   std::vector<IpAddress> addresses;
   std::vector<PortMapping> mappings;
+  /// Set when the status itself is a running one with a time above -1.
+  double running_at = -1;
+  RunningAddresses running;
 };
 struct AgentAdded {
   Agent agent;

@@ -1,6 +1,7 @@
 #include "state/model.h"
 
 #include <array>
+#include <charconv>
 #include <utility>
 
 namespace ls {
@@ -28,6 +29,8 @@ const std::shared_ptr<const TaskSpec>& empty_spec() {
   static const auto spec = std::make_shared<const TaskSpec>();
   return spec;
 }
+
+const std::vector<IpAddress> kNoAddresses;
 
 size_t heap_bytes(const std::string& s) { return s.capacity() > 15 ? s.capacity() + 1 : 0; }
 size_t heap_bytes(const VipLabel& l) { return heap_bytes(l.key) + heap_bytes(l.value); }
@@ -91,10 +94,47 @@ std::string_view to_text(Runtime runtime) {
 Task::Task() : spec(empty_spec()) {}
 
 bool Task::operator==(const Task& o) const {
-  return id == o.id && framework_id == o.framework_id && agent_id == o.agent_id && phase() == o.phase() &&
+  return id == o.id && copy == o.copy && framework_id == o.framework_id && agent_id == o.agent_id && phase() == o.phase() &&
          health == o.health && agent_address == o.agent_address && framework_known == o.framework_known &&
          framework_name == o.framework_name && addresses == o.addresses &&
+         running_netinfo() == o.running_netinfo() &&
+         running_docker() == o.running_docker() && running_mesos() == o.running_mesos() &&
          status_mappings == o.status_mappings && (spec == o.spec || *spec == *o.spec);
+}
+
+const std::vector<IpAddress>& Task::running_netinfo() const {
+  return running_at <= -1 ? kNoAddresses : running ? running->netinfo : addresses;
+}
+const std::vector<IpAddress>& Task::running_docker() const { return running ? running->docker : kNoAddresses; }
+const std::vector<IpAddress>& Task::running_mesos() const { return running ? running->mesos : kNoAddresses; }
+
+void Task::set_running(double at, RunningAddresses&& found) {
+  running_at = at;
+  running = nullptr;
+  if (at <= -1 || (found.docker.empty() && found.mesos.empty() && found.netinfo == addresses)) return;
+  static const auto nothing = std::make_shared<const RunningAddresses>();
+  running = found == *nothing ? nothing : std::make_shared<const RunningAddresses>(std::move(found));
+}
+
+std::optional<PidHost> host_of_pid(std::string_view pid) {
+  auto at = pid.find('@');
+  if (at == pid.npos || pid.find('@', at + 1) != pid.npos) return std::nullopt;
+  return split_host_port(pid.substr(at + 1));
+}
+
+std::optional<PidHost> split_host_port(std::string_view text) {
+  auto colon = text.rfind(':');
+  if (colon == text.npos) return std::nullopt;
+  std::string_view host = text.substr(0, colon), number = text.substr(colon + 1);
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+  } else if (host.find(':') != host.npos) {
+    return std::nullopt;  // an IPv6 address without brackets: which colon is the port's?
+  }
+  uint16_t port = 0;
+  auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), port);
+  if (host.empty() || error != std::errc{} || end != number.data() + number.size() || port == 0) return std::nullopt;
+  return PidHost{std::string(host), port};
 }
 
 std::optional<IpAddress> address_of_pid(std::string_view pid) {
@@ -112,6 +152,10 @@ size_t memory_bytes(const Task& t) {
                (t.status_mappings.capacity() + s.mappings.capacity()) * sizeof(PortMapping) +
                s.port_resources.capacity() * sizeof(PortRange) + s.ports.capacity() * sizeof(DiscoveryPort) +
                s.vip_labels.capacity() * sizeof(VipLabel);
+  sum += heap_bytes(s.task_name);
+  if (t.running)
+    sum += sizeof(RunningAddresses) +
+           (t.running->netinfo.capacity() + t.running->docker.capacity() + t.running->mesos.capacity()) * sizeof(IpAddress);
   for (auto& p : s.ports) sum += heap_bytes(p);
   for (auto& l : s.vip_labels) sum += heap_bytes(l);
   return sum;

@@ -51,7 +51,9 @@ struct DiscoveryPort {
   uint16_t index = 0;  ///< position in the list, for messages
   PortProtocol protocol = PortProtocol::kMissing;
   PortScope scope = PortScope::kNone;
-  std::string name;  ///< "default" when it has none
+  bool named = false;        ///< it came with a name, which may be empty
+  SharedText protocol_text = {};  ///< as it came, of kOther only
+  std::string name;          ///< "default" when it has none
   std::vector<VipLabel> vips;
   bool operator==(const DiscoveryPort&) const = default;
 };
@@ -71,7 +73,10 @@ struct PortRange {
 
 /// What a task was described with; never changes after TASK_ADDED, so versions of a task share it.
 struct TaskSpec {
-  std::string name;  ///< discovery.name, else name
+  std::string name;       ///< discovery.name, else name
+  std::string task_name;  ///< the task's own name; only when `name` is discovery.name and they differ
+  bool discovered = false;  ///< `name` is discovery.name, which is not empty
+  bool renamed = false;     ///< `task_name` is set, even if to nothing
   std::vector<DiscoveryPort> ports;
   std::vector<PortMapping> mappings;  ///< of the container object, by the runtime's own place
   std::vector<PortRange> port_resources;
@@ -79,7 +84,17 @@ struct TaskSpec {
   Runtime runtime = Runtime::kUnknown;
   bool health_check = false;
   bool mappings_from_status = true;  ///< no container.network_infos: pod members have theirs in the status
+  const std::string& own_name() const { return renamed ? task_name : name; }
   bool operator==(const TaskSpec&) const = default;
+};
+
+/// The addresses that the newest running status of a task names, by where it names them (spec/mesos-dns.md 8.6). Each list in its
+/// order, what is no literal left out.
+struct RunningAddresses {
+  std::vector<IpAddress> netinfo;
+  std::vector<IpAddress> docker;  ///< labels Docker.NetworkSettings.IPAddress
+  std::vector<IpAddress> mesos;   ///< labels MesosContainerizer.NetworkSettings.IPAddress
+  bool operator==(const RunningAddresses&) const = default;
 };
 
 /// One task, immutable once it is in ClusterState (a change makes a new one).
@@ -87,11 +102,17 @@ struct Task {
   SharedText framework_id;
   SharedText agent_id;
   std::string id;  ///< unique within the framework only
+  uint16_t copy = 0;  ///< tells tasks apart that one document lists under one id; Mesos itself makes none
   std::shared_ptr<const TaskSpec> spec;  ///< never null
   std::vector<IpAddress> addresses;      ///< of the newest status that has any
   std::vector<PortMapping> status_mappings;
   MesosState state = MesosState::kStaging;
   Health health = Health::kUnknown;
+  /// Of the newest status with TASK_RUNNING and a time above -1; no such status: -1. In seconds, by the agent's clock. The
+  /// earliest listed wins a tie.
+  double running_at = -1;
+  /// Null: that status names exactly `addresses` in its network infos, and nothing in labels; so most tasks need no object.
+  std::shared_ptr<const RunningAddresses> running;
 
   /// Filled in by ClusterState: zero / false while the agent or framework is not known ("waiting").
   IpAddress agent_address;
@@ -104,6 +125,11 @@ struct Task {
   const std::vector<PortMapping>& mappings() const {
     return spec->mappings_from_status && spec->mappings.empty() ? status_mappings : spec->mappings;
   }
+  const std::vector<IpAddress>& running_netinfo() const;
+  const std::vector<IpAddress>& running_docker() const;
+  const std::vector<IpAddress>& running_mesos() const;
+  /// Takes over what a running status names; `addresses` must have its final value.
+  void set_running(double at, RunningAddresses&& found);
   /// By meaning: states of one phase are equal, and so are two specs with the same content.
   bool operator==(const Task& other) const;
 };
@@ -119,8 +145,20 @@ struct Agent {
 struct Framework {
   SharedText id;
   SharedText name;
+  std::string hostname = {};
+  std::string pid = {};  ///< "scheduler-ab12@10.0.0.1:15101"; empty for schedulers of the HTTP API
   bool operator==(const Framework&) const = default;
 };
+
+/// The part of a pid behind its only '@': a literal without brackets or a name, and a port from 1 to 65535.
+struct PidHost {
+  std::string host;
+  uint16_t port = 0;
+  bool operator==(const PidHost&) const = default;
+};
+std::optional<PidHost> host_of_pid(std::string_view pid);
+/// "10.0.0.1:5050", "[fd01::1]:5050", "name:5050".
+std::optional<PidHost> split_host_port(std::string_view text);
 
 /// The address in "slave(1)@10.0.0.1:5051"; nullopt when there is none.
 std::optional<IpAddress> address_of_pid(std::string_view pid);

@@ -15,7 +15,8 @@ void run_cases(const fs::path& file, const std::string& suite, const Json& docum
   auto runner = case_runners().find(suite);
   if (runner == case_runners().end())
     return report.skip(suite, not_built(suite).value_or("this build knows no such suite"), cases.size());
-  for (auto& one : cases) {
+  for (auto one : cases) {
+    if (one.is_object()) one["about"] = document.value("about", "");
     bool judge = one.is_object() && one.contains("reference_defect");
     std::string id = one.is_object() ? one.value("id", "(no id)") : "(no object)";
     Outcome outcome;

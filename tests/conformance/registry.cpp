@@ -15,12 +15,26 @@ const std::map<std::string, CaseRunner>& case_runners() {
       {"vips/reachability", run_reachability},
       {"vips/local-port-mapping", run_local_ports},
       {"vips/shared-set-ops", run_shared_set},
+      {"dns/config-values", run_config_values},
+      {"dns/static-zones", run_static_zones},
+      {"dns/task-records", run_task_records},
+      {"dns/record-updates", run_record_updates},
+      {"dns/zookeeper-names", run_zookeeper_names},
+      {"dns/zbase32-key", run_zbase32_key},
+      {"dns/mesos-zone-import", run_mesos_zone_import},
+      {"dns/answers", run_dns_answers},
+      {"dns/rename", run_dns_answers},
+      {"dns/loadbalance", run_dns_loadbalance},
+      {"dns/truncation-edns", run_dns_truncation},
+      {"dns/routing", run_dns_routing},
+      {"dns/failures", run_dns_failures},
+      {"dns/upstream-selection", run_upstream_selection},
   };
   return runners;
 }
 
 const std::vector<FolderRunner>& folder_runners() {
-  static const std::vector<FolderRunner> runners{run_captures, skip_folders_of_later_issues};
+  static const std::vector<FolderRunner> runners{run_captures, run_mesos_dns_case, skip_folders_of_later_issues};
   return runners;
 }
 
@@ -46,10 +60,6 @@ bool skip_folders_of_later_issues(const fs::path& folder, Report& report) {
   auto has = [&](const char* name) { return fs::exists(folder / name); };
   if (has("apps.json") && has("case.json")) {
     report.skip("marathon-lb", "the HAProxy driver is not part of this build");
-    return true;
-  }
-  if (has("state.json") && has("config.json") && has("expected.txt")) {
-    report.skip("mesos-dns-cases", "the DNS server is not part of this build");
     return true;
   }
   return false;

@@ -48,7 +48,7 @@ struct Outcome {
 };
 
 /// Runs one case of a file of cases. `judge` is true for a case marked reference_defect: it is held against the rule
-/// its text states, not against its expectation.
+/// its text states, not against its expectation. The case also has the file's text "about" the cases.
 using CaseRunner = std::function<Outcome(const Json& one, bool judge)>;
 
 /// A file of cases: {"suite": name, "cases": [...]}.
@@ -77,6 +77,20 @@ Outcome run_reconcile_diff(const Json& one, bool judge);
 Outcome run_reachability(const Json& one, bool judge);
 Outcome run_local_ports(const Json& one, bool judge);
 Outcome run_shared_set(const Json& one, bool judge);
+Outcome run_config_values(const Json& one, bool judge);
+Outcome run_static_zones(const Json& one, bool judge);
+Outcome run_task_records(const Json& one, bool judge);
+Outcome run_record_updates(const Json& one, bool judge);
+Outcome run_zookeeper_names(const Json& one, bool judge);
+Outcome run_zbase32_key(const Json& one, bool judge);
+Outcome run_mesos_zone_import(const Json& one, bool judge);
+bool run_mesos_dns_case(const fs::path& folder, Report& report);
+Outcome run_dns_answers(const Json& one, bool judge);
+Outcome run_dns_loadbalance(const Json& one, bool judge);
+Outcome run_dns_truncation(const Json& one, bool judge);
+Outcome run_dns_routing(const Json& one, bool judge);
+Outcome run_dns_failures(const Json& one, bool judge);
+Outcome run_upstream_selection(const Json& one, bool judge);
 bool run_captures(const fs::path& folder, Report& report);
 bool skip_folders_of_later_issues(const fs::path& folder, Report& report);
 

@@ -38,6 +38,7 @@ Result<Record> read_line(const std::string& line, const DnsName& zone) {
   std::string name, type_text;
   uint32_t ttl = 0;
   if (!(words >> name >> ttl >> type_text)) return fail("name, TTL and type are needed");
+  if (type_text == "IN") words >> type_text;
   auto type = parse_rr_type(type_text);
   if (!type) return fail("unknown type " + type_text);
   Record r;

@@ -1,5 +1,5 @@
 #pragma once
-/// Records as tests write them: lines of `name TTL type rdata`. Names are relative to the zone, or absolute with a final dot, or
+/// Records as tests write them: lines of `name TTL [IN] type rdata`. Names are relative to the zone, or absolute with a final dot, or
 /// absolute without one when they end in the zone's name; "@" is the apex. "#" starts a comment. Types: A AAAA CNAME NS PTR MX SRV
 /// TXT (one string, quotes optional).
 #include <string>

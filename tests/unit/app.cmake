@@ -1,8 +1,9 @@
 ls_test(app_test
-  SOURCES config_test.cpp settings_test.cpp startup_test.cpp service_manager_test.cpp privileges_test.cpp
+  SOURCES config_test.cpp settings_test.cpp upstream_address_test.cpp startup_test.cpp service_manager_test.cpp privileges_test.cpp
   DEPS ls_app)
 ls_test(privileges_kernel_test
   SOURCES privileges_kernel_test.cpp
   DEPS ls_app ls_skeletons PkgConfig::LIBBPF
   LABELS kernel)
 target_compile_definitions(privileges_kernel_test PRIVATE LS_BPF_DIR="${CMAKE_BINARY_DIR}/bpf")
+ls_test(kept_zones_test SOURCES kept_zones_test.cpp DEPS ls_daemon)

@@ -158,7 +158,75 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"[mesos]\nprincipal = \"p\"\nsecret_file = \"/s\"\ntoken_file = \"/t\"\n",
              "a.toml:10:14: mesos.token_file: either this or mesos.principal with mesos.secret_file, not "
              "both"},
+        // Addresses of servers and networks.
+        Case{"[resolver]\nupstreams = [\"1.2.3\"]\n",
+             "a.toml:8:14: resolver.upstreams: \"1.2.3\" is no IPv4 or IPv6 address, with or without a port"},
+        Case{"[resolver]\nupstreams = [\"1.2.3.4:0\"]\n",
+             "a.toml:8:14: resolver.upstreams: \"1.2.3.4:0\" has no port from 1 to 65535"},
+        Case{"[resolver]\nupstreams = [\"1.1.1.1\", \"1.1.1.1:53\"]\n",
+             "a.toml:8:13: resolver.upstreams: 1.1.1.1:53 is there twice"},
+        Case{"[resolver]\nupstreams = [\"198.51.100.2\"]\n",
+             "a.toml:8:13: resolver.upstreams: 198.51.100.2:53 is this server itself: questions would go round in "
+             "circles"},
+        Case{"[resolver]\nupstreams = [\"10.0.0.1\"]\n",
+             "a.toml:8:13: resolver.upstreams: 10.0.0.1:53 is an address of this machine: questions would go round in "
+             "circles; a server here needs another port"},
+        Case{"[resolver]\nlisten = [\"0.0.0.0:53\"]\nupstreams = [\"10.0.0.1\"]\n",
+             "a.toml:9:13: resolver.upstreams: 10.0.0.1:53 is this server itself: questions would go round in circles"},
+        Case{"[resolver]\nlisten = [\"10.0.0.1\"]\n",
+             "a.toml:8:11: resolver.listen: \"10.0.0.1\" is not ADDRESS:PORT (an IPv6 address stands in brackets, a port is "
+             "1 to 65535)"},
+        Case{"[dns]\nclients = [\"10.0.0.1/8\"]\n",
+             "a.toml:8:12: dns.clients: \"10.0.0.1/8\" is no network, as in \"10.0.0.0/8\" or \"fd01::/64\" (bits behind the "
+             "prefix are 0)"},
+        // Tables of lists.
+        Case{"[resolver]\nforward_zones = [\"a\"]\n",
+             "a.toml:8:17: resolver.forward_zones: a table of lists is wanted, as in { \"example.com\" = [\"...\"] }, this is "
+             "a list"},
+        Case{"[resolver]\nforward_zones = { \"a.b\" = [\"1.1.1.1\", \"x\"] }\n",
+             "a.toml:8:39: resolver.forward_zones: \"a.b\": \"x\" is no IPv4 or IPv6 address, with or without a port"},
+        Case{"[resolver]\nforward_zones = { \"a.b\" = [] }\n",
+             "a.toml:8:27: resolver.forward_zones: \"a.b\": the list is empty"},
+        Case{"[resolver.forward_zones]\na.b = [\"1.1.1.1\"]\n",
+             "a.toml:8:1: resolver.forward_zones: \"a\": a list in brackets is wanted, this is a table (a name with dots "
+             "stands in quotes)"},
+        Case{"[resolver.forward_zones]\n\"a.b\" = [\"1.1.1.1\"]\n\"A.b\" = [\"1.1.1.1\"]\n",
+             "a.toml:8:1: resolver.forward_zones: \"a.b\" is there twice"},
+        Case{"[resolver.forward_zones]\n\"a..b\" = [\"1.1.1.1\"]\n",
+             "a.toml:8:1: resolver.forward_zones: \"a..b\" is no domain name: a label is empty"},
+        Case{"[resolver.forward_zones]\n\"x.Mesos\" = [\"1.1.1.1\"]\n",
+             "a.toml:7:1: resolver.forward_zones: \"x.mesos\" would never be asked: every name in \"mesos\" is the cluster's"},
+        Case{"[resolver.static_zones]\n\"mesos.thisdcos.directory\" = []\n",
+             "a.toml:8:1: resolver.static_zones: \"mesos.thisdcos.directory\" belongs to mesos.thisdcos.directory, which "
+             "loadstar makes itself"},
+        // The domain and what may be forwarded around it.
+        Case{"[authority]\ndomain = \"me_sos\"\n",
+             "a.toml:8:10: authority.domain: \"me_sos\" is no domain name: only letters, digits, hyphens and dots may be in "
+             "it"},
+        Case{"[authority]\ndomain = \"mesos.\"\n",
+             "a.toml:8:10: authority.domain: \"mesos.\" is no domain name: it ends with a dot"},
+        Case{"[authority]\nforward_zones = { mesos = [\"1.1.1.1\"] }\n",
+             "a.toml:8:17: authority.forward_zones: \"mesos\" is authority.domain, which is answered here"},
+        Case{"[authority]\nforward_zones = { \"A.Mesos\" = [\"1.1.1.1\"] }\n",
+             "a.toml:8:17: authority.forward_zones: \"a.mesos\" is masked: it lies below authority.domain = \"mesos\""},
+        Case{"[authority]\ndomain = \"m.example.com\"\nforward_zones = { \"example.com\" = [\"1.1.1.1\"] }\n",
+             "a.toml:9:17: authority.forward_zones: \"example.com\" is masked: authority.domain = \"m.example.com\" lies "
+             "below it"},
+        Case{"[authority]\nforward_zones = { \"b.c\" = [\"1.1.1.1\"], \"a.b.c\" = [\"1.1.1.1\"] }\n",
+             "a.toml:8:17: authority.forward_zones: \"b.c\" is masked: \"a.b.c\" lies below it"},
+        Case{"[authority]\nip_sources = [\"host\", \"host\"]\n",
+             "a.toml:8:14: authority.ip_sources: a source is there twice"},
+        Case{"[authority]\nttl = \"1500ms\"\n",
+             "a.toml:8:7: authority.ttl: 1500ms is not a whole number of seconds"},
+        Case{"[resolver]\ncluster_id = \"abc\"\n",
+             "a.toml:8:14: resolver.cluster_id: a cluster id has 52 characters, this one 3"},
+        Case{"[watchdog]\nunit = \"--force\"\n",
+             "a.toml:8:8: watchdog.unit: \"--force\" is no name of a service unit, as in \"loadstard.service\""},
+        Case{"[watchdog]\ntimeout = \"5s\"\n",
+             "a.toml:8:11: watchdog.timeout: 5s is not below watchdog.interval = 5s"},
         // Names.
+        Case{"[resolver]\nforwardzones = 1\n",
+             "a.toml:8:1: unknown key \"resolver.forwardzones\"; did you mean resolver.forward_zones?"},
         Case{"[lb]\nflow = 1\n", "a.toml:8:1: unknown key \"lb.flow\"; did you mean lb.flows?"},
         Case{"[lb]\nbakcends = 1\n", "a.toml:8:1: unknown key \"lb.bakcends\"; did you mean lb.backends?"},
         Case{"[lb]\npin = \"/x\"\n", "a.toml:8:1: unknown key \"lb.pin\"; did you mean bpf.pin?"},

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "netlink/address_device.h"
 #include "netlink/filters.h"
 #include "netlink/links.h"
 #include "netlink/watch.h"
@@ -119,6 +120,42 @@ TEST_F(Netlink, SaysWhenEventsWereLost) {
 TEST_F(Netlink, NoFiltersWithoutClsactOrDevice) {
   EXPECT_EQ(*netlink::count_filters(ifindex("lo")), 0u);
   EXPECT_EQ(*netlink::count_filters(9999), 0u);
+}
+
+TEST_F(Netlink, AddressDeviceIsMadeOnceAndOnlyOursIsRemoved) {
+  std::vector<IpAddress> wanted{*IpAddress::parse("198.51.100.1"), *IpAddress::parse("fd01:d::c633:6401")};
+  auto made = netlink::ensure_address_device("spartan", wanted, "loadstar");
+  ASSERT_TRUE(made) << made.error().text();
+  EXPECT_TRUE(made->made);
+  EXPECT_EQ(made->added, 2u);
+  EXPECT_TRUE(made->kind == "dummy" || made->kind == "bridge") << made->kind;
+  auto device = find("spartan");
+  ASSERT_TRUE(device);
+  EXPECT_TRUE(device->up);
+  for (auto& a : wanted) EXPECT_THAT(device->addresses, ::testing::Contains(a));
+
+  wanted.push_back(*IpAddress::parse("198.51.100.2"));
+  run("ip addr add 203.0.113.9/32 dev spartan");
+  run("ip addr del 198.51.100.1/32 dev spartan");
+  auto again = netlink::ensure_address_device("spartan", wanted, "loadstar");
+  ASSERT_TRUE(again);
+  EXPECT_FALSE(again->made);
+  EXPECT_EQ(again->added, 2u);
+  EXPECT_THAT(find("spartan")->addresses, ::testing::Contains(*IpAddress::parse("203.0.113.9")));
+
+  // An address that is on another device already is not given twice.
+  run("ip addr add 198.51.100.3/32 dev lo");
+  wanted.push_back(*IpAddress::parse("198.51.100.3"));
+  auto third = netlink::ensure_address_device("spartan", wanted, "loadstar");
+  ASSERT_TRUE(third);
+  EXPECT_EQ(third->added, 0u);
+
+  run("ip link add foreign type bridge");
+  EXPECT_FALSE(netlink::remove_address_device("foreign", "loadstar").value());
+  EXPECT_TRUE(find("foreign"));
+  EXPECT_FALSE(netlink::remove_address_device("nowhere", "loadstar").value());
+  EXPECT_TRUE(netlink::remove_address_device("spartan", "loadstar").value());
+  EXPECT_FALSE(find("spartan"));
 }
 
 }  // namespace

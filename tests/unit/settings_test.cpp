@@ -45,6 +45,12 @@ TEST(Settings, EveryMemberHasALine) {
   EXPECT_EQ(lines_of("lb"), member_count<Config::Lb>());
   EXPECT_EQ(lines_of("bpf"), member_count<Config::Bpf>());
   EXPECT_EQ(lines_of("reconcile"), member_count<Config::Reconcile>());
+  EXPECT_EQ(lines_of("dns"), member_count<Config::Dns>());
+  EXPECT_EQ(lines_of("authority"), member_count<Config::Authority>());
+  EXPECT_EQ(lines_of("resolver"), member_count<Config::Resolver>());
+  EXPECT_EQ(lines_of("registration"), member_count<Config::Registration>());
+  EXPECT_EQ(lines_of("store"), member_count<Config::Store>());
+  EXPECT_EQ(lines_of("watchdog"), member_count<Config::Watchdog>());
   EXPECT_EQ(sections().size(), member_count<Config>());
 }
 
@@ -64,36 +70,57 @@ TEST(Settings, NamesAreUniqueAndGroupedBySection) {
   EXPECT_EQ(find_setting("lb.nothing"), nullptr);
 }
 
+/// A value other than the default that is good for the setting.
+RawValue other_value(const Setting& s, const std::string& printed) {
+  auto list = [](std::string text) {
+    RawValue one;
+    one.value = std::move(text);
+    return RawValue::List{one};
+  };
+  RawValue raw;
+  if (printed == "true" || printed == "false") {
+    raw.value = printed == "false";
+  } else if (printed[0] == '{') {
+    bool zone = s.name == "resolver.static_zones";
+    RawValue lines;
+    lines.value = list(zone ? "a CNAME b" : "192.0.2.1");
+    raw.value = RawValue::Table{{{zone ? "reg.thisdcos.directory" : "example.com", {}}}, {lines}};
+  } else if (printed[0] == '[') {
+    if (s.name == "node.roles") raw.value = list("master");
+    else if (s.name == "mesos.masters") raw.value = list("m1:5050");
+    else if (s.name == "authority.ip_sources") raw.value = list("docker");
+    else if (s.type.find("interface") != s.type.npos) raw.value = list("p7");
+    else if (s.type.find("path") != s.type.npos) raw.value = list("/other");
+    else if (s.type.find("ports") != s.type.npos) raw.value = list("192.0.2.1:53");
+    else raw.value = list("192.0.2.1");
+  } else if (printed[0] == '"') {
+    std::string other = "/other";
+    if (s.type == "duration") other = s.name == "watchdog.timeout" ? "900ms" : "7s";
+    if (s.type == "size") other = "7MiB";
+    if (s.type == "address") other = s.name.back() == '6' ? "fd01:c::7" : "11.0.0.7";
+    if (s.type == "domain name" || s.name == "watchdog.search") other = "other.example";
+    if (s.type == "interface") other = "dns0";
+    if (s.name == "log.level") other = "warn";
+    if (s.name == "log.format") other = "json";
+    if (s.name == "source.kind") other = "replay";
+    if (s.name == "resolver.rotation") other = "none";
+    if (s.name == "resolver.cluster_id") other = std::string(52, 'y');
+    if (s.name == "watchdog.unit") other = "other.service";
+    raw.value = other;
+  } else if (printed.find('.') != printed.npos) {
+    raw.value = 7.5;
+  } else {
+    bool large = s.name.starts_with("lb.");
+    raw.value = large ? int64_t(1) << 19 : s.name == "dns.udp_size" ? 700 : s.name == "resolver.in_flight" ? 77 : 7;
+  }
+  return raw;
+}
+
 // Each line writes the member that it prints, and no other line's.
 TEST(Settings, EachLineIsBoundToItsOwnMember) {
   Config defaults;
   for (auto& s : settings()) {
-    RawValue raw;
-    auto text = s.print(defaults);
-    if (text == "true" || text == "false") {
-      raw.value = text == "false";
-    } else if (text[0] == '[') {
-      // Another list that is good for every list setting that has elements of that type.
-      RawValue one;
-      if (s.name == "node.roles") one.value = std::string("master");
-      if (s.name == "node.addresses") one.value = std::string("192.0.2.1");
-      if (s.name == "mesos.masters") one.value = std::string("m1:5050");
-      if (s.type.find("interface") != s.type.npos) one.value = std::string("p7");
-      raw.value = RawValue::List{one};
-    } else if (text[0] == '"') {
-      std::string other = "/other";
-      if (s.type == "duration") other = "7s";
-      if (s.type == "size") other = "7MiB";
-      if (s.type == "address") other = s.name.back() == '6' ? "fd01:c::7" : "11.0.0.7";
-      if (s.name == "log.level") other = "warn";
-      if (s.name == "log.format") other = "json";
-      if (s.name == "source.kind") other = "replay";
-      raw.value = other;
-    } else if (text.find('.') != text.npos) {
-      raw.value = 7.5;
-    } else {
-      raw.value = int64_t(1) << 19;
-    }
+    auto raw = other_value(s, s.print(defaults));
     Config changed;
     std::vector<Problem> problems;
     s.read(raw, changed, problems);
@@ -102,6 +129,19 @@ TEST(Settings, EachLineIsBoundToItsOwnMember) {
     ASSERT_EQ(diff.size(), 1u) << s.name;
     EXPECT_EQ(diff[0].setting, &s);
   }
+}
+
+// What a reload takes over without a restart.
+TEST(Settings, LiveSettings) {
+  std::set<std::string_view> live;
+  for (auto& s : settings()) {
+    if (s.live) live.insert(s.name);
+  }
+  EXPECT_EQ(live, (std::set<std::string_view>{
+                      "log.level", "reconcile.interval", "dns.clients", "dns.no_truncate_bit", "dns.rate_limit",
+                      "dns.rate_limit_slip", "authority.transfer", "authority.upstreams", "authority.forward_zones",
+                      "resolver.upstreams", "resolver.forward_zones", "resolver.mesos_servers", "resolver.static_zones",
+                      "resolver.zone_files"}));
 }
 
 TEST(Settings, PrintedConfigReadsBackToTheSame) {
@@ -115,6 +155,15 @@ TEST(Settings, PrintedConfigReadsBackToTheSame) {
   c.mesos.max_record = {3ull << 20};
   c.replay.speed = 0.25;
   c.lb.flows = 1 << 20;
+  c.api.listen = {*Endpoint::parse("127.0.0.1:62080"), *Endpoint::parse("[::1]:62080")};
+  c.dns.clients = {*IpNetwork::parse("10.0.0.0/8"), *IpNetwork::parse("fd01::/64"), *IpNetwork::parse("192.0.2.1")};
+  c.authority.ip_sources = {IpSourceKind::kHost, IpSourceKind::kDocker};
+  c.authority.forward_zones = {{"example.com", {"10.1.1.1", "10.1.1.2:5300", "[fd01::5]:53"}}, {"a.b_c.test", {"fd01::6"}}};
+  c.resolver.static_zones = {{"component.thisdcos.directory", {"registry CNAME master.dcos.thisdcos.directory.",
+                                                                "t TXT \"a \\\" b\""}}};
+  c.resolver.zone_files = {"/etc/loadstar/a.zone"};
+  c.resolver.rotation = RotationKind::kRandom;
+  c.watchdog.search = "example.com corp.local";
   ConfigText text{"x.toml", print_config(c)};
   auto again = parse_config({&text, 1});
   ASSERT_TRUE(again.good()) << report(again) << text.toml;

@@ -10,7 +10,7 @@ namespace ls::test {
 inline IpAddress ip(std::string_view text) { return IpAddress::parse(text).value(); }
 
 inline Agent agent(const std::string& id, const std::string& address) { return {SharedText(id), address, ""}; }
-inline Framework framework(const std::string& id, const std::string& name) { return {SharedText(id), SharedText(name)}; }
+inline Framework framework(const std::string& id, const std::string& name) { return {SharedText(id), SharedText(name), {}, {}}; }
 
 struct PortSpec {
   int64_t number = 0;

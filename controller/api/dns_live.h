@@ -1,0 +1,44 @@
+#pragma once
+/// DnsLive: the DnsSource of a running dns::Server. Thread: as DnsSource says; set_routes on the control loop, where it stands beside
+/// dns::Server::set_routes.
+#include <array>
+#include <utility>
+
+#include "api/dns_source.h"
+#include "util/published.h"
+
+namespace ls::api {
+
+class DnsLive final : public DnsSource {
+ public:
+  /// As DnsSource::origins; called on the admin thread.
+  using Origins = std::function<std::vector<std::string>(const DnsName& apex, std::string_view relative)>;
+  /// All must outlive this.
+  DnsLive(dns::Server& server, Epoch& epoch, Origins origins) : server_(server), epoch_(epoch), origins_(std::move(origins)) {}
+
+  void set_routes(dns::ServiceKind service, std::shared_ptr<const dns::Routes> routes) {
+    routes_[size_t(service)].publish(std::make_shared<const Held>(Held{std::move(routes)}));
+  }
+
+  dns::ServerView view() override { return server_.view(); }
+  std::shared_ptr<const dns::Routes> routes(dns::ServiceKind service) override { return routes_[size_t(service)].get()->routes; }
+  Epoch& epoch() override { return epoch_; }
+  void explain(dns::ServiceKind service, std::vector<uint8_t> query, std::function<void(dns::Explained)> done) override {
+    server_.explain(service, std::move(query), std::move(done));
+  }
+  size_t flush(const DnsName& suffix) override { return server_.flush_cache(suffix); }
+  std::vector<std::string> origins(const DnsName& apex, std::string_view relative) override {
+    return origins_ ? origins_(apex, relative) : std::vector<std::string>{};
+  }
+
+ private:
+  struct Held {
+    std::shared_ptr<const dns::Routes> routes;
+  };
+  dns::Server& server_;
+  Epoch& epoch_;
+  const Origins origins_;
+  std::array<Published<Held>, dns::kServices> routes_;
+};
+
+}  // namespace ls::api

@@ -1,0 +1,35 @@
+#pragma once
+/// What the API and the metrics need from DNS. dns_live.h makes one of a dns::Server; tests make one by hand.
+///
+/// Thread: the admin thread, except `explain`'s callback. Nothing here waits for the control loop.
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dns/routes.h"
+#include "dns/server.h"
+#include "util/epoch.h"
+
+namespace ls::api {
+
+class DnsSource {
+ public:
+  virtual ~DnsSource() = default;
+
+  virtual dns::ServerView view() = 0;
+  /// What a service answers from; null: this node does not have the service.
+  virtual std::shared_ptr<const dns::Routes> routes(dns::ServiceKind service) = 0;
+  /// Of the tables behind the routes.
+  virtual Epoch& epoch() = 0;
+  /// `done` is called at most once, on any thread, perhaps before this returns.
+  virtual void explain(dns::ServiceKind service, std::vector<uint8_t> query, std::function<void(dns::Explained)> done) = 0;
+  /// Answers of upstreams at and below `suffix`; returns how many were dropped.
+  virtual size_t flush(const DnsName& suffix) = 0;
+  /// What made the records of a name of one of our zones: "task web.1 of marathon: name, row 1", "VIP web.marathon",
+  /// "registration", "static zone". Empty: nothing is known. `relative`: folded, below `apex`.
+  virtual std::vector<std::string> origins(const DnsName& apex, std::string_view relative) = 0;
+};
+
+}  // namespace ls::api

@@ -1,0 +1,208 @@
+#include "api/router_dns.h"
+
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "api/dns_message.h"
+#include "api/dns_views.h"
+#include "api/params.h"
+
+namespace ls::api {
+namespace {
+
+using Json = nlohmann::json;
+
+Reply json_reply(const Json& j) {
+  Reply r;
+  r.body = j.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return r;
+}
+
+struct Call {
+  DnsSource& dns;
+  Params& params;
+  std::string_view rest;
+};
+
+Reply overview(const Call& c) { return json_reply(dns_json(c.dns)); }
+Reply zones(const Call& c) { return json_reply(zones_json(c.dns)); }
+
+std::optional<dns::ServiceKind> wanted_service(const Call& c) {
+  auto* text = c.params.find("service");
+  if (!text) return std::nullopt;
+  auto kind = parse_service(*text);
+  if (!kind) c.params.bad("service", "is authority or resolver, not '" + *text + "'");
+  else if (!c.dns.routes(*kind)) c.params.bad("service", "'" + *text + "' is not served by this node");
+  return kind;
+}
+
+Reply zone(const Call& c) {
+  auto service = wanted_service(c);
+  if (auto bad = c.params.refused()) return *bad;
+  auto text = percent_decoded(c.rest);
+  auto apex = text ? DnsName::parse(*text) : fail("it has a '%' without two hexadecimal digits");
+  if (!apex) return error_reply(404, "no zone is named '" + std::string(c.rest) + "': " + apex.error().text());
+  auto found = find_zone(c.dns, *apex, service);
+  if (!found) return error_reply(404, "no zone of this node is named '" + apex->text() + "'");
+  return {.type = "text/dns", .body = zone_text(*found, c.dns.epoch())};
+}
+
+/// What was asked for, checked.
+struct Asked {
+  DnsName name;
+  RrType type = RrType::kA;
+  dns::ServiceKind service = dns::ServiceKind::kResolver;
+};
+
+std::optional<Asked> asked(const Call& c) {
+  Asked a;
+  if (auto* text = c.params.find("name")) {
+    auto name = DnsName::parse(*text);
+    if (name) a.name = *name;
+    else c.params.bad("name", ": " + name.error().text());
+  } else {
+    c.params.bad("name", "is missing");
+  }
+  if (auto* text = c.params.find("type"); text && !text->empty()) {
+    auto type = parse_rr_type(*text);
+    if (!type) c.params.bad("type", "'" + *text + "' is no type of DNS records");
+    else if (*type == RrType::kAxfr || *type == RrType::kIxfr) c.params.bad("type", "is a transfer; /v1/dns/zones/{zone} gives a zone's text");
+    else if (*type == RrType::kOpt || *type == RrType::kTsig) c.params.bad("type", "'" + *text + "' cannot be asked for");
+    else a.type = *type;
+  }
+  if (auto service = wanted_service(c)) a.service = *service;
+  else if (!c.dns.routes(dns::ServiceKind::kResolver)) a.service = dns::ServiceKind::kAuthority;
+  if (c.params.refused()) return std::nullopt;
+  return a;
+}
+
+uint16_t random_id() {
+  static thread_local std::random_device device;
+  return uint16_t(device());
+}
+
+Json result_json(const Asked& a, const dns::Explained& e) {
+  Json j = {{"name", a.name.text()},
+            {"type", to_text(a.type)},
+            {"service", dns::to_text(a.service)},
+            {"path", dns::to_text(e.path)},
+            {"took_ms", e.took_ms}};
+  if (auto shown = show_message(e.answer)) j.update(*shown);
+  else j["error"] = shown.error().text();
+  return j;
+}
+
+/// What of our own data stands behind the answer.
+Json zone_part(DnsSource& source, const Asked& a) {
+  auto routes = source.routes(a.service);
+  if (!routes) return nullptr;
+  auto folded = a.name.folded();
+  auto route = routes->find(folded.wire());
+  if (!route.zone) return nullptr;
+  auto j = zone_json({a.service, route.zone, routes, {}});
+  j["alias"] = route.zone->is_alias;
+  j["origins"] = source.origins(route.zone->apex, folded.relative_to(route.zone->apex));
+  return j;
+}
+
+Json trace_json(const dns::Forwarder::Trace& t) {
+  Json list = Json::array();
+  for (auto& one : t.asked) {
+    list.push_back({{"upstream", one.upstream.text()}, {"tcp", one.tcp}, {"at_ms", one.at_ms}, {"took_ms", one.took_ms},
+                    {"outcome", one.outcome}});
+  }
+  return {{"group", t.group}, {"source", t.source}, {"asked", std::move(list)}};
+}
+
+Reply ask_server(const Call& c, std::function<Json(const Asked&, const dns::Explained&)> show) {
+  auto a = asked(c);
+  if (!a) return *c.params.refused();
+  Reply r;
+  r.later = [&dns = c.dns, a = *a, show = std::move(show)](Reply::Finish finish) {
+    dns.explain(a.service, make_question(a.name, a.type, random_id()), [a, show, finish = std::move(finish)](dns::Explained e) {
+      finish([a, show, e = std::move(e)] { return json_reply(show(a, e)); });
+    });
+  };
+  return r;
+}
+
+Reply lookup(const Call& c) { return ask_server(c, result_json); }
+
+Reply explain(const Call& c) {
+  auto a = asked(c);
+  if (!a) return *c.params.refused();
+  // Taken now: by the time the answer comes the daemon may be ending.
+  return ask_server(c, [zone = zone_part(c.dns, *a)](const Asked& same, const dns::Explained& e) {
+    auto j = result_json(same, e);
+    j["rule"] = e.rule;
+    j["zone"] = zone;
+    j["forward"] = trace_json(e.trace);
+    j["cache_left_s"] = e.cache_left_s ? Json(*e.cache_left_s) : Json(nullptr);
+    return j;
+  });
+}
+
+Reply flush(const Call& c) {
+  DnsName suffix;
+  if (auto* text = c.params.find("name"); text && !text->empty()) {
+    auto name = DnsName::parse(*text);
+    if (name) suffix = *name;
+    else c.params.bad("name", ": " + name.error().text());
+  }
+  if (auto bad = c.params.refused()) return *bad;
+  return json_reply({{"name", suffix.text()}, {"flushed", c.dns.flush(suffix)}});
+}
+
+struct Route {
+  std::string_view path;  ///< ends in "/": the rest of the path is an argument
+  Reply (*handle)(const Call&);
+  std::vector<std::string_view> params;
+  std::string_view shown;
+  bool post = false;
+};
+
+const std::vector<Route>& routes() {
+  static const std::vector<Route> kRoutes{
+      {"/v1/dns", overview, {}, "/v1/dns"},
+      {"/v1/dns/zones", zones, {}, "/v1/dns/zones"},
+      {"/v1/dns/zones/", zone, {"service"}, "/v1/dns/zones/{zone}?service="},
+      {"/v1/dns/lookup", lookup, {"name", "type", "service"}, "/v1/dns/lookup?name=&type=&service="},
+      {"/v1/dns/explain", explain, {"name", "type", "service"}, "/v1/dns/explain?name=&type=&service="},
+      {"/v1/dns/flush", flush, {"name"}, "POST /v1/dns/flush?name=", true},
+  };
+  return kRoutes;
+}
+
+}  // namespace
+
+std::vector<std::string_view> dns_route_list() {
+  std::vector<std::string_view> out;
+  for (auto& r : routes()) out.push_back(r.shown);
+  return out;
+}
+
+std::optional<Reply> dns_route(Provider& provider, const Request& request, bool may_change) {
+  std::string_view target = request.target;
+  auto path = target.substr(0, target.find('?'));
+  auto query = path.size() < target.size() ? target.substr(path.size() + 1) : "";
+  for (auto& route : routes()) {
+    bool prefix = route.path.ends_with('/');
+    if (prefix ? !path.starts_with(route.path) : path != route.path) continue;
+    bool good = route.post ? request.method == "POST" : request.method == "GET" || request.method == "HEAD";
+    if (!good) {
+      auto r = error_reply(405, route.post ? "only POST is allowed here" : "only GET and HEAD are allowed here");
+      r.headers.push_back({"Allow", route.post ? "POST" : "GET, HEAD"});
+      return r;
+    }
+    if (route.post && !may_change) return error_reply(403, "nothing can be changed through this listener");
+    auto* source = provider.dns();
+    if (!source) return error_reply(404, "this node serves no DNS");
+    Params params(query);
+    params.only(route.params);
+    if (auto bad = params.refused()) return *bad;
+    return route.handle({*source, params, path.substr(route.path.size())});
+  }
+  return std::nullopt;
+}
+
+}  // namespace ls::api

@@ -1,0 +1,484 @@
+#include "app/dns_node.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "app/static_zones.h"
+#include "app/upstream_address.h"
+#include "derive/dcos_zone.h"
+#include "netlink/address_device.h"
+#include "netlink/links.h"
+#include "util/log.h"
+
+namespace ls {
+namespace {
+
+using dns::ServiceKind;
+using std::chrono::seconds;
+
+constexpr auto kLook = seconds(5);  // device, own addresses
+constexpr uint32_t kInternalSerial = 1;  // spec/spartan-dns.md section 4
+
+IpSource source_of(IpSourceKind k) {
+  switch (k) {
+    case IpSourceKind::kHost: return IpSource::kHost;
+    case IpSourceKind::kDocker: return IpSource::kDocker;
+    case IpSourceKind::kMesos: return IpSource::kMesos;
+    case IpSourceKind::kNetinfo: break;
+  }
+  return IpSource::kNetinfo;
+}
+
+dns::Rotation rotation_of(RotationKind k) {
+  if (k == RotationKind::kRandom) return dns::Rotation::kRandom;
+  return k == RotationKind::kRoundRobin ? dns::Rotation::kRoundRobin : dns::Rotation::kNone;
+}
+
+/// Checked when the configuration was read.
+DnsName name(std::string_view text) {
+  auto parsed = DnsName::parse(text);
+  return parsed ? *parsed : DnsName();
+}
+
+DnsName mailbox(std::string text) {
+  std::replace(text.begin(), text.end(), '@', '.');
+  while (text.ends_with('.')) text.pop_back();
+  return name(text);
+}
+
+uint32_t whole_seconds(Millis t) { return uint32_t(std::clamp<int64_t>(t.count() / 1000, 0, UINT32_MAX)); }
+
+MesosZoneOptions zone_options(const Config::Authority& a, HostLookup lookup) {
+  MesosZoneOptions o;
+  o.rfc952 = a.rfc952;
+  o.sources.clear();
+  for (auto s : a.ip_sources) o.sources.push_back(source_of(s));
+  o.srv_weight = uint16_t(a.srv_weight);
+  o.healthy_only = a.healthy_only;
+  o.protect_reserved = a.protect_reserved;
+  o.split_protocols = a.split_protocols;
+  DnsName domain = name(a.domain), server = name(a.soa_mname);
+  if (server.is_within(domain)) o.server_name = server.relative_to(domain);
+  o.lookup = std::move(lookup);
+  return o;
+}
+
+dns::MesosDomain mesos_domain(const Config::Authority& a, dns::Table table) {
+  dns::MesosDomain d;
+  d.domain = name(a.domain).folded();
+  d.table = std::move(table);
+  d.ttl = whole_seconds(a.ttl);
+  d.soa.mname = name(a.soa_mname);
+  d.soa.rname = mailbox(a.soa_rname);
+  d.soa.refresh = whole_seconds(a.soa_refresh);
+  d.soa.retry = whole_seconds(a.soa_retry);
+  d.soa.expire = whole_seconds(a.soa_expire);
+  d.soa.minimum = d.soa.ttl = d.soa.negative_ttl = d.ttl;  // B10
+  return d;
+}
+
+std::optional<MasterAddress> split_address(std::string_view text) {
+  if (auto at = text.rfind('@'); at != text.npos) text.remove_prefix(at + 1);
+  if (auto e = Endpoint::parse(text)) return MasterAddress{e->address.text(), e->port};
+  auto colon = text.rfind(':');
+  if (colon == text.npos || colon == 0) return std::nullopt;
+  unsigned port = 0;
+  for (char c : text.substr(colon + 1)) {
+    if (c < '0' || c > '9' || port > 65535) return std::nullopt;
+    port = port * 10 + unsigned(c - '0');
+  }
+  if (port == 0 || port > 65535) return std::nullopt;
+  return MasterAddress{std::string(text.substr(0, colon)), uint16_t(port)};
+}
+
+dns::ServiceOptions service_options(ServiceKind kind, const Config& c) {
+  dns::ServiceOptions s;
+  s.kind = kind;
+  s.listen = kind == ServiceKind::kAuthority ? c.authority.listen : c.resolver.listen;
+  s.clients = dns::AccessList(c.dns.clients);
+  s.no_truncate_bit = c.dns.no_truncate_bit;
+  s.rate_limit.per_second = c.dns.rate_limit;
+  s.rate_limit.slip = c.dns.rate_limit_slip;
+  if (kind == ServiceKind::kAuthority) s.transfer = c.authority.transfer;
+  return s;
+}
+
+dns::ServerOptions server_options(const Config& c, bool authority, bool resolver) {
+  dns::ServerOptions o;
+  o.workers = c.dns.workers;
+  o.udp_size = uint16_t(c.dns.udp_size);
+  o.tcp_connections = c.dns.tcp_connections;
+  o.tcp_per_client = c.dns.tcp_per_client;
+  o.tcp_idle = c.dns.tcp_idle;
+  o.cache.bytes = c.resolver.cache.bytes;
+  o.cache.max_ttl = c.resolver.cache_max_ttl;
+  o.cache.stale_for = c.resolver.serve_stale;
+  o.cache.prefetch = c.resolver.prefetch;
+  o.forwarder.timeout = c.resolver.timeout;
+  o.forwarder.max_in_flight = c.resolver.in_flight;
+  o.forwarder.mixed_case = c.resolver.mixed_case;
+  o.forwarder.udp_size = o.udp_size;
+  o.upstreams.parallel = c.resolver.parallel;
+  if (authority) o.services.push_back(service_options(ServiceKind::kAuthority, c));
+  if (resolver) o.services.push_back(service_options(ServiceKind::kResolver, c));
+  return o;
+}
+
+}  // namespace
+
+DnsNode::TablePtr DnsNode::make_table(uint32_t fixed_serial) {
+  auto table = std::make_shared<dns::ZoneTable>(epoch_);
+  if (fixed_serial) {
+    table->set_fixed_serial(fixed_serial);
+  } else {
+    table->set_clock([] { return uint32_t(std::chrono::duration_cast<seconds>(std::chrono::system_clock::now().time_since_epoch()).count()); });
+  }
+  return table;
+}
+
+DnsNode::DnsNode(boost::asio::io_context& io, const Config& config, std::filesystem::path config_file, const Clock& clock)
+    : config_(config),
+      config_file_(std::move(config_file)),
+      clock_(clock),
+      hosts_(io, [this](const std::string& host) {
+        mesos_table_->apply(mesos_.host_changed(host));
+        masters_changed();
+      }),
+      mesos_(zone_options(config.authority, [this](std::string_view host) { return hosts_.lookup(host); })),
+      mesos_table_(make_table(0)),
+      dcos_(make_table(kInternalSerial)),
+      l4lb_(make_table(kInternalSerial)),
+      spartan_(make_table(kInternalSerial)),
+      localhost_(make_table(kInternalSerial)),
+      zk_(make_table(kInternalSerial)),
+      thisnode_(make_table(kInternalSerial)),
+      empty_(make_table(kInternalSerial)) {}
+
+DnsNode::~DnsNode() { stop(); }
+
+Result<> DnsNode::start() {
+  empty_->apply({});
+  auto loopback = IpAddress::from_v4(0x7f000001);
+  localhost_->apply({{address_record("", loopback)}, {}});
+  auto first = config_.resolver.listen.empty() ? loopback : config_.resolver.listen.front().address;
+  spartan_->apply({{address_record(*relative_name("ready"), loopback), address_record(*relative_name("ns"), first)}, {}});
+  own_node_records_ = thisnode_records(config_.node.address.value_or(IpAddress()), config_.node.public_addresses);
+  thisnode_->apply({own_node_records_, {}});
+  if (auto own = config_.node.address; !own || own->is_zero()) thisnode_->replace({});
+
+  keeper_ = std::make_unique<ZoneKeeper>(config_.store.path.parent_path() / "zones", epoch_,
+                                         std::map<std::string, dns::Table>{{"mesos", mesos_table_}, {"dcos", dcos_}, {"l4lb", l4lb_}});
+  for (auto& [file, table] : {std::pair<std::string, TablePtr>{"mesos", mesos_table_}, {"dcos", dcos_}, {"l4lb", l4lb_}}) {
+    auto kept = keeper_->load(file);
+    if (!kept) continue;
+    log::info("zone_kept", {{"zone", file}, {"records", kept->size()}});
+    table->replace(*kept);
+    widened_ = true;
+  }
+  keeper_->start();
+  load_static_zones();
+  check_device();
+  masters_changed();
+  bool authority = config_.node.has_role(Role::kMaster) && config_.authority.enabled;
+  bool resolver = config_.node.has_role(Role::kAgent) && config_.resolver.enabled;
+  server_ = std::make_unique<dns::Server>(server_options(config_, authority, resolver), epoch_, clock_);
+  live_ = std::make_unique<api::DnsLive>(
+      *server_, epoch_, [this](const DnsName& apex, std::string_view relative) { return origins(apex, relative); });
+  publish_routes();
+  if (authority || resolver) LS_TRY(server_->start());
+  if (!authority || config_.authority.http_listen.empty()) return {};
+  http_data_ = std::make_unique<MesosDnsData>(config_, config_file_, mesos_, *live_);
+  api::MesosDnsHttp::Settings http;
+  http.listen = config_.authority.http_listen;
+  LS_ASSIGN(http_, api::MesosDnsHttp::start(http, *http_data_));
+  return {};
+}
+
+void DnsNode::stop() {
+  hosts_.stop();
+  http_.reset();
+  if (server_) server_->stop();
+  keeper_.reset();
+}
+
+void DnsNode::reload() {
+  load_static_zones();
+  publish_routes();
+  if (http_data_) http_data_->reload(config_);
+}
+
+// --- zones ---------------------------------------------------------------------------------------------------------------
+
+void DnsNode::on_snapshot(const StateDelta& delta, const ClusterState& state, const std::vector<Service>& services) {
+  RecordDelta mesos = mesos_.apply(delta), dcos = dcos_records(delta);
+  bool recovering = !state.recovered_agents().empty() || !state.waiting().empty();
+  if (synced_ || (widened_ && recovering)) {
+    mesos_table_->apply(mesos);
+    dcos_->apply(dcos);
+    if (!synced_) widened_until_ = clock_.now() + config_.mesos.reregister_timeout;
+    rename_services(services);
+  } else {
+    complete(state, services);
+  }
+  synced_ = true;
+}
+
+/// The zones become exactly what the state says.
+void DnsNode::complete(const ClusterState& state, const std::vector<Service>& services) {
+  mesos_table_->replace(mesos_.full());
+  auto dcos = master_records_;
+  state.for_each_task([&](const TaskPtr& task) {
+    for (auto& r : dcos_task_records(*task)) dcos.push_back(std::move(r));
+  });
+  dcos_->replace(dcos);
+  service_records_.clear();
+  std::vector<Record> all;
+  for (auto& s : services) {
+    auto records = l4lb_records(s);
+    all.insert(all.end(), records.begin(), records.end());
+    if (!records.empty()) service_records_[s.key] = std::move(records);
+  }
+  l4lb_->replace(all);
+  zk_->apply({});  // without masters it has no names, and that is known now
+  if (std::exchange(widened_, false) && synced_) log::info("kept_names_ended", {{"zones", "mesos dcos l4lb"}});
+}
+
+/// Makes the records of services equal to `services`, leaving alone what was kept from before.
+void DnsNode::rename_services(const std::vector<Service>& services) {
+  VipDelta delta;
+  delta.upsert = services;
+  std::map<ServiceKey, bool> there;
+  for (auto& s : services) there[s.key] = true;
+  for (auto& [key, records] : service_records_) {
+    if (!there.count(key)) delta.remove.push_back(key);
+  }
+  after_change({}, delta);
+  before_change({{}, delta.remove});
+}
+
+void DnsNode::before_change(const VipDelta& vips) {
+  RecordDelta gone;
+  for (auto& key : vips.remove) {
+    auto it = service_records_.find(key);
+    if (it == service_records_.end()) continue;
+    gone.remove.insert(gone.remove.end(), it->second.begin(), it->second.end());
+    service_records_.erase(it);
+  }
+  if (!gone.empty()) l4lb_->apply(gone);
+}
+
+void DnsNode::after_change(const StateDelta& delta, const VipDelta& vips) {
+  if (!delta.empty()) {
+    if (auto change = mesos_.apply(delta); !change.empty()) mesos_table_->apply(change);
+    if (auto change = dcos_records(delta); !change.empty()) dcos_->apply(change);
+  }
+  RecordDelta named;
+  for (auto& s : vips.upsert) {
+    auto records = l4lb_records(s);
+    auto& before = service_records_[s.key];
+    if (records != before) {
+      named.add.insert(named.add.end(), records.begin(), records.end());
+      named.remove.insert(named.remove.end(), before.begin(), before.end());
+      before = std::move(records);
+    }
+    if (before.empty()) service_records_.erase(s.key);
+  }
+  if (!named.empty()) l4lb_->apply(named);
+}
+
+void DnsNode::apply_registered(const std::string& zone, const RecordDelta& delta) {
+  auto& custom = custom_[zone];
+  bool is_new = !custom.table;
+  if (is_new) custom.table = make_table(0);
+  custom.table->apply(delta);
+  if (is_new) publish_routes();
+}
+
+void DnsNode::load_static_zones() {
+  auto read = read_static_zones(config_, config_file_.string());
+  zone_problems_.clear();
+  for (auto& p : read.problems) {
+    zone_problems_.push_back(p.text());
+    log::error("static_zones", {{"problem", p.text()}, {"kept", "as they were"}});
+  }
+  if (!read.problems.empty()) return;
+  for (auto& [zone, records] : read.zones) {
+    auto& custom = custom_[zone];
+    if (!custom.table) custom.table = make_table(0);
+  }
+  for (auto& [zone, custom] : custom_) {
+    auto it = read.zones.find(zone);
+    std::vector<Record> after = it == read.zones.end() ? std::vector<Record>{} : std::move(it->second);
+    custom.table->apply(difference(custom.from_config, after));
+    custom.from_config = std::move(after);
+  }
+}
+
+// --- masters, own addresses, device --------------------------------------------------------------------------------------
+
+void DnsNode::set_leader(const std::string& address) {
+  auto leader = split_address(address);
+  if (!leader || leader == leader_) return;
+  leader_ = leader;
+  masters_changed();
+}
+
+std::vector<IpAddress> DnsNode::master_addresses() {
+  std::vector<IpAddress> out;
+  for (auto& m : config_.mesos.masters) {
+    for (auto& a : hosts_.lookup(m.host)) {
+      if (std::find(out.begin(), out.end(), a) == out.end()) out.push_back(a);
+    }
+  }
+  return out;
+}
+
+void DnsNode::masters_changed() {
+  std::vector<MasterAddress> list;
+  for (auto& m : config_.mesos.masters) list.push_back({m.host, m.port});
+  if (auto change = mesos_.set_masters(leader_, list); !change.empty()) mesos_table_->apply_unloaded(change);
+
+  auto masters = master_addresses();
+  std::vector<IpAddress> leader;
+  if (leader_) leader = hosts_.lookup(leader_->host);
+  if (masters.empty()) masters = leader;
+  auto dcos = dcos_master_records(leader, masters);
+  if (auto change = difference(master_records_, dcos); !change.empty()) dcos_->apply_unloaded(change);
+  master_records_ = std::move(dcos);
+  auto zk = zk_records(masters);
+  if (!zk.empty() && zk != zk_records_) {
+    zk_->apply(difference(zk_records_, zk));
+    zk_records_ = std::move(zk);
+  }
+}
+
+void DnsNode::own_addresses() {
+  std::vector<IpAddress> own;
+  bool any = false;
+  for (auto& e : config_.authority.listen) {
+    if (e.address.is_zero()) {
+      any = true;
+    } else {
+      own.push_back(e.address);
+    }
+  }
+  if (any) {
+    auto devices = netlink::list_devices();
+    if (!devices) return;
+    for (auto& d : *devices) {
+      if (!d.loopback && d.name != config_.resolver.device) own.insert(own.end(), d.addresses.begin(), d.addresses.end());
+    }
+  }
+  std::sort(own.begin(), own.end());
+  own.erase(std::unique(own.begin(), own.end()), own.end());
+  if (auto change = mesos_.set_own_addresses(own); !change.empty()) mesos_table_->apply_unloaded(change);
+}
+
+void DnsNode::check_device() {
+  own_addresses();
+  auto& r = config_.resolver;
+  if (!config_.node.has_role(Role::kAgent) || !r.enabled || r.device.empty()) return;
+  std::vector<IpAddress> wanted;
+  for (auto& e : r.listen) {
+    if (!e.address.is_zero() && std::find(wanted.begin(), wanted.end(), e.address) == wanted.end()) wanted.push_back(e.address);
+  }
+  auto done = netlink::ensure_address_device(r.device, wanted, std::string(kDeviceMark));
+  std::string problem = done ? "" : done.error().text();
+  if (done && (done->made || done->added))
+    log::info("resolver_device", {{"device", r.device}, {"kind", done->kind}, {"made", done->made}, {"addresses_added", done->added}});
+  if (!problem.empty() && problem != device_problem_) log::warn("resolver_device", {{"device", r.device}, {"error", problem}});
+  device_problem_ = problem;
+}
+
+void DnsNode::tick(const ClusterState& state, const std::function<std::vector<Service>()>& services) {
+  Instant now = clock_.now();
+  if (now >= next_look_) {
+    next_look_ = now + kLook;
+    check_device();
+  }
+  if (!synced_ || !widened_) return;
+  bool back = state.recovered_agents().empty() && state.waiting().empty();
+  if (back || now >= widened_until_) complete(state, services());
+}
+
+// --- routes --------------------------------------------------------------------------------------------------------------
+
+std::vector<Endpoint> DnsNode::endpoints(const std::vector<std::string>& texts, uint16_t port) const {
+  std::vector<Endpoint> out;
+  for (auto& t : texts) {
+    if (auto e = parse_upstream(t, port)) out.push_back(*e);
+  }
+  return out;
+}
+
+dns::ForwardZones DnsNode::forward_zones(const NameLists& lists) const {
+  dns::ForwardZones out;
+  for (auto& [zone, servers] : lists) out[zone] = endpoints(servers, 53);
+  return out;
+}
+
+void DnsNode::publish_routes() {
+  auto& a = config_.authority;
+  dns::AuthoritySetup authority;
+  authority.mesos = mesos_domain(a, mesos_table_);
+  authority.name_server = authority.mesos.soa.mname;
+  authority.strict = a.strict;
+  authority.empty_is_nxdomain = a.empty_is_nxdomain;
+  authority.recursion_available = a.recursion_available;
+  authority.upstreams = endpoints(a.upstreams, 53);
+  authority.forward_zones = forward_zones(a.forward_zones);
+  set_routes(ServiceKind::kAuthority, dns::authority_routes(authority));
+
+  auto& r = config_.resolver;
+  dns::ResolverSetup resolver;
+  resolver.mesos = authority.mesos;
+  resolver.mesos_servers = endpoints(r.mesos_servers, 61053);
+  resolver.zones = {{"spartan", spartan_},
+                    {"localhost", localhost_},
+                    {"zk", zk_},
+                    {"thisnode.thisdcos.directory", thisnode_},
+                    {"dcos.thisdcos.directory", dcos_},
+                    {"l4lb.thisdcos.directory", l4lb_}};
+  for (auto& [zone, custom] : custom_) resolver.zones[zone] = custom.table;
+  resolver.empty = empty_;
+  resolver.upstreams = endpoints(r.upstreams, 53);
+  resolver.forward_zones = forward_zones(r.forward_zones);
+  resolver.cluster_id = r.cluster_id;
+  resolver.rotation = rotation_of(r.rotation);
+  set_routes(ServiceKind::kResolver, dns::resolver_routes(resolver));
+}
+
+void DnsNode::set_routes(ServiceKind service, dns::Routes routes) {
+  if (!server_) return;  // start() does it
+  auto shared = std::make_shared<const dns::Routes>(std::move(routes));
+  server_->set_routes(service, shared);
+  live_->set_routes(service, shared);
+}
+
+std::vector<std::string> DnsNode::origins(const DnsName& apex, std::string_view relative) const {
+  auto text = apex.text();
+  if (apex.folded() == name(config_.authority.domain).folded() || text == "mesos.thisdcos.directory.") return mesos_.origins(relative);
+  if (text == "l4lb.thisdcos.directory.") return {"VIP " + relative_text(relative)};
+  if (text == "dcos.thisdcos.directory.") return {"tasks and masters by spec of dcos.thisdcos.directory"};
+  return {};
+}
+
+std::vector<std::string> DnsNode::warnings() const {
+  std::vector<std::string> out;
+  if (!device_problem_.empty()) out.push_back("device " + config_.resolver.device + ": " + device_problem_);
+  for (auto& why : zone_problems_) out.push_back("static zones: " + why);
+  if (http_) {
+    for (auto& l : http_->listeners()) {
+      if (!l.error.empty()) out.push_back("HTTP of the Mesos domain at " + l.endpoint.text() + ": " + l.error);
+    }
+  }
+  if (keeper_ && !keeper_->problem().empty()) out.push_back("zones are not kept on disk: " + keeper_->problem());
+  if (widened_ && synced_) out.push_back("serving names as they were before the restart until all agents are back");
+  if (widened_ && !synced_) out.push_back("serving names as they were before the restart until the first complete state");
+  if (config_.resolver.enabled && config_.node.has_role(Role::kAgent) && config_.resolver.upstreams.empty())
+    out.push_back("no resolver.upstreams: names outside the cluster are answered with SERVFAIL");
+  return out;
+}
+
+}  // namespace ls

@@ -1,0 +1,106 @@
+#pragma once
+/// DnsNode: the DNS half of a node: zones kept equal to the cluster's state, the two servers, the device with the resolver's
+/// addresses, registrations.
+///
+/// Thread: control loop, except the functions said to be for any thread. Cost: a change costs its records; a complete state costs the
+/// zone once.
+/// Before the first complete state the zones are what was kept on disk; without that they are "not loaded" and answered by SERVFAIL.
+/// After a restart while a new leader does not know all its agents yet, what was kept stays beside what is known until they are
+/// back, or StateOptions::reregister_timeout is over.
+#include <boost/asio/io_context.hpp>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/dns_live.h"
+#include "api/mesos_dns_http.h"
+#include "app/host_names.h"
+#include "app/mesos_dns_data.h"
+#include "app/settings.h"
+#include "app/zone_keeper.h"
+#include "derive/mesos_zone.h"
+#include "derive/vip_table.h"
+#include "dns/server.h"
+#include "dns/standard_routes.h"
+
+namespace ls {
+
+/// Alias of the device that loadstar made, so that purge removes no other.
+inline constexpr std::string_view kDeviceMark = "loadstar";
+
+class DnsNode {
+ public:
+  DnsNode(boost::asio::io_context& io, const Config& config, std::filesystem::path config_file, const Clock& clock);
+  ~DnsNode();
+
+  Result<> start();
+  /// Answers no more, keeps the zones on disk.
+  void stop();
+  /// Takes over what may change while the daemon runs. `config` is the object given at the start, changed.
+  void reload();
+  /// Every few seconds: the device, own addresses, and the end of what was kept from before.
+  void tick(const ClusterState& state, const std::function<std::vector<Service>()>& services);
+
+  /// A complete state. `services`: the VIP table after it.
+  void on_snapshot(const StateDelta& delta, const ClusterState& state, const std::vector<Service>& services);
+  /// A change. Names of VIPs that go are taken away before the data path, names that come are added after it.
+  void before_change(const VipDelta& vips);
+  void after_change(const StateDelta& delta, const VipDelta& vips);
+  /// The leading master, "10.0.0.1:5050".
+  void set_leader(const std::string& address);
+  /// Records that were registered or followed; makes the zone if it is new.
+  void apply_registered(const std::string& zone, const RecordDelta& delta);
+
+  std::vector<std::string> warnings() const;
+
+  /// For the API; from start() on. Its functions are for the admin thread.
+  api::DnsSource* source() { return live_.get(); }
+
+ private:
+  using TablePtr = std::shared_ptr<dns::ZoneTable>;
+  struct Custom {
+    TablePtr table;
+    std::vector<Record> from_config;
+  };
+
+  void complete(const ClusterState& state, const std::vector<Service>& services);
+  void rename_services(const std::vector<Service>& services);
+  void load_static_zones();
+  void publish_routes();
+  void set_routes(dns::ServiceKind service, dns::Routes routes);
+  void check_device();
+  void own_addresses();
+  void masters_changed();
+  /// What made a name (api/dns_source.h). Admin thread.
+  std::vector<std::string> origins(const DnsName& apex, std::string_view relative) const;
+  std::vector<IpAddress> master_addresses();
+  std::vector<Endpoint> endpoints(const std::vector<std::string>& texts, uint16_t port) const;
+  dns::ForwardZones forward_zones(const NameLists& lists) const;
+  TablePtr make_table(uint32_t fixed_serial);
+
+  const Config& config_;
+  const std::filesystem::path config_file_;
+  const Clock& clock_;
+  Epoch epoch_;
+  HostNames hosts_;
+  MesosZone mesos_;
+  TablePtr mesos_table_, dcos_, l4lb_, spartan_, localhost_, zk_, thisnode_, empty_;
+  std::map<std::string, Custom> custom_;  ///< static and registered zones by name
+  std::map<ServiceKey, std::vector<Record>> service_records_;
+  std::vector<Record> master_records_, zk_records_, own_node_records_;
+  std::optional<MasterAddress> leader_;
+  std::unique_ptr<ZoneKeeper> keeper_;
+  std::unique_ptr<dns::Server> server_;
+  std::unique_ptr<api::DnsLive> live_;
+  std::unique_ptr<MesosDnsData> http_data_;
+  std::unique_ptr<api::MesosDnsHttp> http_;
+  bool synced_ = false, widened_ = false;  ///< widened: kept records are still beside the state's
+  Instant widened_until_{};
+  Instant next_look_{};
+  std::string device_problem_;
+  std::vector<std::string> zone_problems_;
+};
+
+}  // namespace ls

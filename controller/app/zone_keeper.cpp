@@ -1,0 +1,69 @@
+#include "app/zone_keeper.h"
+
+#include <semaphore>
+
+#include "app/last_good.h"
+#include "util/log.h"
+#include "util/published.h"
+
+namespace ls {
+
+struct ZoneKeeperShared {
+  std::binary_semaphore end{0};
+  Published<std::string> problem;
+};
+
+ZoneKeeper::ZoneKeeper(std::filesystem::path folder, Epoch& epoch,
+                       std::map<std::string, std::shared_ptr<const dns::ZoneTable>> zones)
+    : folder_(std::move(folder)), reader_(epoch), zones_(std::move(zones)), shared_(std::make_shared<ZoneKeeperShared>()) {
+  std::error_code ec;
+  std::filesystem::create_directory(folder_, ec);
+}
+
+ZoneKeeper::~ZoneKeeper() {
+  if (!thread_.joinable()) return;
+  shared_->end.release();
+  thread_.join();
+  write_changed();
+}
+
+std::optional<std::vector<Record>> ZoneKeeper::load(const std::string& name) const {
+  auto read = read_zone_file(folder_ / name);
+  if (read) return std::move(*read);
+  if (read.error().code.value() != ENOENT) log::warn("kept_zone_unusable", {{"zone", name}, {"error", read.error().text()}});
+  return std::nullopt;
+}
+
+void ZoneKeeper::start() {
+  for (auto& [name, table] : zones_) written_[name] = table->version();
+  thread_ = std::thread([this] { run(); });
+}
+
+std::string ZoneKeeper::problem() const { return *shared_->problem.get(); }
+
+void ZoneKeeper::run() {
+  while (!shared_->end.try_acquire_for(kPause)) write_changed();
+}
+
+void ZoneKeeper::write_changed() {
+  std::string problem;
+  for (auto& [name, table] : zones_) {
+    uint64_t version = table->version();
+    if (!table->loaded() || written_[name] == version) continue;
+    std::string bytes;
+    {
+      Epoch::Guard guard(reader_);
+      bytes = encode_zone(*table);
+    }
+    auto done = write_zone_file(folder_ / name, bytes);
+    if (done) {
+      written_[name] = version;
+    } else {
+      problem = done.error().text();
+    }
+  }
+  if (!problem.empty() && *shared_->problem.get() != problem) log::warn("zones_not_kept", {{"error", problem}});
+  shared_->problem.publish(problem);
+}
+
+}  // namespace ls

@@ -1,0 +1,43 @@
+#pragma once
+/// ZoneKeeper: writes zones to disk in the background (last_good.h), at most every kPause and only when they changed, and once more
+/// at the end. Thread: owner's; the writing is done by a thread of its own with its own Epoch::Reader.
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "dns/zone_table.h"
+#include "util/epoch.h"
+
+namespace ls {
+
+class ZoneKeeper {
+ public:
+  static constexpr std::chrono::seconds kPause{30};
+
+  /// Files are `folder`/<name>; the folder is made when only its last level is missing.
+  ZoneKeeper(std::filesystem::path folder, Epoch& epoch, std::map<std::string, std::shared_ptr<const dns::ZoneTable>> zones);
+  ~ZoneKeeper();  ///< writes what changed
+
+  /// The kept records; nullopt when there are none or they are damaged (logged). Before start().
+  std::optional<std::vector<Record>> load(const std::string& name) const;
+  void start();
+  std::string problem() const;  ///< of the last write; empty when it went well. Any thread
+
+ private:
+  void run();
+  void write_changed();
+
+  std::filesystem::path folder_;
+  Epoch::Reader reader_;
+  std::map<std::string, std::shared_ptr<const dns::ZoneTable>> zones_;
+  std::map<std::string, uint64_t> written_;
+  std::shared_ptr<struct ZoneKeeperShared> shared_;
+  std::thread thread_;
+};
+
+}  // namespace ls

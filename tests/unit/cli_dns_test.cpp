@@ -1,0 +1,181 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "api/server.h"
+#include "dns/zone_text.h"
+#include "dns_fake.h"
+
+namespace ls {
+namespace {
+
+using namespace api;
+using Json = nlohmann::json;
+using testing::HasSubstr;
+
+struct Ran {
+  int code = -1;
+  std::string out, err;
+};
+
+std::string content(const std::string& path) {
+  std::ifstream f(path);
+  return {std::istreambuf_iterator<char>(f), {}};
+}
+
+class CliDns : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto r = Server::start({.socket = path_, .group = {}}, provider_);
+    ASSERT_TRUE(r) << r.error().text();
+    server_ = std::move(*r);
+  }
+  Ran cli(const std::string& args) {
+    auto out = dir_ / "out", err = dir_ / "err";
+    int rc = system((std::string(LS_CLI) + " -s " + path_ + " " + args + " >" + out + " 2>" + err).c_str());
+    return {WIFEXITED(rc) ? WEXITSTATUS(rc) : -1, content(out), content(err)};
+  }
+
+  TempDir dir_;
+  const std::string path_ = dir_ / "api.sock";
+  FakeDnsProvider provider_;
+  std::unique_ptr<Server> server_;
+};
+
+TEST_F(CliDns, LookupPrintsRecords) {
+  auto r = cli("dns lookup web.marathon.mesos");
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(r.out, "web.marathon.mesos.  60  A  10.0.0.7\nweb.marathon.mesos.  60  A  10.0.0.8\n");
+  EXPECT_EQ(r.err, "");
+  EXPECT_THAT(cli("dns lookup web.marathon.mesos A -o wide").out,
+              HasSubstr("answer     NOERROR, 2 records, 79 octets, flags aa rd ra, from zone in 0.2 ms\n"));
+  EXPECT_EQ(Json::parse(cli("dns lookup web.marathon.mesos -o json").out)["answer"].size(), 2u);
+}
+
+TEST_F(CliDns, WhatIsNotThereIsExitCode1) {
+  auto r = cli("dns lookup nope.mesos");
+  EXPECT_EQ(r.code, 1);
+  EXPECT_EQ(r.out, "");
+  EXPECT_EQ(r.err, "loadstar: there is no name nope.mesos. (NXDOMAIN)\n");
+  r = cli("dns lookup nodata.mesos AAAA");
+  EXPECT_EQ(r.code, 1);
+  EXPECT_EQ(r.err, "loadstar: nodata.mesos. has no record of type AAAA\n");
+  EXPECT_EQ(cli("dns lookup nope.mesos -o json").code, 1);
+  EXPECT_EQ(cli("dns lookup broken").code, 1);
+  r = cli("dns zone dump nope");
+  EXPECT_EQ(r.code, 1);
+  EXPECT_EQ(r.err, "loadstar: no zone of this node is named 'nope.'\n");
+}
+
+TEST_F(CliDns, WrongUseIsExitCode2) {
+  for (auto* args : {"dns", "dns lookup", "dns lookup a..b", "dns lookup x NOPE", "dns lookup x AXFR", "dns lookup x --service both",
+                     "dns lookup x --service authority", "dns zone", "dns zone dump", "dns flush a b", "dns nope"}) {
+    auto r = cli(args);
+    EXPECT_EQ(r.code, 2) << args << r.out << r.err;
+    EXPECT_NE(r.err, "") << args;
+  }
+}
+
+TEST_F(CliDns, ExplainOwnName) {
+  EXPECT_EQ(cli("dns explain web.marathon.mesos").out, R"(question   web.marathon.mesos. A of the resolver
+answer     NOERROR, 2 records, 79 octets, flags aa rd ra, from zone in 0.2 ms
+rule       zone mesos.
+zone       mesos., serial 7, 4 records, loaded, TTL 60 s
+
+records
+  web.marathon.mesos.  60  A  10.0.0.7
+  web.marathon.mesos.  60  A  10.0.0.8
+
+made by
+  task web.1 of marathon: name, row 1?
+)");
+}
+
+TEST_F(CliDns, ExplainForwardedName) {
+  EXPECT_EQ(cli("dns explain www.corp").out, R"(question   www.corp. A of the resolver
+answer     NOERROR, 1 records, 53 octets, flags aa rd ra, from forward in 15.5 ms
+rule       forward corp.
+forward    corp.
+source     upstream 10.9.9.9:53
+cache      55 s of the TTL left
+
+records
+  www.corp.  60  A  10.9.1.1
+
+upstreams asked
+  UPSTREAM     PROTO  ASKED AT     TOOK  OUTCOME
+  10.9.9.8:53  udp      0.0 ms  12.5 ms  timeout
+  10.9.9.9:53  tcp     12.5 ms   3.0 ms  NOERROR
+)");
+}
+
+TEST_F(CliDns, Zones) {
+  EXPECT_EQ(cli("dns zone ls").out, R"(ZONE                      SERVICE   LOADED  NAMES  RECORDS  SERIAL
+l4lb.thisdcos.directory.  resolver  no          0        0       1
+mesos.                    resolver  yes         2        4       7
+)");
+  EXPECT_THAT(cli("dns zone ls -o wide").out, HasSubstr("mesos.thisdcos.directory.\n"));
+  auto r = cli("dns zone dump mesos");
+  EXPECT_EQ(r.code, 0);
+  EXPECT_EQ(dns::parse_zone_text(r.out, "dump", std::nullopt, 1).records.size(), 4u);
+}
+
+TEST_F(CliDns, UpstreamsAndFlush) {
+  EXPECT_EQ(cli("dns upstreams").out, R"(UPSTREAM     STATE    ROUND TRIP     P95     LOST  QUERIES  GOOD
+10.0.0.1:53  good         1.2 ms  3.5 ms    0.0 %       30    29
+10.0.0.2:53  failing           -       -  100.0 %        9     0
+
+ZONE   SERVICE   UPSTREAMS
+.      resolver  10.0.0.1:53 10.0.0.2:53
+corp.  resolver  10.9.9.9:53
+)");
+  EXPECT_THAT(cli("dns upstreams -o wide").out, HasSubstr("servfail=2 timeout=1"));
+  EXPECT_EQ(cli("dns flush corp").out, "3 answers at and below corp. dropped\n");
+  EXPECT_EQ(cli("dns flush").out, "3 answers at and below . dropped\n");
+  EXPECT_EQ(cli("dns flush a..b").code, 2);
+}
+
+TEST_F(CliDns, Overview) {
+  auto r = cli("dns ls");
+  EXPECT_EQ(r.code, 0);
+  EXPECT_EQ(r.out, R"(SERVICE   ADDRESS          UDP  TCP  ERROR
+resolver  198.51.100.1:53  yes  yes  -
+resolver  198.51.100.2:53  yes  no   bind: Address already in use
+
+SERVICE   UDP  TCP  REFUSED  TRUNCATED  RATE LIMITED  ANSWERS
+resolver  100    5        2          6             7  forward NOERROR 30, zone NOERROR 60, zone NXDOMAIN 10
+
+cache      12 answers, 4.0 KiB, 50 hits, 20 misses, 1 stale
+forwarder  40 questions, 30 answered, 2 shared, 3 failed, 1 in flight, 7 wrong answers
+zones      2
+)");
+}
+
+TEST_F(CliDns, StatusHasLinesOfDns) {
+  auto r = cli("status");
+  EXPECT_EQ(r.code, 0) << "trouble of DNS does not make the daemon unready";
+  EXPECT_THAT(r.out, testing::StartsWith("READY: 3 VIPs, 4 backends, in sync, source mesos 10.0.0.1:5050\n"));
+  EXPECT_THAT(r.out, HasSubstr(R"(
+dns        1 of 2 listeners bound, 1 of 2 zones loaded, 1 of 2 upstreams answer
+           listener resolver 198.51.100.2:53: bound: udp, bind: Address already in use
+           not loaded: resolver l4lb.thisdcos.directory.
+           upstreams that fail: 10.0.0.2:53 (3 failures in a row)
+)"));
+  for (auto& u : provider_.source.view_.upstreams) u.aside = true;
+  EXPECT_THAT(cli("status").out, HasSubstr("           no upstream answers: 10.0.0.1:53, 10.0.0.2:53 (3 failures in a row)\n"));
+}
+
+TEST_F(CliDns, ANodeWithoutDnsSaysSo) {
+  provider_.has_dns = false;
+  for (auto* command : {"dns ls", "dns lookup x", "dns explain x", "dns zone ls", "dns zone dump x", "dns upstreams", "dns flush"}) {
+    auto r = cli(command);
+    EXPECT_EQ(r.code, 1) << command;
+    EXPECT_EQ(r.err, "loadstar: this node serves no DNS\n") << command;
+  }
+}
+
+}  // namespace
+}  // namespace ls
