@@ -339,7 +339,7 @@ class Scene:
             with open(path) as f:
                 return [line.split()[1] for line in f.read().splitlines() if line.startswith("nameserver ")]
         log = open(os.path.join(self.lab.dir, "watchdog.log"), "w")  # noqa: SIM115
-        p = self.n1.spawn([program, "--config", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        p = self.n1.spawn([program, "--config", config, "--before", path + ".before", "--state", path + ".state"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         seen, stop = [], threading.Event()
 
         def watch():

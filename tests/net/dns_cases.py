@@ -83,7 +83,8 @@ class Asked:
                     changed[i] = changed.get(i, 0) + 1
                 try:
                     got = c.ask(q.name, q.type, tcp=q.tcp, cls=q.cls, edns=1232 if q.edns else None)
-                    wrong += [f"{q.question}: {w}" for w in files.compare_wire(need, got)]
+                    if found := files.compare_wire(need, got):
+                        wrong.append(f"{q.question}: {'; '.join(found)}")
                 except (TimeoutError, dns.Malformed, OSError) as e:
                     wrong.append(f"{q.question}: {e or type(e).__name__}")
         return self.told(wrong, len(self.case.wire)) + ", otherwise than the reference: " + ", ".join(f"{n} x {i}" for i, n in sorted(changed.items()))
@@ -126,7 +127,8 @@ class Asked:
         wrong = []
         for request in self.case.http:
             try:
-                wrong += [f"{request.question}: {w}" for w in files.compare_http(request, *self._get(request))]
+                if found := files.compare_http(request, *self._get(request)):
+                    wrong.append(f"{request.question}: {'; '.join(found)}")
             except (OSError, http.client.HTTPException) as e:
                 wrong.append(f"{request.question}: {type(e).__name__} {e}")
         return self.told(wrong, len(self.case.http))

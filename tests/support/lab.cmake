@@ -2,7 +2,8 @@
 add_executable(ls-echo ${CMAKE_CURRENT_LIST_DIR}/lab/echo.cpp)
 add_executable(ls-dial ${CMAKE_CURRENT_LIST_DIR}/lab/dial.cpp ${CMAKE_CURRENT_LIST_DIR}/lab/dial_once.cpp
   ${CMAKE_CURRENT_LIST_DIR}/lab/dial_stream.cpp ${CMAKE_CURRENT_LIST_DIR}/lab/dial_probe.cpp)
-foreach(tool ls-echo ls-dial)
+add_executable(ls-dns-spoof ${CMAKE_CURRENT_LIST_DIR}/lab/dns_spoof.cpp)
+foreach(tool ls-echo ls-dial ls-dns-spoof)
   target_compile_options(${tool} PRIVATE -Wall -Wextra -Wshadow -Werror)
   set_target_properties(${tool} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/tools)
 endforeach()

@@ -31,6 +31,7 @@ CLIENT_CPU, SERVER_CPU = 0, 1
 ZONE = "perf.example"
 LIGHT_QPS = 10_000
 CHANGES_PER_S = 50
+KNOT_QUIET_US = 3.5
 BASE = {"A": "knot", "SRV": "knot", "A, light": "knot", "cache": "dnsdist", "changes": None}
 
 
@@ -187,10 +188,13 @@ class Bench:
             if ours and theirs:
                 ratio = statistics.median(a / b for a, b in zip(ours, theirs))
                 verdicts.append(f"  {row:8} {what:20} {ratio:6.2f}   {'reached' if ratio <= 1 else 'MISSED'}")
-        for row, theirs in (("A", 20), ("SRV", 43)):  # spec/mesos-dns.md, the lower figures of a quiet machine
-            if ours := self.values.get((row, "loadstar")):
-                factor = theirs / statistics.median(ours)
-                verdicts.append(f"  {row:8} {'8 x below Mesos-DNS':20} {factor:6.1f}   {'reached' if factor >= 8 else 'MISSED'}")
+        # Mesos-DNS is not run here. Its figures are of a machine on which Knot needed 3.5 us, so ours are taken by Knot's of this run.
+        for row, low, high in (("A", 20, 31), ("SRV", 43, 69)):
+            ours, theirs = self.values.get((row, "loadstar")), self.values.get(("A", "knot"))
+            if ours and theirs:
+                scaled = statistics.median(a / b for a, b in zip(ours, theirs)) * KNOT_QUIET_US
+                verdicts.append(f"  {row:8} {'8 x below Mesos-DNS':20} {low / scaled:6.1f} to {high / scaled:.1f}   "
+                                f"{'reached' if low >= 8 * scaled else 'reached by its upper figure only' if high >= 8 * scaled else 'MISSED'}")
         return "\n".join(lines + (["\ntargets", *verdicts] if verdicts else []))
 
 
