@@ -27,8 +27,8 @@ class Server {
     unsigned max_connections = 64;
     Millis idle{30000};
     Millis max_wait{30000};  ///< a request that waits for a change of registrations is answered then in any case
-    std::vector<Endpoint> listen;   ///< TCP addresses; one that cannot be bound is a warning in the status and tried again
-    std::string token_file;         ///< bearer token of changes over TCP; empty: none are taken there
+    std::vector<Endpoint> listen{};   ///< TCP addresses; one that cannot be bound is a warning in the status and tried again
+    std::string token_file{};         ///< bearer token of changes over TCP; empty: none are taken there
     unsigned max_tcp_connections = 10'000;  ///< each follower holds one
     unsigned max_tcp_per_address = 128;
     Millis deferred{15000};  ///< for answers that others make; above the forwarder's own time-out

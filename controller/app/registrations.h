@@ -1,0 +1,50 @@
+#pragma once
+/// Registrations: names that operators and services registered, kept here (role master) or followed from another node
+/// (`registration.follow`), told to the zones.
+///
+/// Thread: control loop for construction, start and stop and for on_change; the Registry itself belongs to the admin thread once the
+/// API runs, and its changes are posted here.
+/// A store that cannot be opened takes nothing else down: no name can be registered then, and status says why.
+#include <boost/asio/io_context.hpp>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "app/settings.h"
+#include "dns/registry.h"
+#include "sources/registrations.h"
+#include "store/store.h"
+#include "util/published.h"
+
+namespace ls {
+
+class Registrations {
+ public:
+  using OnChange = std::function<void(const std::string& zone, const RecordDelta&)>;
+  Registrations(boost::asio::io_context& io, const Config& config, OnChange on_change);
+  ~Registrations();
+
+  /// Loads what is kept and gives it to on_change. Before the API starts.
+  Result<> start();
+  void stop();
+
+  dns::Registry* registry() { return registry_.get(); }
+  std::shared_ptr<const dns::RegistrationFeed> followed() const { return followed_.get()->feed; }  ///< any thread
+  const std::string& problem() const { return problem_; }
+
+ private:
+  struct Held {
+    std::shared_ptr<const dns::RegistrationFeed> feed;
+  };
+  boost::asio::io_context& io_;
+  const Config& config_;
+  const OnChange on_change_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<dns::Registry> registry_;
+  std::unique_ptr<RegistrationFollower> follower_;
+  Published<Held> followed_;
+  std::string problem_;
+};
+
+}  // namespace ls
