@@ -205,7 +205,7 @@ class Planter:
             elif self.planted % 3 == 1:
                 m.rcode = "REFUSED" if m.rcode != "REFUSED" else "NOERROR"
             else:
-                m.flags.add("aa" if "aa" not in m.flags else "ad")
+                m.flags.add("ad")
         return m
 
 
