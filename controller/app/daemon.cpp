@@ -142,6 +142,8 @@ struct Daemon::Impl {
   std::optional<asio::posix::stream_descriptor> netlink_fd, ring_fd;
   std::unique_ptr<Cluster> cluster;
   std::unique_ptr<DnsNode> dns;
+  std::unique_ptr<Registrations> registrations;
+  NodeList nodes;
   std::unique_ptr<api::Server> server;
   Holdover holdover;
   Instant holdover_until{};
@@ -190,12 +192,17 @@ struct Daemon::Impl {
 
     dns = std::make_unique<DnsNode>(io, config, config_file, clock);
     if (auto r = dns->start(); !r) return pass(std::move(r.error()), "start DNS");
-    views.set_dns(dns->source());
+    registrations = std::make_unique<Registrations>(
+        io, config, [this](const std::string& zone, const RecordDelta& d) { dns->apply_registered(zone, d); });
+    if (auto r = registrations->start(); !r) return pass(std::move(r.error()), "start registrations");
+    views.set_dns(dns->source(), registrations.get(), &nodes, config);
 
     publish_status();
     api::Server::Settings api;
     api.socket = config.api.socket;
     api.group = config.api.group;
+    api.listen = config.api.listen;
+    api.token_file = config.api.token_file;
     auto made = api::Server::start(api, views);
     if (!made) return tl::make_unexpected(std::move(made.error()));
     server = std::move(*made);
@@ -316,6 +323,7 @@ struct Daemon::Impl {
     if (recovering && cluster->leader_changed()) holdover_until = clock.now() + config.mesos.reregister_timeout;
     compare(true);
     run_driver("dns", true, [&]() -> Result<> {
+      nodes.apply(delta);
       dns->on_snapshot(delta, cluster->state(), cluster->vips().full().services);
       return {};
     });
@@ -396,6 +404,7 @@ struct Daemon::Impl {
     dns->before_change(delta);
     if (!delta.empty()) apply_vips(delta, kind, received);
     run_driver("dns", false, [&]() -> Result<> {
+      nodes.apply(change);
       dns->after_change(change, delta);
       return {};
     });
@@ -588,6 +597,8 @@ struct Daemon::Impl {
     if (dns) {
       for (auto& w : dns->warnings()) v.warnings.push_back(w);
     }
+    if (registrations && !registrations->problem().empty()) v.warnings.push_back(registrations->problem());
+    nodes.publish(config.node);
     for (auto& [driver, r] : runs) {
       api::ReconcileView view{driver, r.runs, r.errors, driver == "lb" ? repaired : attachments ? attachments->drift_repaired() : 0,
                               r.last_ms, {}, r.last_error};
@@ -640,8 +651,9 @@ Daemon::Daemon(Config config, std::filesystem::path config_file)
 Daemon::~Daemon() {
   auto& d = *impl_;
   if (d.cluster) d.cluster->stop();
+  if (d.registrations) d.registrations->stop();
+  d.server.reset();  // it asks both of them
   if (d.dns) d.dns->stop();
-  d.server.reset();
   d.control.want(0);
   // The descriptors belong to their owners.
   if (d.netlink_fd) d.netlink_fd->release();

@@ -75,6 +75,14 @@ Result<> DaemonViews::open(const MapOpener& opener, std::vector<datapath::MapInf
   return {};
 }
 
+void DaemonViews::set_dns(api::DnsSource* dns, Registrations* registrations, const NodeList* nodes, const Config& config) {
+  dns_ = dns;
+  registrations_ = registrations;
+  nodes_ = nodes;
+  cluster_key_ = config.resolver.cluster_id;
+  for (auto& s : ls::settings()) settings_.emplace_back(s.name, s.print(config));
+}
+
 void DaemonViews::services_changed(const VipDelta& delta) {
   std::vector<std::shared_ptr<const Service>> made;
   for (auto& s : delta.upsert) made.push_back(std::make_shared<const Service>(s));

@@ -8,6 +8,8 @@
 #include <memory>
 
 #include "api/provider.h"
+#include "app/node_list.h"
+#include "app/registrations.h"
 #include "bpf/map.h"
 #include "datapath/counters.h"
 #include "datapath/flow_table.h"
@@ -30,8 +32,8 @@ class DaemonViews final : public api::Provider {
   /// Opens the kernel tables; before this the lists of the kernel are empty. Before the server starts.
   Result<> open(const MapOpener& opener, std::vector<datapath::MapInfo> maps);
 
-  /// Before the server starts.
-  void set_dns(api::DnsSource* dns) { dns_ = dns; }
+  /// Before the server starts; all must outlive it.
+  void set_dns(api::DnsSource* dns, Registrations* registrations, const NodeList* nodes, const Config& config);
 
   // Control loop.
   void publish(api::StatusView status) { status_.publish(std::move(status)); }
@@ -54,6 +56,11 @@ class DaemonViews final : public api::Provider {
   api::MetricsView metrics() override;
   api::EventHub& events() override { return hub_; }
   api::DnsSource* dns() override { return dns_; }
+  dns::Registry* registry() override { return registrations_ ? registrations_->registry() : nullptr; }
+  std::shared_ptr<const dns::RegistrationFeed> followed() override { return registrations_ ? registrations_->followed() : nullptr; }
+  std::vector<api::NodeView> nodes() override { return nodes_ ? nodes_->get() : std::vector<api::NodeView>{}; }
+  std::vector<std::pair<std::string, std::string>> settings() override { return settings_; }
+  std::string cluster_key() override { return cluster_key_; }
 
  private:
   struct Kernel {
@@ -66,6 +73,10 @@ class DaemonViews final : public api::Provider {
 
   api::EventHub hub_;
   api::DnsSource* dns_ = nullptr;
+  Registrations* registrations_ = nullptr;
+  const NodeList* nodes_ = nullptr;
+  std::vector<std::pair<std::string, std::string>> settings_;  ///< as the daemon started
+  std::string cluster_key_;
   std::unique_ptr<Kernel> kernel_;
   Published<api::StatusView> status_;
   Published<std::map<std::string, uint64_t>> usage_;
