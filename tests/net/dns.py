@@ -21,6 +21,7 @@ RESOLVERS = ["198.51.100.1", "198.51.100.2", "198.51.100.3", "fd01:d::c633:6401"
 R = RESOLVERS[0]
 UPSTREAM = "10.10.0.254"
 AUTHORITY, AUTHORITY_PORT = "10.10.0.12", 61053
+FOLLOWED = "10.10.0.12:62080"  # where the agent learns what was registered at the master
 FOLLOW_S = 1.0
 LOAD_QPS = 2000
 GIVE_UP_S = 6
@@ -54,12 +55,12 @@ class Scene:
         self.authority = Daemon(self.n2, {"mesos": self.mesos.masters}, sock=False, tc=False, settings={
             "node.roles": ["master"], "authority.enabled": True, "authority.listen": [f"{AUTHORITY}:{AUTHORITY_PORT}"],
             "authority.http_listen": [f"{AUTHORITY}:8123"], "authority.transfer": [f"{self.n1.address[4]}/32"], "dns.workers": 1,
-            "mesos.reregister_timeout": f"{GIVE_UP_S}s"})
+            "api.listen": [FOLLOWED], "mesos.reregister_timeout": f"{GIVE_UP_S}s"})
 
     def make_agent(self, **more):
         return Daemon(self.n1, {"mesos": self.mesos.masters}, sock=False, tc=True, settings={
             "resolver.enabled": True, "resolver.upstreams": [f"{UPSTREAM}:53"], "resolver.mesos_servers": [f"{AUTHORITY}:{AUTHORITY_PORT}"],
-            "dns.workers": 1, "mesos.reregister_timeout": f"{GIVE_UP_S}s", **{k.replace("__", "."): v for k, v in more.items()}})
+            "registration.follow": [FOLLOWED], "dns.workers": 1, "mesos.reregister_timeout": f"{GIVE_UP_S}s", **{k.replace("__", "."): v for k, v in more.items()}})
 
     def stable_address(self, i):
         return f"9.0.77.{i + 1}"
@@ -177,7 +178,7 @@ class Scene:
     def forwarding(self):
         expect(self.ask("WwW.Up.ExAmPlE").question[0] == "WwW.Up.ExAmPlE.", "spelling not kept")
         m = self.ask("alias.up.example")
-        expect([r.type for r in m.answer] == ["CNAME", "A"] and "aa" not in m.flags and "ra" in m.flags, f"{m}")
+        expect([r.type for r in m.answer] == ["CNAME", "A"] and "ra" in m.flags, f"{m}")
         m = self.ask("nothing.up.example")
         expect(m.rcode == "NXDOMAIN" and [r.type for r in m.authority] == ["SOA"], f"{m}")
         m = self.ask("www.up.example", "TXT")
@@ -198,32 +199,34 @@ class Scene:
     def registration(self):
         zone, path = "reg.thisdcos.directory", "/v1/zones/reg.thisdcos.directory/records/db/A"
         begin = time.monotonic()
-        status, headers, body = self.agent.call("PUT", path, {"data": ["10.7.7.7"], "ttl": 5})
+        status, headers, body = self.authority.call("PUT", path, {"data": ["10.7.7.7"], "ttl": 5})
         expect(status in (200, 201), f"PUT: {status} {body}")
         took = self.follows(begin, f"db.{zone}", ["10.7.7.7"])
         etag = {k.lower(): v for k, v in headers.items()}.get("etag")
         expect(etag, f"no ETag in {headers}")
-        status, _, body = self.agent.call("PUT", path, {"data": ["10.7.7.8"]}, {"If-Match": '"999999"'})
+        status, _, body = self.authority.call("PUT", path, {"data": ["10.7.7.8"]}, {"If-Match": '"999999"'})
         expect(status == 412, f"another version was not refused: {status} {body}")
-        status, _, _ = self.agent.call("PUT", path, {"data": ["10.7.7.8", "10.7.7.9"]}, {"If-Match": etag})
+        status, _, _ = self.authority.call("PUT", path, {"data": ["10.7.7.8", "10.7.7.9"]}, {"If-Match": etag})
         expect(status in (200, 201), f"the right version was refused: {status}")
         wait_until(lambda: self.data(f"db.{zone}") == ["10.7.7.8", "10.7.7.9"], 2, "the change")
-        status, _, body = self.agent.call("PUT", path, {"data": ["not an address"]})
+        status, _, body = self.authority.call("PUT", path, {"data": ["not an address"]})
         expect(status == 400, f"nonsense: {status} {body}")
-        status, _, body = self.agent.call("PUT", "/v1/zones/example.com/records/db/A", {"data": ["10.7.7.7"]})
+        status, _, body = self.authority.call("PUT", "/v1/zones/example.com/records/db/A", {"data": ["10.7.7.7"]})
         expect(400 <= status < 500, f"a zone that is not below thisdcos.directory: {status} {body}")
         return took
 
     def registration_survives(self):
-        self.agent.stop(signal.SIGKILL)
-        self.agent.start()
-        expect(self.data("db.reg.thisdcos.directory") == ["10.7.7.8", "10.7.7.9"], f"after a restart: {self.data('db.reg.thisdcos.directory')}")
-        status, _, body = self.agent.call("DELETE", "/v1/zones/reg.thisdcos.directory/records/db/A")
+        for daemon in (self.agent, self.authority):
+            daemon.stop(signal.SIGKILL)
+        for daemon in (self.authority, self.agent):
+            daemon.start()
+        wait_until(lambda: self.data("db.reg.thisdcos.directory") == ["10.7.7.8", "10.7.7.9"], 5, "what was registered, after a restart")
+        status, _, body = self.authority.call("DELETE", "/v1/zones/reg.thisdcos.directory/records/db/A")
         expect(status in (200, 204), f"DELETE: {status} {body}")
         wait_until(lambda: self.ask("db.reg.thisdcos.directory").rcode == "NXDOMAIN", 2, "gone")
 
     def lease(self):
-        status, _, body = self.agent.call("PUT", "/v1/zones/reg.thisdcos.directory/records/brief/A", {"data": ["10.7.7.1"], "lease": "2s"})
+        status, _, body = self.authority.call("PUT", "/v1/zones/reg.thisdcos.directory/records/brief/A", {"data": ["10.7.7.1"], "lease": "2s"})
         expect(status in (200, 201), f"PUT: {status} {body}")
         begin = time.monotonic()
         wait_until(lambda: self.data("brief.reg.thisdcos.directory") == ["10.7.7.1"], 1, "it")
