@@ -59,7 +59,7 @@ MesosZoneOptions zone_options(const Config::Authority& a, HostLookup lookup) {
   o.protect_reserved = a.protect_reserved;
   o.split_protocols = a.split_protocols;
   DnsName domain = name(a.domain), server = name(a.soa_mname);
-  if (server.is_within(domain)) o.server_name = server.relative_to(domain);
+  if (server.is_within(domain)) o.server_name = relative_text(server.relative_to(domain));
   o.lookup = std::move(lookup);
   return o;
 }

@@ -284,7 +284,7 @@ void Forwarder::Impl::fail(Question& q, Instant now) {
 bool Forwarder::Impl::reply_stale(Question& q, Instant now) {
   size_t size = 0;
   std::vector<uint8_t> message(65535);
-  if (q.key.empty() || cache.answer(q.query, now, message.size(), true, message, size) != Cache::Hit::kStale) return false;
+  if (q.key.empty() || cache.answer(q.query, now, message.size(), true, message, size) == Cache::Hit::kMiss) return false;
   cache.failed(q.query, now);
   Response stale;
   if (!stale.read({message.data(), size})) return false;

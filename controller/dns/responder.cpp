@@ -165,7 +165,8 @@ Reply Responder::recurse(const Query& query, const ForwardGroup& group, const An
   if (query.type == uint16_t(RrType::kOpt) || query.type == kTkey || query.type == uint16_t(RrType::kTsig))
     return plain(query, Rcode::kFormErr, Path::kError, true, l, out);  // no questions can be asked for these
   size_t size = 0;
-  Cache::Hit hit = s_.cache.answer(query, now_, size_limit(query, l), false, out, size, l.cookie);
+  Cache::Hit hit = Cache::Hit::kMiss;
+  if (group.cached) hit = s_.cache.answer(query, now_, size_limit(query, l), false, out, size, l.cookie);
   if (hit != Cache::Hit::kMiss) {
     if (hit == Cache::Hit::kFreshPrefetch && !group.upstreams.empty())
       s_.forwarder.ask(query, group, [](std::span<const uint8_t>, const Forwarder::Trace*) {});
@@ -190,7 +191,8 @@ Reply Responder::chase(const Query& query, const Answer& alias, const AnswerLimi
   Query asked;
   if (parse_query(packet, asked).outcome != ParseOutcome::kGood) return alone;
   size_t size = 0, answer = alias.size;
-  Cache::Hit hit = s_.cache.answer(asked, now_, kLargest, false, chased_, size);
+  Cache::Hit hit = Cache::Hit::kMiss;
+  if (route.forward->cached) hit = s_.cache.answer(asked, now_, kLargest, false, chased_, size);
   if (hit != Cache::Hit::kMiss) {
     if (hit == Cache::Hit::kFreshPrefetch && !route.forward->upstreams.empty())
       s_.forwarder.ask(asked, *route.forward, [](std::span<const uint8_t>, const Forwarder::Trace*) {});

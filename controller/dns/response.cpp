@@ -235,9 +235,10 @@ size_t write_opt(const Query& query, std::span<const uint8_t> cookie, uint8_t* o
   return 15 + cookie.size();
 }
 
+/// AA is not passed on: who forwards is no authority, and an answer looks the same from the cache.
 uint16_t reply_flags(const Query& query, uint16_t flags) {
   const bool wants_ad = (query.flags & kAd) || (query.edns && query.edns->dnssec_ok);
-  return static_cast<uint16_t>(kQr | kRa | (flags & (kAa | kTc | 0xf)) | (query.flags & (kRd | kCd)) | (wants_ad ? flags & kAd : 0));
+  return static_cast<uint16_t>(kQr | kRa | (flags & (kTc | 0xf)) | (query.flags & (kRd | kCd)) | (wants_ad ? flags & kAd : 0));
 }
 
 bool write_reply(const Response& response, const Query& query, size_t limit, std::span<const uint8_t> cookie, std::span<uint8_t> out,

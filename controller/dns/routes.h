@@ -60,6 +60,7 @@ struct ZoneView {
 struct ForwardGroup {
   DnsName zone;                     ///< "." for the default
   std::vector<Endpoint> upstreams;  ///< empty: SERVFAIL at once
+  bool cached = true;  ///< false: each question is asked; a kept answer serves only while no upstream answers (lessons.md 48)
 };
 
 struct Route {

@@ -81,7 +81,7 @@ Routes resolver_routes(const ResolverSetup& setup) {
     v.rules.recursion_available = true;
     views.push_back(std::move(v));
   } else {
-    groups.push_back({setup.mesos.domain, setup.mesos_servers});
+    groups.push_back({setup.mesos.domain, setup.mesos_servers, false});
   }
   add_forward_zones(setup.forward_zones, groups);
   groups.push_back({DnsName(), setup.upstreams});
