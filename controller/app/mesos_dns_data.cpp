@@ -32,7 +32,6 @@ void MesosDnsData::reload(const Config& c) {
   auto& m = shown.config;
   auto& a = c.authority;
   m.timeout = seconds(c.resolver.timeout);
-  m.state_timeout_seconds = seconds(c.mesos.response_timeout);
   if (!a.listen.empty()) {
     m.listener = a.listen.front().address.text();
     m.port = a.listen.front().port;
@@ -53,7 +52,7 @@ void MesosDnsData::reload(const Config& c) {
     m.masters.emplace();
     for (auto& master : c.mesos.masters) m.masters->push_back(master.text());
   }
-  m.resolvers = a.upstreams;
+  if (!a.upstreams.empty()) m.resolvers = a.upstreams;  // else what the reference shows though it does not use it
   m.zone_resolvers = a.forward_zones;
   m.external_on = !a.upstreams.empty() || !a.forward_zones.empty();
   m.ip_sources.clear();

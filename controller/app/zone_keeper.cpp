@@ -42,14 +42,21 @@ void ZoneKeeper::start() {
 std::string ZoneKeeper::problem() const { return *shared_->problem.get(); }
 
 void ZoneKeeper::run() {
-  while (!shared_->end.try_acquire_for(kPause)) write_changed();
+  auto last = std::chrono::steady_clock::time_point::min();
+  while (!shared_->end.try_acquire_for(kLook)) {
+    auto now = std::chrono::steady_clock::now();
+    if (last != std::chrono::steady_clock::time_point::min() && now - last < kPause) continue;
+    if (write_changed()) last = now;
+  }
 }
 
-void ZoneKeeper::write_changed() {
+bool ZoneKeeper::write_changed() {
   std::string problem;
+  bool tried = false;
   for (auto& [name, table] : zones_) {
     uint64_t version = table->version();
     if (!table->loaded() || written_[name] == version) continue;
+    tried = true;
     std::string bytes;
     {
       Epoch::Guard guard(reader_);
@@ -64,6 +71,7 @@ void ZoneKeeper::write_changed() {
   }
   if (!problem.empty() && *shared_->problem.get() != problem) log::warn("zones_not_kept", {{"error", problem}});
   shared_->problem.publish(problem);
+  return tried;
 }
 
 }  // namespace ls
