@@ -117,6 +117,12 @@ class Scene:
         expect(r["lost"] == 0 and set(r["rcodes"]) == {"0"}, lambda: f"{r['lost']} of {r['sent']} lost, rcodes {r['rcodes']}")
         return f"{r['answers']} answers, p99 {r['p99_us'] / 1000:.1f} ms"
 
+    def authority_says(self):
+        try:
+            return self.ask("nothing.mesos", server=AUTHORITY, port=AUTHORITY_PORT)
+        except OSError:
+            return None
+
     # --- checks
 
     def before_any_state(self):
@@ -129,7 +135,7 @@ class Scene:
             m = self.ask(name, timeout=8)
             expect(m.rcode == "SERVFAIL", f"{name}: {m}")
         wait_until(lambda: self.data("ready.spartan", server=R) is not None, 5, "answers")
-        m = self.ask("nothing.mesos", server=AUTHORITY, port=AUTHORITY_PORT)
+        m = wait_until(self.authority_says, 5, "the authority")
         expect(m.rcode == "SERVFAIL", f"the authority says {m}")
         expect(self.ask("www.up.example", timeout=5).data("A") == ["192.0.2.10"], "forwarding waits for the cluster")
         begin = self.mesos.say("leader 1")

@@ -338,7 +338,8 @@ def _normal(value):
 # Members of JSON answers that are not ours to repeat, with the reason.
 OWN_VALUES = {
     "/v1/version": {"Service": "names the program", "URL": "names the program", "Version": "is this program's"},
-    "/v1/config": {"SOASerial": "the case replaced it", "File": "the case replaced it", "MesosCredentials": "B17: no secret is shown"},
+    "/v1/config": {"SOASerial": "the case replaced it", "File": "the case replaced it", "MesosCredentials": "B17: no secret is shown",
+                   "SOAMinttl": "B10: it is not used, so there is no such setting"},
 }
 
 
