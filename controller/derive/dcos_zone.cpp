@@ -81,14 +81,4 @@ std::vector<Record> thisnode_records(const IpAddress& own, std::span<const IpAdd
   return out;
 }
 
-RecordDelta difference(std::vector<Record> before, std::vector<Record> after) {
-  RecordDelta out;
-  if (before == after) return out;
-  std::sort(before.begin(), before.end());
-  std::sort(after.begin(), after.end());
-  std::set_difference(after.begin(), after.end(), before.begin(), before.end(), std::back_inserter(out.add));
-  std::set_difference(before.begin(), before.end(), after.begin(), after.end(), std::back_inserter(out.remove));
-  return out;
-}
-
 }  // namespace ls

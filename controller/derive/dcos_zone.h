@@ -25,9 +25,6 @@ std::vector<Record> dcos_master_records(const std::vector<IpAddress>& leader, st
 std::vector<Record> zk_records(std::span<const IpAddress> masters);
 std::vector<Record> thisnode_records(const IpAddress& own, std::span<const IpAddress> public_addresses);
 
-/// The difference of two multisets.
-RecordDelta difference(std::vector<Record> before, std::vector<Record> after);
-
 /// z-base-32 (section 5.7): most significant bit first, no padding.
 std::string zbase32(std::span<const uint8_t> bytes);
 std::optional<std::vector<uint8_t>> zbase32_decode(std::string_view text);

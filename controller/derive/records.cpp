@@ -104,4 +104,14 @@ std::optional<std::string> absolute_rdata(RrType type, std::string_view rdata, c
   return out;
 }
 
+RecordDelta difference(std::vector<Record> before, std::vector<Record> after) {
+  RecordDelta out;
+  if (before == after) return out;
+  std::sort(before.begin(), before.end());
+  std::sort(after.begin(), after.end());
+  std::set_difference(after.begin(), after.end(), before.begin(), before.end(), std::back_inserter(out.add));
+  std::set_difference(before.begin(), before.end(), after.begin(), after.end(), std::back_inserter(out.remove));
+  return out;
+}
+
 }  // namespace ls

@@ -42,6 +42,9 @@ struct RecordDelta {
   bool empty() const { return add.empty() && remove.empty(); }
 };
 
+/// What turns one multiset into the other.
+RecordDelta difference(std::vector<Record> before, std::vector<Record> after);
+
 Record address_record(std::string owner, const IpAddress& address, uint32_t ttl = 0);  ///< A or AAAA
 /// `target` is relative to the zone.
 Record srv_record(std::string owner, uint16_t priority, uint16_t weight, uint16_t port, std::string_view target);

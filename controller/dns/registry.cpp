@@ -41,16 +41,6 @@ std::optional<int64_t> number_of(std::string_view text) {
   return n;
 }
 
-/// Takes out what is in both, so that only real changes are told.
-RecordDelta delta_of(std::vector<Record> after, std::vector<Record> before) {
-  RecordDelta d;
-  std::sort(after.begin(), after.end());
-  std::sort(before.begin(), before.end());
-  std::set_difference(after.begin(), after.end(), before.begin(), before.end(), std::back_inserter(d.add));
-  std::set_difference(before.begin(), before.end(), after.begin(), after.end(), std::back_inserter(d.remove));
-  return d;
-}
-
 struct Entry {
   Registration r;
   std::vector<Record> records;
@@ -130,7 +120,7 @@ struct Registry::Impl {
     auto records = std::move(it->second.records);
     record_count -= records.size();
     entries.erase(it);
-    changed(key, delta_of({}, std::move(records)));
+    changed(key, difference(std::move(records), {}));
   }
 
   Result<> erase_stored(const RegistrationKey& key, bool leased) {
@@ -269,7 +259,7 @@ tl::expected<Registration, Refusal> Registry::put(Registration wanted, std::opti
   auto before = std::exchange(e.records, *records);
   m.record_count += e.records.size();
   m.record_count -= before.size();
-  m.changed(key, delta_of(std::move(*records), std::move(before)));
+  m.changed(key, difference(std::move(before), std::move(*records)));
   return e.r;
 }
 

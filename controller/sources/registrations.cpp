@@ -28,15 +28,6 @@ using Steady = std::chrono::steady_clock;
 
 constexpr uint16_t kApiPort = 62080;  // of the reference, and the default of api.listen
 
-RecordDelta delta_of(std::vector<Record> after, std::vector<Record> before) {
-  RecordDelta d;
-  std::sort(after.begin(), after.end());
-  std::sort(before.begin(), before.end());
-  std::set_difference(after.begin(), after.end(), before.begin(), before.end(), std::back_inserter(d.add));
-  std::set_difference(before.begin(), before.end(), after.begin(), after.end(), std::back_inserter(d.remove));
-  return d;
-}
-
 struct Held {
   Registration r;
   std::vector<Record> records;
@@ -195,7 +186,7 @@ void RegistrationFollower::Impl::apply(RegistrationFeed&& feed) {
     all.remove.insert(all.remove.end(), std::make_move_iterator(d.remove.begin()), std::make_move_iterator(d.remove.end()));
   };
   auto drop = [&](Copy::iterator it) {
-    tell(it->first.zone, delta_of({}, std::move(it->second.records)));
+    tell(it->first.zone, difference(std::move(it->second.records), {}));
     return copy.erase(it);
   };
   std::map<RegistrationKey, bool> named;  // in a full feed: what is not named is gone
@@ -206,7 +197,7 @@ void RegistrationFollower::Impl::apply(RegistrationFeed&& feed) {
     auto key = one->r.key();
     if (feed.full) named[key] = true;
     auto& place = copy[key];
-    tell(key.zone, delta_of(one->records, std::move(place.records)));
+    tell(key.zone, difference(std::move(place.records), one->records));
     place = std::move(*one);
   }
   for (auto& key : feed.removed) {
