@@ -1,5 +1,7 @@
 #include "app/cluster.h"
 
+#include <malloc.h>
+
 #include "sources/mesos.h"
 #include "sources/replay.h"
 #include "util/log.h"
@@ -118,7 +120,11 @@ void Cluster::on_record(PaddedRecord record) {
   if (auto* subscribed = std::get_if<Subscribed>(&decoded->event); subscribed && !subscribed->leader.empty())
     hooks_.leader(subscribed->leader);
   record = {};  // a snapshot's text is not needed while it is applied
+  bool snapshot = std::holds_alternative<Subscribed>(decoded->event);
   apply(std::move(decoded->event), {.leader_changed = leader_changed_}, kind, received);
+  if (!snapshot) return;
+  decoded = fail("taken");  // what is left of the event
+  malloc_trim(0);  // a snapshot takes several times what it leaves
 }
 
 void Cluster::apply(Event&& event, SnapshotContext context, std::string_view kind, Instant received) {
@@ -130,6 +136,7 @@ void Cluster::apply(Event&& event, SnapshotContext context, std::string_view kin
   if (snapshot) {
     log::info("snapshot", {{"first", first}, {"tasks", state_.task_count()}, {"services", vips_.service_count()},
                            {"held_agents", state_.held_agents().size()}});
+    delta = {};  // a snapshot's followers look at all services
     hooks_.snapshot(change);
   } else if (!delta.empty() || !change.empty()) {
     hooks_.changed(change, std::move(delta), kind, received);

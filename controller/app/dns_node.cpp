@@ -211,17 +211,41 @@ void DnsNode::reload() {
 // --- zones ---------------------------------------------------------------------------------------------------------------
 
 void DnsNode::on_snapshot(const StateDelta& delta, const ClusterState& state, const std::vector<Service>& services) {
-  RecordDelta mesos = mesos_.apply(delta), dcos = dcos_records(delta);
-  bool recovering = !state.recovered_agents().empty() || !state.waiting().empty();
-  if (synced_ || (widened_ && recovering)) {
-    mesos_table_->apply(mesos);
-    dcos_->apply(dcos);
+  bool recovering = widened_ && (!state.recovered_agents().empty() || !state.waiting().empty());
+  if (synced_ || recovering) {
+    mesos_table_->apply(mesos_.apply(delta));
+    dcos_->apply(dcos_records(delta));
     if (!synced_) widened_until_ = clock_.now() + config_.mesos.reregister_timeout;
     rename_services(services);
-  } else {
+  } else if (widened_) {
+    mesos_.apply(delta, [](RecordDelta&&) {});
     complete(state, services);
+  } else {
+    load(delta, services);
   }
   synced_ = true;
+}
+
+/// The first state of all, into tables that hold nothing but what the derivations gave before: what they give now completes them.
+/// Piece by piece, so that the records never lie in memory all at once; nobody is told that a name is not there before the end.
+void DnsNode::load(const StateDelta& delta, const std::vector<Service>& services) {
+  mesos_.apply(delta, [&](RecordDelta&& piece) { mesos_table_->apply_unloaded(piece); });
+  mesos_table_->apply({});
+  dcos_records(delta, [&](RecordDelta&& piece) { dcos_->apply_unloaded(piece); });
+  dcos_->apply({});
+  name_services(services);
+  zk_->apply({});  // without masters it has no names, and that is known now
+}
+
+void DnsNode::name_services(const std::vector<Service>& services) {
+  service_records_.clear();
+  std::vector<Record> all;
+  for (auto& s : services) {
+    auto records = l4lb_records(s);
+    all.insert(all.end(), records.begin(), records.end());
+    if (!records.empty()) service_records_[s.key] = std::move(records);
+  }
+  l4lb_->replace(all);
 }
 
 /// The zones become exactly what the state says.
@@ -232,15 +256,8 @@ void DnsNode::complete(const ClusterState& state, const std::vector<Service>& se
     for (auto& r : dcos_task_records(*task)) dcos.push_back(std::move(r));
   });
   dcos_->replace(dcos);
-  service_records_.clear();
-  std::vector<Record> all;
-  for (auto& s : services) {
-    auto records = l4lb_records(s);
-    all.insert(all.end(), records.begin(), records.end());
-    if (!records.empty()) service_records_[s.key] = std::move(records);
-  }
-  l4lb_->replace(all);
-  zk_->apply({});  // without masters it has no names, and that is known now
+  name_services(services);
+  zk_->apply({});
   if (std::exchange(widened_, false) && synced_) log::info("kept_names_ended", {{"zones", "mesos dcos l4lb"}});
 }
 

@@ -66,6 +66,8 @@ class DnsNode {
   };
 
   void complete(const ClusterState& state, const std::vector<Service>& services);
+  void load(const StateDelta& delta, const std::vector<Service>& services);
+  void name_services(const std::vector<Service>& services);
   void rename_services(const std::vector<Service>& services);
   void load_static_zones();
   void publish_routes();

@@ -40,16 +40,33 @@ std::vector<Record> dcos_task_records(const Task& t) {
   return out;
 }
 
-RecordDelta dcos_records(const StateDelta& delta) {
+void dcos_records(const StateDelta& delta, const std::function<void(RecordDelta&&)>& take) {
+  constexpr size_t kPiece = 4096;
   RecordDelta out;
   for (auto& c : delta.tasks) {
     std::vector<Record> before, after;
     if (c.before) before = dcos_task_records(*c.before);
     if (!c.removed) after = dcos_task_records(*c.after);
-    RecordDelta d = difference(std::move(before), std::move(after));
-    std::move(d.add.begin(), d.add.end(), std::back_inserter(out.add));
-    std::move(d.remove.begin(), d.remove.end(), std::back_inserter(out.remove));
+    if (before.empty()) {
+      std::move(after.begin(), after.end(), std::back_inserter(out.add));
+    } else {
+      RecordDelta d = difference(std::move(before), std::move(after));
+      std::move(d.add.begin(), d.add.end(), std::back_inserter(out.add));
+      std::move(d.remove.begin(), d.remove.end(), std::back_inserter(out.remove));
+    }
+    if (out.add.size() < kPiece) continue;
+    take({std::move(out.add), {}});
+    out.add.clear();
   }
+  if (!out.empty()) take(std::move(out));
+}
+
+RecordDelta dcos_records(const StateDelta& delta) {
+  RecordDelta out;
+  dcos_records(delta, [&](RecordDelta&& piece) {
+    std::move(piece.add.begin(), piece.add.end(), std::back_inserter(out.add));
+    out.remove = std::move(piece.remove);  // only the last piece has any
+  });
   return out;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 /// The records of `dcos.thisdcos.directory` (agentip, containerip, autoip, leader, master), of `l4lb`, `zk` and `thisnode`
 /// (spec/spartan-dns.md section 5). Pure. Thread: control loop. Cost: what changed.
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +15,8 @@ namespace ls {
 
 /// Section 5.2. Differences to the reference: an address change of a running task is followed.
 RecordDelta dcos_records(const StateDelta& delta);
+/// The same in pieces of some thousand records: first what is to be added, then, in the last piece, what is to be removed.
+void dcos_records(const StateDelta& delta, const std::function<void(RecordDelta&&)>& take);
 /// The task's own records: none unless it runs and does not wait.
 std::vector<Record> dcos_task_records(const Task& task);
 

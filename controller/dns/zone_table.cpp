@@ -142,8 +142,13 @@ struct ZoneTable::Impl {
   void insert(ZoneName* name, uint64_t hash) {
     add_child(parent_of(name->owner()));
     reserve(1);
-    place(*slots.load(std::memory_order_relaxed), slot_of(name, hash), hash);
-    ++used;
+    Slots& s = *slots.load(std::memory_order_relaxed);
+    size_t i = hash & s.mask;
+    // The place of a former name does as well: names that come and go must not leave a row of those behind them. A reader who
+    // passes by finds a name in it that is not the one it looks for.
+    while (is_name(s.at[i].load(std::memory_order_relaxed))) i = (i + 1) & s.mask;
+    if (s.at[i].load(std::memory_order_relaxed) == kFree) ++used;
+    s.at[i].store(slot_of(name, hash), std::memory_order_release);
     ++live;
     count_block(name, 1);
   }
