@@ -195,6 +195,9 @@ struct Daemon::Impl {
     registrations = std::make_unique<Registrations>(
         io, config, [this](const std::string& zone, const RecordDelta& d) { dns->apply_registered(zone, d); });
     if (auto r = registrations->start(); !r) return pass(std::move(r.error()), "start registrations");
+    if (auto r = dns->serve(); !r) return pass(std::move(r.error()), "start DNS");
+    dns->set_origin_sources({[this](const std::string& name) { return views.service_origins(name); },
+                             [this](const std::string& zone, const std::string& name) { return registrations->origins(zone, name); }});
     views.set_dns(dns->source(), registrations.get(), &nodes, config);
 
     publish_status();

@@ -31,6 +31,8 @@ class Registrations {
 
   dns::Registry* registry() { return registry_.get(); }
   std::shared_ptr<const dns::RegistrationFeed> followed() const { return followed_.get()->feed; }  ///< any thread
+  /// What is registered for a name ("@": the zone's own), in words. Admin thread.
+  std::vector<std::string> origins(const std::string& zone, const std::string& name) const;
   const std::string& problem() const { return problem_; }
 
  private:
@@ -45,6 +47,7 @@ class Registrations {
   std::unique_ptr<RegistrationFollower> follower_;
   Published<Held> followed_;
   std::string problem_;
+  bool loading_ = false;
 };
 
 }  // namespace ls

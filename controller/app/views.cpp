@@ -115,6 +115,29 @@ std::shared_ptr<const Service> DaemonViews::service(const ServiceKey& key) {
   });
 }
 
+std::vector<std::string> DaemonViews::service_origins(const std::string& name) {
+  constexpr size_t kMostTasks = 100;
+  std::vector<std::shared_ptr<const Service>> named;
+  services_.with([&](Services& all) {
+    for (auto& [key, s] : all) {
+      if (s->name == name) named.push_back(s);
+    }
+  });
+  std::vector<std::string> out;
+  for (auto& s : named) {
+    out.push_back("VIP " + s->label + " of " + s->framework + ": " + s->key.text() + ", " + std::to_string(s->backends.size()) + " backends");
+    size_t shown = 0;
+    for (auto& b : s->backends) {
+      if (shown++ == kMostTasks) {
+        out.push_back("  and " + std::to_string(s->backends.size() - kMostTasks) + " more");
+        break;
+      }
+      out.push_back("  " + b.endpoint().text() + (b.task.empty() ? "" : " task " + b.task + " of " + b.framework));
+    }
+  }
+  return out;
+}
+
 void DaemonViews::publish_event(const ls_event& e) {
   if (!(hub_.wanted() & (1u << (e.type & 31)))) return;
   api::EventView v;

@@ -45,6 +45,9 @@ class DaemonViews final : public api::Provider {
   void publish_usage(std::map<std::string, uint64_t> used) { usage_.publish(std::move(used)); }
   void publish_event(const ls_event& event);
 
+  /// Services of a name, "web.marathon", and the tasks behind each, in words. Admin thread.
+  std::vector<std::string> service_origins(const std::string& name);
+
   // Admin thread.
   api::StatusView status() override;
   std::vector<api::VipView> vips() override;
