@@ -563,6 +563,7 @@ struct Daemon::Impl {
         if (live) change.setting->copy(next.config, config);
       }
       dns->reload();
+      views.set_settings(config);
       log::set_level(config.log.level);
       full_check();
     }
@@ -600,7 +601,9 @@ struct Daemon::Impl {
     if (dns) {
       for (auto& w : dns->warnings()) v.warnings.push_back(w);
     }
-    if (registrations && !registrations->problem().empty()) v.warnings.push_back(registrations->problem());
+    if (registrations) {
+      for (auto& w : registrations->warnings()) v.warnings.push_back(w);
+    }
     nodes.publish(config.node);
     for (auto& [driver, r] : runs) {
       api::ReconcileView view{driver, r.runs, r.errors, driver == "lb" ? repaired : attachments ? attachments->drift_repaired() : 0,

@@ -22,6 +22,13 @@ using std::chrono::seconds;
 constexpr auto kLook = seconds(5);  // device, own addresses
 constexpr uint32_t kInternalSerial = 1;  // spec/spartan-dns.md section 4
 
+/// Means something on one link only, so it is nothing to publish (RFC 4291 2.5.6, RFC 3927).
+bool link_local(const IpAddress& a) {
+  auto& b = a.bytes();
+  if (a.is_v4()) return a.v4() >> 16 == 0xa9fe;
+  return b[0] == 0xfe && (b[1] & 0xc0) == 0x80;
+}
+
 std::optional<MasterAddress> split_address(std::string_view text) {
   if (auto at = text.rfind('@'); at != text.npos) text.remove_prefix(at + 1);
   if (auto e = Endpoint::parse(text)) return MasterAddress{e->address.text(), e->port};
@@ -66,7 +73,7 @@ DnsNode::DnsNode(boost::asio::io_context& io, const Config& config, std::filesys
       zk_(make_table(kInternalSerial)),
       thisnode_(make_table(kInternalSerial)),
       empty_(make_table(kInternalSerial)),
-      origins_({mesos_, *mesos_table_, *dcos_, *l4lb_, *spartan_, *localhost_, *zk_, *thisnode_}) {}
+      origins_({mesos_, *mesos_table_, *dcos_, *l4lb_, *spartan_, *localhost_, *zk_, *thisnode_, *empty_}) {}
 
 DnsNode::~DnsNode() { stop(); }
 
@@ -78,7 +85,6 @@ Result<> DnsNode::start() {
   spartan_->apply({{address_record(*relative_name("ready"), loopback), address_record(*relative_name("ns"), first)}, {}});
   own_node_records_ = thisnode_records(config_.node.address.value_or(IpAddress()), config_.node.public_addresses);
   thisnode_->apply({own_node_records_, {}});
-  if (auto own = config_.node.address; !own || own->is_zero()) thisnode_->replace({});
 
   keeper_ = std::make_unique<ZoneKeeper>(config_.store.path.parent_path() / "zones", epoch_,
                                          std::map<std::string, dns::Table>{{"mesos", mesos_table_}, {"dcos", dcos_}, {"l4lb", l4lb_}});
@@ -111,6 +117,11 @@ Result<> DnsNode::serve() {
   api::MesosDnsHttp::Settings http;
   http.listen = config_.authority.http_listen;
   LS_ASSIGN(http_, api::MesosDnsHttp::start(http, *http_data_));
+  live_->set_http([this] {
+    std::vector<api::DnsSource::HttpListener> out;
+    for (auto& l : http_->listeners()) out.push_back({l.endpoint, l.bound, l.error});
+    return out;
+  });
   return {};
 }
 
@@ -301,7 +312,8 @@ void DnsNode::own_addresses() {
     auto devices = netlink::list_devices();
     if (!devices) return;
     for (auto& d : *devices) {
-      if (!d.loopback && d.name != config_.resolver.device) own.insert(own.end(), d.addresses.begin(), d.addresses.end());
+      if (d.loopback || d.name == config_.resolver.device) continue;
+      std::copy_if(d.addresses.begin(), d.addresses.end(), std::back_inserter(own), [](auto& a) { return !link_local(a); });
     }
   }
   std::sort(own.begin(), own.end());
@@ -408,11 +420,6 @@ std::vector<std::string> DnsNode::warnings() const {
   std::vector<std::string> out;
   if (!device_problem_.empty()) out.push_back("device " + config_.resolver.device + ": " + device_problem_);
   for (auto& why : zone_problems_) out.push_back("static zones: " + why);
-  if (http_) {
-    for (auto& l : http_->listeners()) {
-      if (!l.error.empty()) out.push_back("HTTP of the Mesos domain at " + l.endpoint.text() + ": " + l.error);
-    }
-  }
   if (keeper_ && !keeper_->problem().empty()) out.push_back("zones are not kept on disk: " + keeper_->problem());
   if (widened_ && synced_) out.push_back("serving names as they were before the restart until all agents are back");
   if (widened_ && !synced_) out.push_back("serving names as they were before the restart until the first complete state");

@@ -47,7 +47,7 @@ MesosZoneOptions zone_options(const Config::Authority& a, HostLookup lookup) {
   o.protect_reserved = a.protect_reserved;
   o.split_protocols = a.split_protocols;
   DnsName domain = checked_name(a.domain), server = checked_name(a.soa_mname);
-  if (server.is_within(domain)) o.server_name = server.relative_to(domain);
+  if (server.is_within(domain)) o.server_name = relative_text(server.folded().relative_to(domain.folded()));
   o.lookup = std::move(lookup);
   return o;
 }

@@ -18,6 +18,10 @@ std::vector<std::string> DnsOrigins::of(const dns::ZoneTable& table, const DnsNa
   if (is(zones_.thisnode)) return {text.empty() ? "this machine: node.address" : "this machine: node.public_addresses"};
   if (is(zones_.spartan)) return {text == "ready" ? "made here: the name that loadstar-watchdog asks for" : "made here: the resolver's own address"};
   if (is(zones_.localhost)) return {"made here"};
+  if (is(zones_.empty)) {
+    if (text.empty()) return {};
+    return {"nothing: no zone below " + apex.text() + " holds this name, and names below it are never asked upstream"};
+  }
 
   auto zone = apex.folded().text();
   if (zone.ends_with('.')) zone.pop_back();

@@ -20,7 +20,7 @@ class DnsOrigins {
   /// Compared by identity; only the Mesos zone is asked. All must outlive this.
   struct Zones {
     const MesosZone& cluster;
-    const dns::ZoneTable &mesos, &dcos, &l4lb, &spartan, &localhost, &zk, &thisnode;
+    const dns::ZoneTable &mesos, &dcos, &l4lb, &spartan, &localhost, &zk, &thisnode, &empty;
   };
   struct Sources {
     /// Services of a name such as "web.marathon", and what stands behind each.

@@ -59,6 +59,18 @@ Result<> Registrations::start() {
   return {};
 }
 
+std::vector<std::string> Registrations::warnings() const {
+  std::vector<std::string> out;
+  if (!problem_.empty()) out.push_back(problem_);
+  if (!follower_) return out;
+  auto s = follower_->status();
+  if (!s.connected && !s.last_error.empty())
+    out.push_back(fmt::format("registered names are as they were, or none: {}", s.last_error));
+  if (s.left_out) out.push_back(fmt::format("{} registrations of {} could not be read and are left out", s.left_out, s.endpoint));
+  if (!s.save_error.empty()) out.push_back("the copy of the registered names is not kept on disk: " + s.save_error);
+  return out;
+}
+
 std::vector<std::string> Registrations::origins(const std::string& zone, const std::string& name) const {
   std::vector<std::string> out;
   auto tell = [&](const dns::Registration& r, std::string_view where) {

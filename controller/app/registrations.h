@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "app/settings.h"
 #include "dns/registry.h"
@@ -33,7 +34,8 @@ class Registrations {
   std::shared_ptr<const dns::RegistrationFeed> followed() const { return followed_.get()->feed; }  ///< any thread
   /// What is registered for a name ("@": the zone's own), in words. Admin thread.
   std::vector<std::string> origins(const std::string& zone, const std::string& name) const;
-  const std::string& problem() const { return problem_; }
+  /// What is wrong with keeping or following, for status. Control loop.
+  std::vector<std::string> warnings() const;
 
  private:
   struct Held {

@@ -80,7 +80,13 @@ void DaemonViews::set_dns(api::DnsSource* dns, Registrations* registrations, con
   registrations_ = registrations;
   nodes_ = nodes;
   cluster_key_ = config.resolver.cluster_id;
-  for (auto& s : ls::settings()) settings_.emplace_back(s.name, s.print(config));
+  set_settings(config);
+}
+
+void DaemonViews::set_settings(const Config& config) {
+  std::vector<std::pair<std::string, std::string>> all;
+  for (auto& s : ls::settings()) all.emplace_back(s.name, s.print(config));
+  settings_.publish(std::move(all));
 }
 
 void DaemonViews::services_changed(const VipDelta& delta) {
