@@ -20,6 +20,10 @@ class DnsLive final : public DnsSource {
     routes_[size_t(service)].publish(std::make_shared<const Held>(Held{std::move(routes)}));
   }
 
+  /// Before the API starts; may be called on any thread.
+  void set_http(std::function<std::vector<HttpListener>()> http) { http_ = std::move(http); }
+  std::vector<HttpListener> http_listeners() override { return http_ ? http_() : std::vector<HttpListener>{}; }
+
   dns::ServerView view() override { return server_.view(); }
   std::shared_ptr<const dns::Routes> routes(dns::ServiceKind service) override { return routes_[size_t(service)].get()->routes; }
   Epoch& epoch() override { return epoch_; }
@@ -38,6 +42,7 @@ class DnsLive final : public DnsSource {
   dns::Server& server_;
   Epoch& epoch_;
   const Origins origins_;
+  std::function<std::vector<HttpListener>()> http_;
   std::array<Published<Held>, dns::kServices> routes_;
 };
 

@@ -19,6 +19,13 @@ class DnsSource {
   virtual ~DnsSource() = default;
 
   virtual dns::ServerView view() = 0;
+  /// Of the Mesos-DNS API.
+  struct HttpListener {
+    Endpoint endpoint;
+    bool bound = false;
+    std::string error;
+  };
+  virtual std::vector<HttpListener> http_listeners() { return {}; }
   /// What a service answers from; null: this node does not have the service.
   virtual std::shared_ptr<const dns::Routes> routes(dns::ServiceKind service) = 0;
   /// Of the tables behind the routes.

@@ -104,6 +104,10 @@ DnsStatus dns_status(DnsSource& source) {
     if (!l.error.empty()) text += ", " + l.error;
     out.unbound.push_back(std::move(text));
   }
+  for (auto& l : source.http_listeners()) {
+    out.listeners++;
+    if (!l.bound) out.unbound.push_back("mesos-dns " + l.endpoint.text() + ": bound: none" + (l.error.empty() ? "" : ", " + l.error));
+  }
   for (auto& z : list_zones(source)) {
     out.zones++;
     if (!z.view->table->loaded()) out.not_loaded.push_back(std::string(dns::to_text(z.service)) + " " + z.view->apex.text());
@@ -135,6 +139,9 @@ Json dns_json(DnsSource& source) {
   for (auto& l : view.listeners) {
     listeners.push_back({{"service", dns::to_text(l.service)}, {"endpoint", l.endpoint.text()}, {"udp", l.udp}, {"tcp", l.tcp},
                          {"error", l.error}});
+  }
+  for (auto& l : source.http_listeners()) {
+    listeners.push_back({{"service", "mesos-dns"}, {"endpoint", l.endpoint.text()}, {"udp", nullptr}, {"tcp", l.bound}, {"error", l.error}});
   }
   for (auto kind : kKinds) {
     auto routes = source.routes(kind);

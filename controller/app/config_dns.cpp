@@ -6,7 +6,7 @@
 #include <set>
 
 #include "app/upstream_address.h"
-#include "app/zone_names.h"
+#include "util/zone_names.h"
 
 namespace ls {
 namespace {

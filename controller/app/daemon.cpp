@@ -195,6 +195,9 @@ struct Daemon::Impl {
     registrations = std::make_unique<Registrations>(
         io, config, [this](const std::string& zone, const RecordDelta& d) { dns->apply_registered(zone, d); });
     if (auto r = registrations->start(); !r) return pass(std::move(r.error()), "start registrations");
+    if (auto r = dns->serve(); !r) return pass(std::move(r.error()), "start DNS");
+    dns->set_origin_sources({[this](const std::string& name) { return views.service_origins(name); },
+                             [this](const std::string& zone, const std::string& name) { return registrations->origins(zone, name); }});
     views.set_dns(dns->source(), registrations.get(), &nodes, config);
 
     publish_status();
@@ -560,6 +563,7 @@ struct Daemon::Impl {
         if (live) change.setting->copy(next.config, config);
       }
       dns->reload();
+      views.set_settings(config);
       log::set_level(config.log.level);
       full_check();
     }
@@ -597,7 +601,9 @@ struct Daemon::Impl {
     if (dns) {
       for (auto& w : dns->warnings()) v.warnings.push_back(w);
     }
-    if (registrations && !registrations->problem().empty()) v.warnings.push_back(registrations->problem());
+    if (registrations) {
+      for (auto& w : registrations->warnings()) v.warnings.push_back(w);
+    }
     nodes.publish(config.node);
     for (auto& [driver, r] : runs) {
       api::ReconcileView view{driver, r.runs, r.errors, driver == "lb" ? repaired : attachments ? attachments->drift_repaired() : 0,

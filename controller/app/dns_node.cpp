@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 
+#include "app/dns_options.h"
 #include "app/static_zones.h"
 #include "app/upstream_address.h"
 #include "derive/dcos_zone.h"
@@ -20,62 +22,11 @@ using std::chrono::seconds;
 constexpr auto kLook = seconds(5);  // device, own addresses
 constexpr uint32_t kInternalSerial = 1;  // spec/spartan-dns.md section 4
 
-IpSource source_of(IpSourceKind k) {
-  switch (k) {
-    case IpSourceKind::kHost: return IpSource::kHost;
-    case IpSourceKind::kDocker: return IpSource::kDocker;
-    case IpSourceKind::kMesos: return IpSource::kMesos;
-    case IpSourceKind::kNetinfo: break;
-  }
-  return IpSource::kNetinfo;
-}
-
-dns::Rotation rotation_of(RotationKind k) {
-  if (k == RotationKind::kRandom) return dns::Rotation::kRandom;
-  return k == RotationKind::kRoundRobin ? dns::Rotation::kRoundRobin : dns::Rotation::kNone;
-}
-
-/// Checked when the configuration was read.
-DnsName name(std::string_view text) {
-  auto parsed = DnsName::parse(text);
-  return parsed ? *parsed : DnsName();
-}
-
-DnsName mailbox(std::string text) {
-  std::replace(text.begin(), text.end(), '@', '.');
-  while (text.ends_with('.')) text.pop_back();
-  return name(text);
-}
-
-uint32_t whole_seconds(Millis t) { return uint32_t(std::clamp<int64_t>(t.count() / 1000, 0, UINT32_MAX)); }
-
-MesosZoneOptions zone_options(const Config::Authority& a, HostLookup lookup) {
-  MesosZoneOptions o;
-  o.rfc952 = a.rfc952;
-  o.sources.clear();
-  for (auto s : a.ip_sources) o.sources.push_back(source_of(s));
-  o.srv_weight = uint16_t(a.srv_weight);
-  o.healthy_only = a.healthy_only;
-  o.protect_reserved = a.protect_reserved;
-  o.split_protocols = a.split_protocols;
-  DnsName domain = name(a.domain), server = name(a.soa_mname);
-  if (server.is_within(domain)) o.server_name = relative_text(server.relative_to(domain));
-  o.lookup = std::move(lookup);
-  return o;
-}
-
-dns::MesosDomain mesos_domain(const Config::Authority& a, dns::Table table) {
-  dns::MesosDomain d;
-  d.domain = name(a.domain).folded();
-  d.table = std::move(table);
-  d.ttl = whole_seconds(a.ttl);
-  d.soa.mname = name(a.soa_mname);
-  d.soa.rname = mailbox(a.soa_rname);
-  d.soa.refresh = whole_seconds(a.soa_refresh);
-  d.soa.retry = whole_seconds(a.soa_retry);
-  d.soa.expire = whole_seconds(a.soa_expire);
-  d.soa.minimum = d.soa.ttl = d.soa.negative_ttl = d.ttl;  // B10
-  return d;
+/// Means something on one link only, so it is nothing to publish (RFC 4291 2.5.6, RFC 3927).
+bool link_local(const IpAddress& a) {
+  auto& b = a.bytes();
+  if (a.is_v4()) return a.v4() >> 16 == 0xa9fe;
+  return b[0] == 0xfe && (b[1] & 0xc0) == 0x80;
 }
 
 std::optional<MasterAddress> split_address(std::string_view text) {
@@ -92,39 +43,6 @@ std::optional<MasterAddress> split_address(std::string_view text) {
   return MasterAddress{std::string(text.substr(0, colon)), uint16_t(port)};
 }
 
-dns::ServiceOptions service_options(ServiceKind kind, const Config& c) {
-  dns::ServiceOptions s;
-  s.kind = kind;
-  s.listen = kind == ServiceKind::kAuthority ? c.authority.listen : c.resolver.listen;
-  s.clients = dns::AccessList(c.dns.clients);
-  s.no_truncate_bit = c.dns.no_truncate_bit;
-  s.rate_limit.per_second = c.dns.rate_limit;
-  s.rate_limit.slip = c.dns.rate_limit_slip;
-  if (kind == ServiceKind::kAuthority) s.transfer = c.authority.transfer;
-  return s;
-}
-
-dns::ServerOptions server_options(const Config& c, bool authority, bool resolver) {
-  dns::ServerOptions o;
-  o.workers = c.dns.workers;
-  o.udp_size = uint16_t(c.dns.udp_size);
-  o.tcp_connections = c.dns.tcp_connections;
-  o.tcp_per_client = c.dns.tcp_per_client;
-  o.tcp_idle = c.dns.tcp_idle;
-  o.cache.bytes = c.resolver.cache.bytes;
-  o.cache.max_ttl = c.resolver.cache_max_ttl;
-  o.cache.stale_for = c.resolver.serve_stale;
-  o.cache.prefetch = c.resolver.prefetch;
-  o.forwarder.timeout = c.resolver.timeout;
-  o.forwarder.max_in_flight = c.resolver.in_flight;
-  o.forwarder.mixed_case = c.resolver.mixed_case;
-  o.forwarder.udp_size = o.udp_size;
-  o.upstreams.parallel = c.resolver.parallel;
-  if (authority) o.services.push_back(service_options(ServiceKind::kAuthority, c));
-  if (resolver) o.services.push_back(service_options(ServiceKind::kResolver, c));
-  return o;
-}
-
 }  // namespace
 
 DnsNode::TablePtr DnsNode::make_table(uint32_t fixed_serial) {
@@ -138,7 +56,8 @@ DnsNode::TablePtr DnsNode::make_table(uint32_t fixed_serial) {
 }
 
 DnsNode::DnsNode(boost::asio::io_context& io, const Config& config, std::filesystem::path config_file, const Clock& clock)
-    : config_(config),
+    : io_(io),
+      config_(config),
       config_file_(std::move(config_file)),
       clock_(clock),
       hosts_(io, [this](const std::string& host) {
@@ -153,7 +72,8 @@ DnsNode::DnsNode(boost::asio::io_context& io, const Config& config, std::filesys
       localhost_(make_table(kInternalSerial)),
       zk_(make_table(kInternalSerial)),
       thisnode_(make_table(kInternalSerial)),
-      empty_(make_table(kInternalSerial)) {}
+      empty_(make_table(kInternalSerial)),
+      origins_({mesos_, *mesos_table_, *dcos_, *l4lb_, *spartan_, *localhost_, *zk_, *thisnode_, *empty_}) {}
 
 DnsNode::~DnsNode() { stop(); }
 
@@ -165,7 +85,6 @@ Result<> DnsNode::start() {
   spartan_->apply({{address_record(*relative_name("ready"), loopback), address_record(*relative_name("ns"), first)}, {}});
   own_node_records_ = thisnode_records(config_.node.address.value_or(IpAddress()), config_.node.public_addresses);
   thisnode_->apply({own_node_records_, {}});
-  if (auto own = config_.node.address; !own || own->is_zero()) thisnode_->replace({});
 
   keeper_ = std::make_unique<ZoneKeeper>(config_.store.path.parent_path() / "zones", epoch_,
                                          std::map<std::string, dns::Table>{{"mesos", mesos_table_}, {"dcos", dcos_}, {"l4lb", l4lb_}});
@@ -180,11 +99,17 @@ Result<> DnsNode::start() {
   load_static_zones();
   check_device();
   masters_changed();
+  return {};
+}
+
+Result<> DnsNode::serve() {
   bool authority = config_.node.has_role(Role::kMaster) && config_.authority.enabled;
   bool resolver = config_.node.has_role(Role::kAgent) && config_.resolver.enabled;
   server_ = std::make_unique<dns::Server>(server_options(config_, authority, resolver), epoch_, clock_);
-  live_ = std::make_unique<api::DnsLive>(
-      *server_, epoch_, [this](const DnsName& apex, std::string_view relative) { return origins(apex, relative); });
+  live_ = std::make_unique<api::DnsLive>(*server_, epoch_, [this](const DnsName& apex, std::string_view relative) {
+    auto table = table_of(apex);
+    return table ? origins_.of(*table, apex, relative) : std::vector<std::string>{};
+  });
   publish_routes();
   if (authority || resolver) LS_TRY(server_->start());
   if (!authority || config_.authority.http_listen.empty()) return {};
@@ -192,6 +117,11 @@ Result<> DnsNode::start() {
   api::MesosDnsHttp::Settings http;
   http.listen = config_.authority.http_listen;
   LS_ASSIGN(http_, api::MesosDnsHttp::start(http, *http_data_));
+  live_->set_http([this] {
+    std::vector<api::DnsSource::HttpListener> out;
+    for (auto& l : http_->listeners()) out.push_back({l.endpoint, l.bound, l.error});
+    return out;
+  });
   return {};
 }
 
@@ -205,6 +135,7 @@ void DnsNode::stop() {
 void DnsNode::reload() {
   load_static_zones();
   publish_routes();
+  for (auto kind : {ServiceKind::kAuthority, ServiceKind::kResolver}) server_->set_options(kind, service_options(kind, config_));
   if (http_data_) http_data_->reload(config_);
 }
 
@@ -309,7 +240,16 @@ void DnsNode::apply_registered(const std::string& zone, const RecordDelta& delta
   bool is_new = !custom.table;
   if (is_new) custom.table = make_table(0);
   custom.table->apply(delta);
-  if (is_new) publish_routes();
+  if (is_new || custom.unused()) custom_changed();
+}
+
+/// Zones come and go in crowds when a master's copy is taken over; the routes are made once for all of them.
+void DnsNode::custom_changed() {
+  if (!server_ || std::exchange(custom_posted_, true)) return;
+  boost::asio::post(io_, [this] {
+    custom_posted_ = false;
+    publish_routes();
+  });
 }
 
 void DnsNode::load_static_zones() {
@@ -322,14 +262,19 @@ void DnsNode::load_static_zones() {
   if (!read.problems.empty()) return;
   for (auto& [zone, records] : read.zones) {
     auto& custom = custom_[zone];
+    custom.in_config = true;
     if (!custom.table) custom.table = make_table(0);
   }
+  DnsOrigins::StaticNames names;
   for (auto& [zone, custom] : custom_) {
     auto it = read.zones.find(zone);
-    std::vector<Record> after = it == read.zones.end() ? std::vector<Record>{} : std::move(it->second);
+    custom.in_config = it != read.zones.end();
+    std::vector<Record> after = custom.in_config ? std::move(it->second) : std::vector<Record>{};
+    for (auto& r : after) names[zone].insert(r.owner);
     custom.table->apply(difference(custom.from_config, after));
     custom.from_config = std::move(after);
   }
+  origins_.set_static(std::move(names));
 }
 
 // --- masters, own addresses, device --------------------------------------------------------------------------------------
@@ -384,7 +329,8 @@ void DnsNode::own_addresses() {
     auto devices = netlink::list_devices();
     if (!devices) return;
     for (auto& d : *devices) {
-      if (!d.loopback && d.name != config_.resolver.device) own.insert(own.end(), d.addresses.begin(), d.addresses.end());
+      if (d.loopback || d.name == config_.resolver.device) continue;
+      std::copy_if(d.addresses.begin(), d.addresses.end(), std::back_inserter(own), [](auto& a) { return !link_local(a); });
     }
   }
   std::sort(own.begin(), own.end());
@@ -457,6 +403,8 @@ void DnsNode::publish_routes() {
                     {"thisnode.thisdcos.directory", thisnode_},
                     {"dcos.thisdcos.directory", dcos_},
                     {"l4lb.thisdcos.directory", l4lb_}};
+  // A zone that the last record left is none any more: below thisdcos.directory that is REFUSED, not "no such name".
+  std::erase_if(custom_, [](auto& z) { return z.second.unused(); });
   for (auto& [zone, custom] : custom_) resolver.zones[zone] = custom.table;
   resolver.empty = empty_;
   resolver.upstreams = endpoints(r.upstreams, 53);
@@ -467,29 +415,28 @@ void DnsNode::publish_routes() {
 }
 
 void DnsNode::set_routes(ServiceKind service, dns::Routes routes) {
-  if (!server_) return;  // start() does it
+  if (!server_ || !server_->serves(service)) return;  // serve() does it
   auto shared = std::make_shared<const dns::Routes>(std::move(routes));
   server_->set_routes(service, shared);
   live_->set_routes(service, shared);
 }
 
-std::vector<std::string> DnsNode::origins(const DnsName& apex, std::string_view relative) const {
-  auto text = apex.text();
-  if (apex.folded() == name(config_.authority.domain).folded() || text == "mesos.thisdcos.directory.") return mesos_.origins(relative);
-  if (text == "l4lb.thisdcos.directory.") return {"VIP " + relative_text(relative)};
-  if (text == "dcos.thisdcos.directory.") return {"tasks and masters by spec of dcos.thisdcos.directory"};
-  return {};
+/// Admin thread. A name of a zone may be a further one; its table says which zone it is.
+dns::Table DnsNode::table_of(const DnsName& apex) const {
+  for (auto kind : {ServiceKind::kResolver, ServiceKind::kAuthority}) {
+    auto routes = live_->routes(kind);
+    if (!routes) continue;
+    for (auto& view : routes->views()) {
+      if (view.apex.folded() == apex.folded()) return view.table;
+    }
+  }
+  return nullptr;
 }
 
 std::vector<std::string> DnsNode::warnings() const {
   std::vector<std::string> out;
   if (!device_problem_.empty()) out.push_back("device " + config_.resolver.device + ": " + device_problem_);
   for (auto& why : zone_problems_) out.push_back("static zones: " + why);
-  if (http_) {
-    for (auto& l : http_->listeners()) {
-      if (!l.error.empty()) out.push_back("HTTP of the Mesos domain at " + l.endpoint.text() + ": " + l.error);
-    }
-  }
   if (keeper_ && !keeper_->problem().empty()) out.push_back("zones are not kept on disk: " + keeper_->problem());
   if (widened_ && synced_) out.push_back("serving names as they were before the restart until all agents are back");
   if (widened_ && !synced_) out.push_back("serving names as they were before the restart until the first complete state");

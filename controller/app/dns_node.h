@@ -16,6 +16,7 @@
 
 #include "api/dns_live.h"
 #include "api/mesos_dns_http.h"
+#include "app/dns_origins.h"
 #include "app/host_names.h"
 #include "app/mesos_dns_data.h"
 #include "app/settings.h"
@@ -35,7 +36,10 @@ class DnsNode {
   DnsNode(boost::asio::io_context& io, const Config& config, std::filesystem::path config_file, const Clock& clock);
   ~DnsNode();
 
+  /// Makes the zones, from what was kept and is configured.
   Result<> start();
+  /// Begins to answer. Before it, apply_registered() brings the names that are known already: none of them is missing at the start.
+  Result<> serve();
   /// Answers no more, keeps the zones on disk.
   void stop();
   /// Takes over what may change while the daemon runs. `config` is the object given at the start, changed.
@@ -55,7 +59,10 @@ class DnsNode {
 
   std::vector<std::string> warnings() const;
 
-  /// For the API; from start() on. Its functions are for the admin thread.
+  /// Where the origins of VIP names and of registered names come from. After serve(), before the API starts.
+  void set_origin_sources(DnsOrigins::Sources sources) { origins_.set_sources(std::move(sources)); }
+
+  /// For the API; from serve() on. Its functions are for the admin thread.
   api::DnsSource* source() { return live_.get(); }
 
  private:
@@ -63,6 +70,8 @@ class DnsNode {
   struct Custom {
     TablePtr table;
     std::vector<Record> from_config;
+    bool in_config = false;
+    bool unused() const { return !in_config && table->records() == 0; }
   };
 
   void complete(const ClusterState& state, const std::vector<Service>& services);
@@ -70,18 +79,19 @@ class DnsNode {
   void name_services(const std::vector<Service>& services);
   void rename_services(const std::vector<Service>& services);
   void load_static_zones();
+  void custom_changed();
   void publish_routes();
   void set_routes(dns::ServiceKind service, dns::Routes routes);
   void check_device();
   void own_addresses();
   void masters_changed();
-  /// What made a name (api/dns_source.h). Admin thread.
-  std::vector<std::string> origins(const DnsName& apex, std::string_view relative) const;
+  dns::Table table_of(const DnsName& apex) const;
   std::vector<IpAddress> master_addresses();
   std::vector<Endpoint> endpoints(const std::vector<std::string>& texts, uint16_t port) const;
   dns::ForwardZones forward_zones(const NameLists& lists) const;
   TablePtr make_table(uint32_t fixed_serial);
 
+  boost::asio::io_context& io_;
   const Config& config_;
   const std::filesystem::path config_file_;
   const Clock& clock_;
@@ -95,9 +105,11 @@ class DnsNode {
   std::optional<MasterAddress> leader_;
   std::unique_ptr<ZoneKeeper> keeper_;
   std::unique_ptr<dns::Server> server_;
+  DnsOrigins origins_;
   std::unique_ptr<api::DnsLive> live_;
   std::unique_ptr<MesosDnsData> http_data_;
   std::unique_ptr<api::MesosDnsHttp> http_;
+  bool custom_posted_ = false;
   bool synced_ = false, widened_ = false;  ///< widened: kept records are still beside the state's
   Instant widened_until_{};
   Instant next_look_{};

@@ -15,7 +15,7 @@
 #include "app/import_mesos_dns_keys.h"
 #include "app/settings_codec.h"
 #include "app/upstream_address.h"
-#include "app/zone_names.h"
+#include "util/zone_names.h"
 #include "util/unique_fd.h"
 
 namespace ls {

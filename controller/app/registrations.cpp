@@ -1,5 +1,7 @@
 #include "app/registrations.h"
 
+#include <fmt/format.h>
+
 #include <boost/asio/post.hpp>
 
 #include "util/log.h"
@@ -41,9 +43,13 @@ Result<> Registrations::start() {
   options.max_records = r.max_records;
   // While it loads, changes come on this thread; later on the admin thread.
   registry_ = std::make_unique<dns::Registry>(*store_, options, [this](const std::string& zone, RecordDelta delta) {
+    if (loading_) return on_change_(zone, delta);
     boost::asio::post(io_, [this, zone, delta = std::move(delta)] { on_change_(zone, delta); });
   });
-  if (auto loaded = registry_->load(dns::RegistryTime::now()); !loaded) {
+  loading_ = true;
+  auto loaded = registry_->load(dns::RegistryTime::now());
+  loading_ = false;
+  if (!loaded) {
     problem_ = "registered names could not be read: " + loaded.error().text();
     log::warn("registrations_unreadable", {{"error", loaded.error().text()}});
     registry_.reset();
@@ -51,6 +57,34 @@ Result<> Registrations::start() {
     problem_ = std::to_string(n) + " stored registrations could not be read and are left out";
   }
   return {};
+}
+
+std::vector<std::string> Registrations::warnings() const {
+  std::vector<std::string> out;
+  if (!problem_.empty()) out.push_back(problem_);
+  if (!follower_) return out;
+  auto s = follower_->status();
+  if (!s.connected && !s.last_error.empty())
+    out.push_back(fmt::format("registered names are as they were, or none: {}", s.last_error));
+  if (s.left_out) out.push_back(fmt::format("{} registrations of {} could not be read and are left out", s.left_out, s.endpoint));
+  if (!s.save_error.empty()) out.push_back("the copy of the registered names is not kept on disk: " + s.save_error);
+  return out;
+}
+
+std::vector<std::string> Registrations::origins(const std::string& zone, const std::string& name) const {
+  std::vector<std::string> out;
+  auto tell = [&](const dns::Registration& r, std::string_view where) {
+    if (r.zone != zone || r.name != name) return;
+    auto text = fmt::format("registration of {} records, version {}, {}", to_text(r.type), r.version, where);
+    if (r.lease) text += fmt::format(", lease {}", dns::lease_text(*r.lease));
+    out.push_back(std::move(text));
+  };
+  if (registry_) {
+    for (auto& r : registry_->list(zone)) tell(r, "kept here");
+  } else if (auto copy = followed()) {
+    for (auto& r : copy->registrations) tell(r, "of a master (registration.follow)");
+  }
+  return out;
 }
 
 }  // namespace ls

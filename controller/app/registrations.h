@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "app/settings.h"
 #include "dns/registry.h"
@@ -31,7 +32,10 @@ class Registrations {
 
   dns::Registry* registry() { return registry_.get(); }
   std::shared_ptr<const dns::RegistrationFeed> followed() const { return followed_.get()->feed; }  ///< any thread
-  const std::string& problem() const { return problem_; }
+  /// What is registered for a name ("@": the zone's own), in words. Admin thread.
+  std::vector<std::string> origins(const std::string& zone, const std::string& name) const;
+  /// What is wrong with keeping or following, for status. Control loop.
+  std::vector<std::string> warnings() const;
 
  private:
   struct Held {
@@ -45,6 +49,7 @@ class Registrations {
   std::unique_ptr<RegistrationFollower> follower_;
   Published<Held> followed_;
   std::string problem_;
+  bool loading_ = false;
 };
 
 }  // namespace ls

@@ -1,6 +1,6 @@
 // The lines of the settings table for DNS: sections dns, authority, resolver, registration, store, watchdog.
 #include "app/settings_line.h"
-#include "app/zone_names.h"
+#include "util/zone_names.h"
 
 namespace ls::setting_codec {
 
@@ -225,8 +225,8 @@ std::vector<Setting> dns_lines() {
       line<&C::registration, &C::Registration::max_lease>("registration.max_lease",
           "Longest lease. A record with a lease goes when it is not registered again in that time.",
           {.limits = {kSecond, 365 * kDay}}),
-      line<&C::registration, &C::Registration::max_records>("registration.max_records", "Registered record sets.",
-          {.limits = {0, 1'000'000}, .unit = "record sets"}),
+      line<&C::registration, &C::Registration::max_records>("registration.max_records", "Registered records of all names together.",
+          {.limits = {0, 1'000'000}, .unit = "records"}),
       line<&C::registration, &C::Registration::follow>("registration.follow",
           "Masters (port 62080 unless given) whose registrations this machine serves. Empty: its own.",
           {.type = kServers, .rule = master}),

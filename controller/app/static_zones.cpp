@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "app/zone_names.h"
+#include "util/zone_names.h"
 #include "dns/zone_text.h"
 
 namespace ls {

@@ -80,7 +80,13 @@ void DaemonViews::set_dns(api::DnsSource* dns, Registrations* registrations, con
   registrations_ = registrations;
   nodes_ = nodes;
   cluster_key_ = config.resolver.cluster_id;
-  for (auto& s : ls::settings()) settings_.emplace_back(s.name, s.print(config));
+  set_settings(config);
+}
+
+void DaemonViews::set_settings(const Config& config) {
+  std::vector<std::pair<std::string, std::string>> all;
+  for (auto& s : ls::settings()) all.emplace_back(s.name, s.print(config));
+  settings_.publish(std::move(all));
 }
 
 void DaemonViews::services_changed(const VipDelta& delta) {
@@ -113,6 +119,29 @@ std::shared_ptr<const Service> DaemonViews::service(const ServiceKey& key) {
     auto it = all.find(key);
     return it == all.end() ? nullptr : it->second;
   });
+}
+
+std::vector<std::string> DaemonViews::service_origins(const std::string& name) {
+  constexpr size_t kMostTasks = 100;
+  std::vector<std::shared_ptr<const Service>> named;
+  services_.with([&](Services& all) {
+    for (auto& [key, s] : all) {
+      if (s->name == name) named.push_back(s);
+    }
+  });
+  std::vector<std::string> out;
+  for (auto& s : named) {
+    out.push_back("VIP " + s->label + " of " + s->framework + ": " + s->key.text() + ", " + std::to_string(s->backends.size()) + " backends");
+    size_t shown = 0;
+    for (auto& b : s->backends) {
+      if (shown++ == kMostTasks) {
+        out.push_back("  and " + std::to_string(s->backends.size() - kMostTasks) + " more");
+        break;
+      }
+      out.push_back("  " + b.endpoint().text() + (b.task.empty() ? "" : " task " + b.task + " of " + b.framework));
+    }
+  }
+  return out;
 }
 
 void DaemonViews::publish_event(const ls_event& e) {

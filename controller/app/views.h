@@ -36,6 +36,7 @@ class DaemonViews final : public api::Provider {
   void set_dns(api::DnsSource* dns, Registrations* registrations, const NodeList* nodes, const Config& config);
 
   // Control loop.
+  void set_settings(const Config& config);  ///< those of now, again after each reload
   void publish(api::StatusView status) { status_.publish(std::move(status)); }
   void services_changed(const VipDelta& delta);
   void services_replaced(const std::vector<Service>& all);
@@ -44,6 +45,9 @@ class DaemonViews final : public api::Provider {
   /// Entries in use of tables that only their owner can count.
   void publish_usage(std::map<std::string, uint64_t> used) { usage_.publish(std::move(used)); }
   void publish_event(const ls_event& event);
+
+  /// Services of a name, "web.marathon", and the tasks behind each, in words. Admin thread.
+  std::vector<std::string> service_origins(const std::string& name);
 
   // Admin thread.
   api::StatusView status() override;
@@ -59,7 +63,7 @@ class DaemonViews final : public api::Provider {
   dns::Registry* registry() override { return registrations_ ? registrations_->registry() : nullptr; }
   std::shared_ptr<const dns::RegistrationFeed> followed() override { return registrations_ ? registrations_->followed() : nullptr; }
   std::vector<api::NodeView> nodes() override { return nodes_ ? nodes_->get() : std::vector<api::NodeView>{}; }
-  std::vector<std::pair<std::string, std::string>> settings() override { return settings_; }
+  std::vector<std::pair<std::string, std::string>> settings() override { return *settings_.get(); }
   std::string cluster_key() override { return cluster_key_; }
 
  private:
@@ -75,7 +79,7 @@ class DaemonViews final : public api::Provider {
   api::DnsSource* dns_ = nullptr;
   Registrations* registrations_ = nullptr;
   const NodeList* nodes_ = nullptr;
-  std::vector<std::pair<std::string, std::string>> settings_;  ///< as the daemon started
+  Published<std::vector<std::pair<std::string, std::string>>> settings_;
   std::string cluster_key_;
   std::unique_ptr<Kernel> kernel_;
   Published<api::StatusView> status_;

@@ -16,8 +16,6 @@ struct ZoneKeeperShared {
 ZoneKeeper::ZoneKeeper(std::filesystem::path folder, Epoch& epoch,
                        std::map<std::string, std::shared_ptr<const dns::ZoneTable>> zones)
     : folder_(std::move(folder)), reader_(epoch), zones_(std::move(zones)), shared_(std::make_shared<ZoneKeeperShared>()) {
-  std::error_code ec;
-  std::filesystem::create_directory(folder_, ec);
 }
 
 ZoneKeeper::~ZoneKeeper() {
@@ -53,6 +51,8 @@ void ZoneKeeper::run() {
 bool ZoneKeeper::write_changed() {
   std::string problem;
   bool tried = false;
+  std::error_code ec;  // what is wrong with the folder shows when a file is written
+  std::filesystem::create_directory(folder_, ec);
   for (auto& [name, table] : zones_) {
     uint64_t version = table->version();
     if (!table->loaded() || written_[name] == version) continue;

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "api/views.h"
@@ -29,6 +31,23 @@ std::string endpoint(const Json& b) {
   return (ip.find(':') == ip.npos ? ip : "[" + ip + "]") + ":" + number(b, "port");
 }
 
+/// Empty: there is no watchdog, or its file is not its own.
+std::string watchdog_of(const Context& c) {
+  constexpr size_t kMost = 65536;
+  std::ifstream in(c.watchdog, std::ios::binary);
+  std::string text(kMost, '\0');
+  in.read(text.data(), std::streamsize(text.size()));
+  text.resize(size_t(in.gcount()));
+  auto json = Json::parse(text, nullptr, false);
+  if (!json.is_object()) return {};
+  using namespace std::chrono;
+  try {
+    return watchdog_text(json, duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count());
+  } catch (const Json::exception&) {
+    return {};
+  }
+}
+
 }  // namespace
 
 int status(const Context& c) {
@@ -36,7 +55,7 @@ int status(const Context& c) {
   if (!reply) return unreachable(c, reply.error());
   if (reply->status != 200) return refused(*reply);
   auto json = Json::parse(reply->body);
-  put(c.output == Output::kJson ? reply->body : status_text(json, c.output == Output::kWide));
+  put(c.output == Output::kJson ? reply->body : status_text(json, c.output == Output::kWide, watchdog_of(c)));
   return json.value("ready", false) ? kGood : kNotGood;
 }
 

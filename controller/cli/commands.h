@@ -21,6 +21,7 @@ enum class Output { kTable, kWide, kJson };
 struct Context {
   std::string socket;
   Output output = Output::kTable;
+  std::string watchdog = "/run/loadstar-watchdog/state.json";  ///< what the watchdog of this machine writes
 };
 
 struct FlowOptions {

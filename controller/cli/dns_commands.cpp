@@ -17,6 +17,8 @@ using Align = Table::Align;
 
 std::string millis(double ms) { return ms > 0 ? fmt::format("{:.1f} ms", ms) : ""; }
 std::string yes(const Json& j, const char* name) { return j.value(name, false) ? "yes" : "no"; }
+/// Answers of our own zones take microseconds.
+std::string took(double ms) { return ms < 0.1 ? fmt::format("{:.0f} us", ms * 1000) : fmt::format("{:.1f} ms", ms); }
 
 /// Answers in zone text's order of words, aligned.
 std::string records(const Json& list, std::string_view indent) {
@@ -55,8 +57,8 @@ std::string target(const char* path, const DnsQuestion& q) {
 
 std::string answer_line(const Json& j) {
   if (auto error = word(j, "error"); !error.empty()) return error;
-  return fmt::format("{}, {} records, {} octets, flags {}, from {} in {:.1f} ms", word(j, "rcode"), list_of(j, "answer").size(),
-                     j.value("size", 0ull), joined(list_of(j, "flags"), " "), word(j, "path"), j.value("took_ms", 0.0));
+  return fmt::format("{}, {} records, {} octets, flags {}, from {} in {}", word(j, "rcode"), list_of(j, "answer").size(),
+                     j.value("size", 0ull), joined(list_of(j, "flags"), " "), word(j, "path"), took(j.value("took_ms", 0.0)));
 }
 
 std::string section(std::string_view title, const std::string& text) { return text.empty() ? "" : fmt::format("\n{}\n{}", title, text); }
@@ -110,7 +112,7 @@ int dns_explain(const Context& c, const DnsQuestion& q) {
   put(line("rule", word(j, "rule")));
   put(line("zone", zone_line(zone)));
   if (auto group = word(forward, "group"); !group.empty()) put(line("forward", group));
-  put(line("source", word(forward, "source")));
+  if (auto source = word(forward, "source"); source != word(j, "path")) put(line("source", source));
   if (j.contains("cache_left_s") && j["cache_left_s"].is_number()) {
     auto left = j["cache_left_s"].get<double>();
     put(line("cache", left >= 0 ? duration_text(left) + " of the TTL left" : duration_text(-left) + " past its TTL"));
@@ -170,7 +172,7 @@ int dns_upstreams(const Context& c) {
     for (auto& u : list_of(j, "upstreams")) {
       auto queries = u.value("queries", 0ull);
       std::vector<std::string> cells{word(u, "upstream"),
-                                     u.value("loop", false) ? "loop" : u.value("aside", false) ? "failing" : queries ? "good" : "not asked",
+                                     u.value("loop", false) ? "loop" : u.value("aside", false) ? "failing" : !queries ? "not asked" : u.value("good", 0ull) ? "good" : "silent",
                                      millis(u.value("rtt_ms", 0.0)),
                                      millis(u.value("p95_ms", 0.0)),
                                      fmt::format("{:.1f} %", u.value("failure_share", 0.0) * 100),
@@ -213,7 +215,7 @@ int dns_ls(const Context& c) {
   return ask(c, "/v1/dns", [&](const Json& j) {
     Table listeners({{"SERVICE"}, {"ADDRESS"}, {"UDP"}, {"TCP"}, {"ERROR"}});
     for (auto& l : list_of(j, "listeners")) {
-      listeners.row({word(l, "service"), word(l, "endpoint"), yes(l, "udp"), yes(l, "tcp"), word(l, "error")});
+      listeners.row({word(l, "service"), word(l, "endpoint"), l.contains("udp") && l["udp"].is_null() ? "-" : yes(l, "udp"), yes(l, "tcp"), word(l, "error")});
     }
     print(listeners);
     Table services({{"SERVICE"}, {"UDP", Align::kRight}, {"TCP", Align::kRight}, {"REFUSED", Align::kRight}, {"TRUNCATED", Align::kRight},

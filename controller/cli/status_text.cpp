@@ -54,10 +54,11 @@ std::string dns_lines(const Json& d) {
   auto list = [&](const char* name) { return d.value(name, Json::array()); };
   auto unbound = list("unbound"), not_loaded = list("not_loaded"), aside = list("aside");
   auto listeners = d.value("listeners", size_t(0)), zones = d.value("zones", size_t(0)), upstreams = d.value("upstreams", size_t(0));
-  auto out = line("dns", fmt::format("{} of {} listeners bound, {} of {} zones loaded, {} of {} upstreams answer",
+  // Upstreams are known once they were asked.
+  auto asked = upstreams == 0 ? std::string("no upstream asked") : fmt::format("{} of {} upstreams answer", upstreams - std::min(aside.size(), upstreams), upstreams);
+  auto out = line("dns", fmt::format("{} of {} listeners bound, {} of {} zones loaded, {}",
                                      listeners - std::min(unbound.size(), listeners), listeners,
-                                     zones - std::min(not_loaded.size(), zones), zones,
-                                     upstreams - std::min(aside.size(), upstreams), upstreams));
+                                     zones - std::min(not_loaded.size(), zones), zones, asked));
   for (auto& l : unbound) out += line("", "listener " + l.get<std::string>());
   if (!not_loaded.empty()) out += line("", "not loaded: " + joined(not_loaded, ", "));
   if (!aside.empty()) {
@@ -72,7 +73,29 @@ std::string section(std::string_view title, const Table& table) {
 
 }  // namespace
 
-std::string status_text(const Json& s, bool wide) {
+std::string watchdog_text(const Json& w, int64_t now_unix_ms) {
+  constexpr double kSilent_s = 120;
+  size_t up = 0;
+  std::string troubles;
+  auto addresses = w.value("addresses", Json::array());
+  for (auto& a : addresses) {
+    auto health = a.value("health", "");
+    if (health == "up") {
+      up++;
+      continue;
+    }
+    auto why = [&](const char* name) { return a.value(name, "").empty() ? "" : std::string(", ") + a.value(name, ""); };
+    troubles += line("", "address " + a.value("address", "") + ": " + health + why("udp_error") + why("tcp_error"));
+  }
+  auto age_s = double(std::max<int64_t>(0, now_unix_ms - w.value("last_round_unix_ms", int64_t(0)))) / 1000;
+  auto out = line("watchdog", fmt::format("{}{} of {} addresses answer, last round {} ago, {} restarts", age_s > kSilent_s ? "NOT RUNNING: " : "", up,
+                                          addresses.size(), duration_text(age_s), w.value("restarts", 0ull)));
+  out += troubles;
+  if (auto error = w.value("last_error", ""); !error.empty()) out += line("", "trouble: " + error);
+  return out;
+}
+
+std::string status_text(const Json& s, bool wide, const std::string& watchdog) {
   auto list = [&](const char* name) { return s.value(name, Json::array()); };
   std::string out = printable(s.value("headline", "")) + "\n\n";
   out += line("version", s.value("version", "") + ", up " + duration_text(s.value("uptime_s", 0.0)));
@@ -96,6 +119,7 @@ std::string status_text(const Json& s, bool wide) {
   }
 
   if (auto dns = s.value("dns", Json::object()); !dns.empty()) out += dns_lines(dns);
+  out += watchdog;
 
   auto warnings = list("warnings");
   if (!warnings.empty()) out += "\nwarnings\n";

@@ -3,6 +3,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "derive/dcos_zone.h"
+#include "derive/fold.h"
 #include "derive/mesos_zone_impl.h"
 
 namespace ls {
@@ -188,6 +190,28 @@ std::vector<std::string> MesosZone::origins(std::string_view owner) const {
     for (int row : rows) text += " " + std::to_string(row);
     out.push_back(std::move(text));
   }
+  return out;
+}
+
+std::vector<std::string> MesosZone::dcos_origins(std::string_view owner) const {
+  constexpr size_t kMost = 1000;
+  std::vector<TaskPtr> tasks;
+  impl_->roster.with([&](Roster& r) {
+    tasks.reserve(r.tasks.size());
+    for (auto& e : r.tasks) tasks.push_back(e->task);
+  });
+  const std::string name = relative_text(owner);
+  const std::string_view kind = std::string_view(name).substr(name.rfind('.') + 1);
+  std::vector<std::string> out;
+  for (auto& t : tasks) {
+    if (out.size() >= kMost) break;
+    // Most tasks have other names, and their records need not be made.
+    if (!name.starts_with(fold_label(t->spec->name) + ".")) continue;
+    auto records = dcos_task_records(*t);
+    if (std::any_of(records.begin(), records.end(), [&](auto& r) { return r.owner == owner; }))
+      out.push_back("task " + t->id + " of " + t->framework_name.str() + ": " + std::string(kind));
+  }
+  std::sort(out.begin(), out.end());
   return out;
 }
 

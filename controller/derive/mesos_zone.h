@@ -88,6 +88,8 @@ class MesosZone {
   std::vector<FrameworkRecords> enumerate(std::string_view domain, bool raw_names) const;
   /// Which tasks and rules made the records of `owner` (relative): "task web.1 of marathon: name, row 1". For `dns explain`.
   std::vector<std::string> origins(std::string_view owner) const;
+  /// The same for an owner of dcos.thisdcos.directory.
+  std::vector<std::string> dcos_origins(std::string_view owner) const;
 
  private:
   struct Impl;

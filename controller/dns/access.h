@@ -32,6 +32,7 @@ class RateLimit {
     uint32_t per_second = 0;  ///< 0: off; up to 1,000,000
     uint32_t slip = 2;        ///< 1: always slip, 0: never; up to 15
     size_t buckets = 65536;
+    bool operator==(const Options&) const = default;
   };
   explicit RateLimit(Options options);
   ~RateLimit();

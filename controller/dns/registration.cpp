@@ -10,13 +10,12 @@
 
 #include "util/address.h"
 #include "util/dns_name.h"
+#include "util/zone_names.h"
 
 namespace ls::dns {
 namespace {
 
 constexpr size_t kMaxText = 8192;  // of one record's data; a TXT record of 4 KiB, all of it escaped, still fits
-constexpr std::string_view kParent = "thisdcos.directory";
-constexpr std::array<std::string_view, 5> kOwn{"l4lb", "mesos", "dcos", "thisnode", "dclb"};
 
 /// How many words a type's data has; 0: any number from 1 on.
 struct TypeRule {
@@ -174,18 +173,7 @@ std::string_view registrable_types() {
 }
 
 Result<> check_custom_zone(std::string_view zone) {
-  auto name = lower(without_dot(zone));
-  if (name.empty()) return fail("a zone has a name");
-  if (name.size() > 253) return fail(fmt::format("zone: the name is {} octets long, 253 at most", name.size()));
-  if (auto ok = check_labels(name); !ok) return fail(fmt::format("zone '{}' {}", name, ok.error().text()));
-  auto suffix = "." + std::string(kParent);
-  if (name == kParent) return fail(fmt::format("zone '{}': one more label is needed in front, the zone itself belongs to loadstar", name));
-  if (!name.ends_with(suffix)) return fail(fmt::format("zone '{}' does not lie below {}", name, kParent));
-  auto rest = std::string_view(name).substr(0, name.size() - suffix.size());
-  auto top = rest.substr(rest.rfind('.') + 1);  // npos + 1 is 0
-  if (std::find(kOwn.begin(), kOwn.end(), top) != kOwn.end()) {
-    return fail(fmt::format("zone '{}': loadstar makes {}{} itself", name, top, suffix));
-  }
+  if (auto why = static_zone_fault(without_dot(zone))) return fail(*why);
   return {};
 }
 

@@ -78,9 +78,9 @@ bool registrable(RrType type);
 /// "A, AAAA, CNAME, SRV, TXT, MX, PTR, CAA"
 std::string_view registrable_types();
 
-/// Zones that may be registered in or set up statically: below thisdcos.directory, one label more at least, not one that loadstar makes
-/// itself (l4lb, mesos, dcos, thisnode, dclb) nor below such a one. The error says why not. spec/spartan-dns.md 5.5;
-/// cases/dns/static-zones.json.
+/// Zones that may be registered in: those that may be static (static_zone_fault in util/zone_names.h), here with or without a
+/// trailing dot. The error says why not.
+/// Sources: spec/spartan-dns.md 5.5; cases/dns/static-zones.json.
 Result<> check_custom_zone(std::string_view zone);
 
 }  // namespace ls::dns

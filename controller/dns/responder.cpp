@@ -23,6 +23,7 @@ uint8_t kind_of(std::span<const uint8_t> message, Rcode rcode) {
 Responder::Responder(const Shared& shared)
     : s_(shared),
       routes_(std::make_shared<const Routes>()),
+      policy_(s_.service.policy.get()),
       random_(random_key() | 1),
       scratch_(kLargest),
       chased_(kLargest) {}
@@ -47,13 +48,14 @@ void Responder::begin(Instant now) {
 void Responder::refresh() {
   routes_version_ = s_.service.routes_version.load(std::memory_order_acquire);
   routes_ = s_.service.routes.get();
+  policy_ = s_.service.policy.get();
 }
 
 AnswerLimits Responder::limits(const Question& question) {
   AnswerLimits l;
   l.tcp = question.tcp;
   l.udp_max = s_.udp_size;
-  l.truncate_bit = s_.service.truncates(question.client);
+  l.truncate_bit = policy_->truncates(question.client);
   l.random = random();
   return l;
 }
@@ -87,7 +89,7 @@ Reply Responder::answer(const Question& question, std::span<uint8_t> out) {
   Cookies c;
   cookies(query_, question.client, l, c);
   Reply reply;
-  if (!s_.service.options.clients.allows(question.client)) {
+  if (!policy_->clients.allows(question.client)) {
     counters_.denied.add();
     reply = plain(query_, Rcode::kRefused, Path::kRefused, parsed.question_readable, l, out);
   } else if (parsed.outcome == ParseOutcome::kRcode) {
@@ -103,8 +105,8 @@ Reply Responder::answer(const Question& question, std::span<uint8_t> out) {
 Reply Responder::finish(const Query& query, bool exempt, const IpAddress& client, const AnswerLimits& limits,
                         std::span<uint8_t> out, Reply reply) {
   if (reply.size < kHeader) return {};
-  if (!exempt && s_.service.options.rate_limit.per_second) {
-    switch (s_.service.limit.check(client, kind_of(out.first(reply.size), reply.rcode), now_)) {
+  if (!exempt && policy_->rate.per_second) {
+    switch (policy_->limit->check(client, kind_of(out.first(reply.size), reply.rcode), now_)) {
       case RateLimit::Verdict::kSend:
         break;
       case RateLimit::Verdict::kSlip:
@@ -145,7 +147,7 @@ Reply Responder::transfer(const Question& question, const Query& query, const An
   const ZoneView* zone = route.zone;
   bool apex = zone && zone->apex.folded().wire() == query.folded();
   if (!zone || !apex || !zone->transferable || query.qclass != kClassIn ||
-      !s_.service.may_transfer(question.client))
+      !policy_->may_transfer(question.client))
     return plain(query, Rcode::kRefused, Path::kRefused, true, l, out);
   if (!zone->table->loaded()) return plain(query, Rcode::kServFail, Path::kError, true, l, out);
   if (!question.tcp) {

@@ -43,7 +43,7 @@ class Responder {
   explicit Responder(const Shared& shared);
   ~Responder();
 
-  /// Before the questions of a batch: takes the routes that count and the time.
+  /// Before the questions of a batch: takes the routes and the policy that count, and the time.
   void begin(Instant now);
   /// Inside an Epoch::Guard. kForward: forward() must follow at once, before anything else is answered.
   /// kTransfer (TCP only): take_transfer(). Answers that are sent are counted here.
@@ -93,6 +93,7 @@ class Responder {
   Shared s_;
   WorkerCounters counters_;
   std::shared_ptr<const Routes> routes_;
+  std::shared_ptr<const Policy> policy_;
   uint64_t routes_version_ = 0;
   Instant now_{};
   uint32_t unix_s_ = 0;

@@ -33,9 +33,15 @@ struct Server::Impl {
   /// Position of the service, or nothing.
   std::optional<size_t> find(ServiceKind kind) const {
     for (size_t i = 0; i < services.size(); i++) {
-      if (services[i]->options.kind == kind) return i;
+      if (services[i]->kind == kind) return i;
     }
     return {};
+  }
+
+  /// Routes or policy of a service were published.
+  void changed(size_t at) {
+    services[at]->routes_version.fetch_add(1, std::memory_order_release);
+    for (auto& w : workers) w->post([worker = w.get()] { worker->refresh(); });
   }
 
   const ServerOptions options;
@@ -90,9 +96,19 @@ void Server::set_routes(ServiceKind service, std::shared_ptr<const Routes> route
   auto at = i.find(service);
   if (!at) return;
   i.services[*at]->routes.publish(std::move(routes));
-  i.services[*at]->routes_version.fetch_add(1, std::memory_order_release);
-  for (auto& w : i.workers) w->post([worker = w.get()] { worker->refresh(); });
+  i.changed(*at);
 }
+
+void Server::set_options(ServiceKind service, const ServiceOptions& options) {
+  Impl& i = *impl_;
+  auto at = i.find(service);
+  if (!at) return;
+  auto before = i.services[*at]->policy.get();
+  i.services[*at]->policy.publish(std::make_shared<const Policy>(options, before.get()));
+  i.changed(*at);
+}
+
+bool Server::serves(ServiceKind service) const { return impl_->find(service).has_value(); }
 
 ServerView Server::view() const {
   const Impl& i = *impl_;
@@ -103,7 +119,7 @@ ServerView Server::view() const {
   v.workers = i.workers.size();
   for (auto& w : i.workers) {
     for (size_t s = 0; s < i.services.size(); s++)
-      w->counters(s).add_to(v.services[size_t(i.services[s]->options.kind)]);
+      w->counters(s).add_to(v.services[size_t(i.services[s]->kind)]);
     ForwarderView f = w->forwarder();
     v.forwarder.in_flight += f.in_flight;
     v.forwarder.questions += f.questions;

@@ -2,7 +2,7 @@
 /// Server: N workers that answer DNS over UDP and TCP. What they answer is in the Routes of each listener; forwarding, cache,
 /// rate limit and access list are theirs.
 ///
-/// Threads: construction, start, stop, set_routes on the control loop; workers are threads of their own, each with its own
+/// Threads: construction, start, stop, set_routes, set_options on the control loop; workers are threads of their own, each with its own
 /// SO_REUSEPORT sockets, io_context, Forwarder and Epoch::Reader. Views may be read from any thread.
 /// A listener that cannot be bound (port taken, address not there) is tried again every second and shown; the others go on.
 /// Answers leave from the address that was asked. Receive and send are batched (recvmmsg, sendmmsg).
@@ -99,6 +99,9 @@ class Server {
 
   /// Takes effect with each worker's next batch.
   void set_routes(ServiceKind service, std::shared_ptr<const Routes> routes);
+  /// Clients, transfer, no_truncate_bit and rate_limit of `options`, at the same moment; kind and listen stay as they were.
+  void set_options(ServiceKind service, const ServiceOptions& options);
+  bool serves(ServiceKind service) const;  ///< was among the options of the start
   ServerView view() const;
   /// Any thread. `done` is called on a worker's thread, after at most the forwarder's time-out.
   void explain(ServiceKind service, std::vector<uint8_t> query, std::function<void(Explained)> done);

@@ -1,5 +1,5 @@
 #pragma once
-/// What all workers share of one service. Options never change; routes are published.
+/// What all workers share of one service. Routes and policy are published; a worker takes the newest when routes_version says so.
 #include <atomic>
 
 #include "dns/cookie.h"
@@ -8,25 +8,35 @@
 
 namespace ls::dns {
 
+/// Who may do what: the part of ServiceOptions that may change while the service runs. Immutable but for the rate limit's counts.
+struct Policy {
+  Policy() = default;
+  /// `before`: its counts go on when the rate limit is the same.
+  Policy(const ServiceOptions& o, const Policy* before)
+      : clients(o.clients),
+        transfer(o.transfer),
+        no_truncate_bit(o.no_truncate_bit),
+        nobody_transfers(o.transfer.empty()),
+        all_truncate(o.no_truncate_bit.empty()),
+        rate(o.rate_limit),
+        limit(before && before->limit && before->rate == rate ? before->limit : std::make_shared<RateLimit>(rate)) {}
+
+  bool may_transfer(const IpAddress& a) const { return !nobody_transfers && transfer.allows(a); }
+  bool truncates(const IpAddress& a) const { return all_truncate || !no_truncate_bit.allows(a); }
+
+  AccessList clients, transfer, no_truncate_bit;  ///< an empty list of the last two means nobody, not everybody
+  bool nobody_transfers = true, all_truncate = true;
+  RateLimit::Options rate;
+  std::shared_ptr<RateLimit> limit;
+};
+
 struct Service {
-  explicit Service(ServiceOptions o)
-      : options(std::move(o)),
-        transfer(options.transfer),
-        no_truncate_bit(options.no_truncate_bit),
-        limit(options.rate_limit) {}
+  explicit Service(const ServiceOptions& o) : kind(o.kind) { policy.publish(std::make_shared<const Policy>(o, nullptr)); }
 
-  const ServiceOptions options;
-  const AccessList transfer,
-      no_truncate_bit;  ///< an empty list of these means nobody: look at the option first
-  RateLimit limit;
+  const ServiceKind kind;
+  Published<Policy> policy;
   Published<Routes> routes;
-  std::atomic<uint64_t> routes_version{
-      1};  ///< grows after each publish, so that workers take the lock only then
-
-  bool may_transfer(const IpAddress& a) const { return !options.transfer.empty() && transfer.allows(a); }
-  bool truncates(const IpAddress& a) const {
-    return options.no_truncate_bit.empty() || !no_truncate_bit.allows(a);
-  }
+  std::atomic<uint64_t> routes_version{1};  ///< grows after each publish of either, so that workers take the locks only then
 };
 
 }  // namespace ls::dns

@@ -31,12 +31,17 @@ void TcpSession::start() {
   go_on();
 }
 
-/// Reads when there is room for what comes of it; ends when there is nothing more to do.
+bool TcpSession::room() const {
+  return pending_ < kPending && queued_.size() + writing_.size() < kQueued;
+}
+
+/// Goes on when there is room for what comes of it; ends when there is nothing more to do.
 void TcpSession::go_on() {
   if (closed_) return;
+  if (held_back_ && room()) return handle();
   bool may_read = !ended_ && queries_ < shared_.queries;
-  if (!may_read && pending_ == 0 && queued_.empty() && writing_.empty()) return close();
-  if (may_read && !reading_ && pending_ < kPending && queued_.size() + writing_.size() < kQueued) read();
+  if (!may_read && !held_back_ && pending_ == 0 && queued_.empty() && writing_.empty()) return close();
+  if (may_read && !held_back_ && !reading_ && room()) read();
 }
 
 void TcpSession::read() {
@@ -60,7 +65,11 @@ void TcpSession::handle() {
   {
     Epoch::Guard guard(shared_.reader);
     responder_.begin(shared_.clock.now());
-    while (queries_ < shared_.queries) {
+    held_back_ = false;
+    while (queries_ < shared_.queries && !closed_) {
+      // One segment may ask for a hundred transfers.
+      held_back_ = !room();
+      if (held_back_) break;
       auto message = framing_.next();
       if (!message) break;
       queries_++;

@@ -3,8 +3,8 @@
 /// out in the order in which they are ready. Thread: the worker's. Lives as long as one of its handlers or a
 /// question at an upstream.
 ///
-/// Bounds: kPending questions at upstreams and kQueued octets of answers; above either nothing more is read,
-/// so that the client's own window fills. A client that does not take its answers for the idle time is
+/// Bounds: kPending questions at upstreams and kQueued octets of answers (or one answer, or one transfer, above it);
+/// above either nothing more is handled or read, so that the client's own window fills. A client that does not take its answers for the idle time is
 /// dropped, as is one that does not finish a question within it. After `queries` questions the connection is
 /// closed when all are answered.
 #include <boost/asio/io_context.hpp>
@@ -46,6 +46,7 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
   void write();
   void watch();
   void go_on();
+  bool room() const;
   void close();
 
   boost::asio::ip::tcp::socket socket_;
@@ -59,6 +60,7 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
   size_t written_ = 0;  ///< of writing_
   size_t queries_ = 0, pending_ = 0;
   bool reading_ = false, ended_ = false, closed_ = false, transfer_ = false;
+  bool held_back_ = false;  ///< framing_ may hold questions that were not handled for want of room
   std::chrono::steady_clock::time_point moved_;  ///< last question read whole, or octets taken by the client
 };
 

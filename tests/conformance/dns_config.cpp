@@ -1,6 +1,6 @@
 // Suites about settings of DNS: addresses of servers, and which static zones are accepted with which records.
 #include "app/upstream_address.h"
-#include "app/zone_names.h"
+#include "util/zone_names.h"
 #include "dns/zone_text.h"
 #include "suite.h"
 

@@ -114,6 +114,31 @@ TEST_F(Tcp, TransferToWhoMay) {
   EXPECT_EQ(counters().transfers, 2u);
 }
 
+TEST_F(Tcp, TransfersInOneSegmentWaitForTheirTurn) {
+  service.transfer = {*IpNetwork::parse("127.0.0.1/32")};
+  start();
+  std::string many = "ns 60 A 127.0.0.1\n";
+  for (int i = 0; i < 8000; i++) many += "t" + std::to_string(i) + " 60 TXT \"" + std::string(200, 'x') + "\"\n";
+  set_zone(many);
+  ASSERT_TRUE(eventually([&] { return answers_of(UdpPeer(at).ask(make_query("t1.test", 16))) == 1; }));
+  constexpr int kAsked = 60;
+  Bytes all;
+  for (uint16_t i = 0; i < kAsked; i++) {
+    auto f = TcpPeer::framed(make_query("test", 252, i));
+    all.insert(all.end(), f.begin(), f.end());
+  }
+  TcpPeer peer(at);
+  ASSERT_TRUE(peer.send(all));
+  shutdown(peer.fd(), SHUT_WR);
+  ASSERT_TRUE(eventually([&] { return counters().transfers > 0; }));
+  ASSERT_GT(TcpPeer(at).ask(make_query("t1.test", 16)).size(), 0u);
+  EXPECT_LT(counters().transfers, unsigned(kAsked)) << "the rest is not made before the client has read";
+  int octets = 0;
+  for (Bytes m = peer.receive(); !m.empty(); m = peer.receive()) octets += int(m.size());
+  EXPECT_EQ(counters().transfers, unsigned(kAsked)) << octets;
+  EXPECT_GT(octets, kAsked * 8000 * 200);
+}
+
 TEST_F(Tcp, NoTransferToOthers) {
   start();
   EXPECT_EQ(rcode_of(TcpPeer(at).ask(make_query("test", 252))), 5) << "nobody by default";

@@ -142,6 +142,28 @@ TEST_F(Udp, SomeClientsNeverSeeTheTruncateBit) {
   EXPECT_FALSE(flags_of(cut) & kTc);
 }
 
+TEST_F(Udp, NewOptionsTakeEffectWhileItRuns) {
+  start();
+  UdpPeer peer(at);
+  auto rcode = [&] { return rcode_of(peer.ask(make_query("web.test", 1))); };
+  ASSERT_EQ(rcode(), 0);
+  auto next = service;
+  next.clients = AccessList({*IpNetwork::parse("10.0.0.0/8")});
+  server->set_options(service.kind, next);
+  EXPECT_TRUE(eventually([&] { return rcode() == 5; }));
+  next = service;
+  next.transfer = {*IpNetwork::parse("127.0.0.1/32")};
+  server->set_options(service.kind, next);
+  EXPECT_TRUE(eventually([&] { return rcode() == 0; }));
+  EXPECT_GT(answers_of(TcpPeer(at).ask(make_query("test", 252))), 2) << "a transfer";
+  next.rate_limit = {.per_second = 1, .slip = 1};
+  server->set_options(service.kind, next);
+  EXPECT_TRUE(eventually([&] { return flags_of(peer.ask(make_query("web.test", 1))) & kTc; }));
+  server->set_options(ServiceKind::kAuthority, next);  // is not served: nothing happens
+  EXPECT_TRUE(server->serves(service.kind));
+  EXPECT_FALSE(server->serves(ServiceKind::kAuthority));
+}
+
 TEST_F(Udp, NewRoutesTakeEffectUnderLoad) {
   start();
   UdpPeer peer(at);

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "app/zone_names.h"
+#include "util/zone_names.h"
 
 namespace ls {
 namespace {

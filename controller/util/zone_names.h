@@ -11,7 +11,7 @@ namespace ls {
 std::optional<std::string> domain_fault(std::string_view name);
 /// A zone that is forwarded: as a domain, and the underscore may occur.
 std::optional<std::string> zone_fault(std::string_view name);
-/// A static zone: below thisdcos.directory, and none that loadstar makes itself.
+/// A zone that is static or registered in: below thisdcos.directory, and none that loadstar makes itself.
 std::optional<std::string> static_zone_fault(std::string_view name);
 /// A name that every node answers itself, so a forward zone there would never be asked: the zone's name; nullopt where it may be
 /// forwarded. `name` is in lower case.

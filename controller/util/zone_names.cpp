@@ -1,4 +1,4 @@
-#include "app/zone_names.h"
+#include "util/zone_names.h"
 
 #include <fmt/format.h>
 
