@@ -252,14 +252,6 @@ Reply not_found(std::string_view path) {
 
 }  // namespace
 
-Reply error_reply(unsigned status, std::string_view text, std::string_view parameter) {
-  Json j{{"error", text}};
-  if (!parameter.empty()) j["parameter"] = parameter;
-  Reply r{.status = status};
-  r.body = text_of(j) + "\n";
-  return r;
-}
-
 Reply Router::handle(const Request& request, const std::vector<LoopView>& own_loops) {
   std::string_view target = request.target;
   auto path = target.substr(0, target.find('?'));

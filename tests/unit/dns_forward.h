@@ -43,7 +43,6 @@ class ForwardLab {
     Bytes message;
     Seen seen;
     Forwarder::Trace trace;
-    double ms = 0;
     int calls = 0;
   };
   /// Asks and runs until the reply is there (or `wait` is over: calls is 0).
@@ -53,14 +52,12 @@ class ForwardLab {
   }
   Reply ask(const Query& query, Millis wait = Millis{8'000}) {
     auto r = std::make_shared<Reply>();
-    const auto start = std::chrono::steady_clock::now();
-    forwarder->ask(query, group, [r, start](std::span<const uint8_t> m, const Forwarder::Trace* trace) {
+    forwarder->ask(query, group, [r](std::span<const uint8_t> m, const Forwarder::Trace* trace) {
       r->message.assign(m.begin(), m.end());
       if (trace) r->trace = *trace;
-      r->ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
       r->calls++;
     }, true);
-    const auto end = start + wait;
+    const auto end = std::chrono::steady_clock::now() + wait;
     while (!r->calls && std::chrono::steady_clock::now() < end) run(Millis{5});
     r->seen = see(r->message);
     return *r;

@@ -192,7 +192,7 @@ TEST_F(Forwarding, ExplainTellsWhoWasAsked) {
   auto second = explain("www.example.org");
   EXPECT_EQ(second.path, Path::kCache);
   ASSERT_TRUE(second.cache_left_s);
-  EXPECT_GT(*second.cache_left_s, 50);
+  EXPECT_GT(*second.cache_left_s, 0);
   EXPECT_EQ(server->flush_cache(*DnsName::parse("org.")), 1u);
   EXPECT_EQ(explain("outside.test").rule, "zone test., alias to outside");
 }

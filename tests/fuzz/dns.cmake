@@ -1,7 +1,0 @@
-pkg_check_modules(LDNS REQUIRED IMPORTED_TARGET ldns)
-foreach(name dns_query dns_names)
-  add_executable(fuzz_${name} fuzz_${name}.cpp)
-  target_link_libraries(fuzz_${name} PRIVATE ls_dns PkgConfig::LDNS)
-  target_include_directories(fuzz_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support)
-  target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
-endforeach()

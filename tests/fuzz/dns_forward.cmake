@@ -1,6 +1,0 @@
-find_library(LDNS_LIBRARY ldns REQUIRED)
-foreach(name fuzz_dns_response fuzz_dns_cache)
-  add_executable(${name} ${name}.cpp)
-  target_link_libraries(${name} PRIVATE ls_dns ${LDNS_LIBRARY} OpenSSL::Crypto)
-  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
-endforeach()

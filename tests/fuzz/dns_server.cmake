@@ -1,6 +1,0 @@
-add_executable(fuzz_dns_tcp fuzz_dns_tcp.cpp)
-target_link_libraries(fuzz_dns_tcp PRIVATE ls_dns)
-target_link_options(fuzz_dns_tcp PRIVATE -fsanitize=fuzzer)
-add_executable(fuzz_dns_chain fuzz_dns_chain.cpp)
-target_link_libraries(fuzz_dns_chain PRIVATE ls_dns)
-target_link_options(fuzz_dns_chain PRIVATE -fsanitize=fuzzer)
