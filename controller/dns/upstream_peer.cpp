@@ -106,6 +106,7 @@ void Peer::wait(const std::shared_ptr<Port>& port) {
     std::weak_ptr<int> owner = alive;
     std::array<uint8_t, 4096> buffer;  // what we offer is 1232; a longer answer is cut here and found malformed
     for (int i = 0; i < kDrain; i++) {
+      const bool awaited = !p->pending.empty();
       const ssize_t n = ::recv(p->socket.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
       if (n >= 0) {
         events.datagram(*p, {buffer.data(), static_cast<size_t>(n)});
@@ -115,6 +116,8 @@ void Peer::wait(const std::shared_ptr<Port>& port) {
         break;
       }
       if (owner.expired()) return;
+      // Nothing more is expected: saves the call that would find nothing. What comes all the same is told by the next wait.
+      if (awaited && p->pending.empty()) break;
     }
     wait(p);
   });
