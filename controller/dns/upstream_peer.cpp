@@ -58,8 +58,9 @@ std::shared_ptr<Port> Peer::open_port(Instant now, int& error) {
     error = errno;
     return nullptr;
   }
-  // Room for a burst of answers; the kernel may give less.
-  ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer, sizeof kReceiveBuffer);
+  // Room for a burst of answers; without CAP_NET_ADMIN the kernel may give less.
+  if (::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer, sizeof kReceiveBuffer) != 0)
+    ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer, sizeof kReceiveBuffer);
   sockaddr_storage address;
   const socklen_t size = to_sockaddr(endpoint, address);
   if (::connect(fd, reinterpret_cast<sockaddr*>(&address), size) != 0) {
