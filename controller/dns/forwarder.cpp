@@ -17,6 +17,7 @@ namespace {
 constexpr std::string_view kProbeSuffix{"\x04loop\x08loadstar\x07invalid\x00", 23};
 static_assert(kProbeSuffix.size() == 23);
 constexpr size_t kProbeDigits = 16;
+const std::string kStaleSource = "stale cache";
 
 }  // namespace
 
@@ -105,7 +106,9 @@ void Forwarder::Impl::ask(const Query& query, const ForwardGroup& group, Done do
       return refuse(std::move(waiter), query);
     }
     add(counters.shared);
-    it->second->waiters.push_back(std::move(waiter));
+    Question& q = *it->second;
+    q.waiters.push_back(std::move(waiter));
+    if (trace && !q.want_trace) start_trace(q, group);
     return;
   }
   if (asked.empty() || in_flight.size() >= options.max_in_flight) {
@@ -119,11 +122,15 @@ void Forwarder::Impl::ask(const Query& query, const ForwardGroup& group, Done do
   }
   Question& q = make_question(query, key);
   q.waiters.push_back(std::move(waiter));
-  q.want_trace = trace;
-  q.trace.group = group.zone.text();
+  if (trace) start_trace(q, group);
   in_flight.emplace(key, &q);
   counters.in_flight.store(in_flight.size(), std::memory_order_relaxed);
   start(q, asked, now);
+}
+
+void Forwarder::Impl::start_trace(Question& q, const ForwardGroup& group) {
+  q.want_trace = true;
+  q.trace.group = group.zone.text();
 }
 
 void Forwarder::Impl::start(Question& q, std::span<const uint32_t> group, Instant now) {
@@ -174,13 +181,21 @@ void Forwarder::Impl::schedule(Question& q, Instant at) {
   if (at < armed_for) arm();
 }
 
+bool Forwarder::Impl::outlived(const Due& entry) const {
+  auto it = questions.find(entry.question);
+  return it == questions.end() || it->second->timer_at != entry.at;
+}
+
 void Forwarder::Impl::arm() {
+  while (!due.empty() && outlived(due.top())) due.pop();
   if (due.empty()) {
     armed_for = Instant::max();
     return;
   }
-  armed_for = due.top().at;
-  timer.expires_after(std::max<std::chrono::nanoseconds>(armed_for - clock.now(), std::chrono::nanoseconds(0)));
+  // Not sooner than a tick from now, so that thousands of questions a second do not mean as many wake-ups.
+  const Instant now = clock.now();
+  armed_for = due.top().at <= now ? now : std::max(due.top().at, now + kTick);
+  timer.expires_after(armed_for - now);
   timer.async_wait([this, weak = std::weak_ptr(alive)](const boost::system::error_code& ec) {
     if (ec || weak.expired()) return;
     on_timer();
@@ -193,11 +208,10 @@ void Forwarder::Impl::on_timer() {
   while (!due.empty() && due.top().at <= now) {
     const Due top = due.top();
     due.pop();
-    auto it = questions.find(top.question);
-    // Entries of questions that have ended or were scheduled for an earlier time are left behind in the heap.
-    if (it == questions.end() || it->second->timer_at != top.at) continue;
-    it->second->timer_at = Instant{};
-    on_time(*it->second, now);
+    if (outlived(top)) continue;
+    Question& q = *questions.find(top.question)->second;
+    q.timer_at = Instant{};
+    on_time(q, now);
     if (owner.expired()) return;
   }
   arm();
@@ -260,8 +274,11 @@ void Forwarder::Impl::win(Question& q, Exchange& by, const Response& good, Insta
   if (q.answered) return advance(q, now);
   for (const Blame& b : q.blame) upstreams.result(b.number, b.event, {}, now);
   q.blame.clear();
-  cache.store(good.message, q.dnssec_ok(), q.checking_disabled(), now);
-  reply(q, good, "upstream " + by.peer->endpoint.text());
+  // The clients first: what the cache needs stays, in `good`, unless a client's end was the Forwarder's.
+  const std::weak_ptr<int> owner = alive;
+  const bool dnssec_ok = q.dnssec_ok(), checking_disabled = q.checking_disabled();
+  reply(q, good, q.want_trace ? "upstream " + by.peer->endpoint.text() : "");
+  if (!owner.expired()) cache.store(good.message, dnssec_ok, checking_disabled, now);
 }
 
 void Forwarder::Impl::fail(Question& q, Instant now) {
@@ -290,7 +307,7 @@ bool Forwarder::Impl::reply_stale(Question& q, Instant now) {
   if (!stale.read({message.data(), size})) return false;
   add(counters.stale);
   if (now >= q.ends || std::all_of(q.exchanges.begin(), q.exchanges.end(), [](auto& e) { return e->resolved; })) {
-    reply(q, stale, "stale cache");
+    reply(q, stale, kStaleSource);
     return true;
   }
   // The question goes on, so that the cache gets what comes late.
@@ -303,7 +320,7 @@ bool Forwarder::Impl::reply_stale(Question& q, Instant now) {
   only.trace = q.trace;
   only.want_trace = q.want_trace;
   only.answered = true;
-  reply(only, stale, "stale cache");
+  reply(only, stale, kStaleSource);
   return true;
 }
 
@@ -313,8 +330,10 @@ void Forwarder::Impl::reply(Question& q, const Response& good, const std::string
   const uint64_t number = q.number;
   std::vector<Waiter> waiters = std::move(q.waiters);
   q.waiters.clear();
-  q.trace.source = source;
-  const Trace trace = waiters.empty() || !q.want_trace ? Trace{q.trace.group, {}, source} : q.trace;
+  Trace trace;
+  if (q.want_trace) trace = q.trace;
+  trace.source = source;
+  const bool stale = source == kStaleSource;
   Query query = q.query;
   query.edns.reset();
   // Messages first: what is called may end the response's memory, the question and the Forwarder.
@@ -340,7 +359,7 @@ void Forwarder::Impl::reply(Question& q, const Response& good, const std::string
   if (waiters.empty()) return;
   std::vector<uint8_t> first(scratch.begin(), scratch.begin() + static_cast<ptrdiff_t>(first_size));
   for (size_t i = 0; i < waiters.size() && !owner.expired(); i++)
-    waiters[i].done(i == 0 ? first : more[i - 1], waiters[i].trace ? &trace : nullptr);
+    waiters[i].done(i == 0 ? first : more[i - 1], waiters[i].trace || stale ? &trace : nullptr);
 }
 
 void Forwarder::Impl::reply_servfail(Question& q) {

@@ -48,7 +48,8 @@ class Forwarder {
   Forwarder(boost::asio::io_context& io, Upstreams& upstreams, Cache& cache, const Clock& clock, ForwarderOptions options);
   ~Forwarder();
 
-  /// What happened to one question, for `dns explain`. Filled when asked for.
+  /// What happened to one question, for `dns explain`. Filled when asked for; given without being asked for with stale answers only,
+  /// then with nothing but the source.
   struct Trace {
     std::string group;
     struct Asked {

@@ -63,6 +63,14 @@ struct Forwarder::Impl {
   static constexpr Millis kJudgeMin{100}, kJudgeMax{1'000};  ///< after the winner's answer, for the others
   static constexpr Millis kStaleAfter{1'800};            ///< RFC 8767 5: client response timer
 
+  static constexpr Millis kTick{1};                      ///< how late a retry or a judgement may be for the sake of others
+
+  struct Due {
+    Instant at;
+    uint64_t question;
+    bool operator<(const Due& other) const { return at > other.at; }
+  };
+
   Impl(boost::asio::io_context& io, Upstreams& upstreams, Cache& cache, const Clock& clock, ForwarderOptions options);
   ~Impl();
 
@@ -70,10 +78,13 @@ struct Forwarder::Impl {
   void ask(const Query& query, const ForwardGroup& group, Done done, bool trace);
   void refuse(Waiter waiter, const Query& query);
   Question& make_question(const Query& query, const std::string& key);
+  void start_trace(Question& q, const ForwardGroup& group);
   void start(Question& q, std::span<const uint32_t> group, Instant now);
   void probe_loops(std::span<const uint32_t> group, Instant now);
   void schedule(Question& q, Instant at);
   void arm();
+  /// Entries of questions that have ended or were scheduled for an earlier time are left behind in the heap.
+  bool outlived(const Due& entry) const;
   void on_timer();
   void on_time(Question& q, Instant now);
   void ask_next(Question& q, Instant now);
@@ -129,11 +140,6 @@ struct Forwarder::Impl {
   std::unordered_map<std::string, Question*> in_flight;
   std::unordered_map<uint64_t, std::unique_ptr<Question>> questions;
   uint64_t next_question = 0;
-  struct Due {
-    Instant at;
-    uint64_t question;
-    bool operator<(const Due& other) const { return at > other.at; }
-  };
   std::priority_queue<Due> due;
   boost::asio::steady_timer timer;
   Instant armed_for = Instant::max(), next_loop_check{};

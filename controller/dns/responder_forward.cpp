@@ -29,11 +29,11 @@ void Responder::forward(const Question& question, std::span<const uint8_t> writt
   job->exempt = question.tcp || job->cookies.valid;
   job->send = std::move(send);
   const Query& asked = job->question();
-  // The trace says whether the answer is a stale one.
+  // Without being asked for, a trace comes with stale answers only.
   auto ready = [this, job = std::move(job)](std::span<const uint8_t> reply, const Forwarder::Trace* trace) {
     done(*job, reply, trace);
   };
-  s_.forwarder.ask(asked, *group_, std::move(ready), true);
+  s_.forwarder.ask(asked, *group_, std::move(ready));
 }
 
 Reply Responder::complete(Job& job, std::span<const uint8_t> upstream) {

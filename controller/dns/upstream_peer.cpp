@@ -58,8 +58,9 @@ std::shared_ptr<Port> Peer::open_port(Instant now, int& error) {
     error = errno;
     return nullptr;
   }
-  // Room for a burst of answers; the kernel may give less.
-  ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer, sizeof kReceiveBuffer);
+  // Room for a burst of answers; without CAP_NET_ADMIN the kernel may give less.
+  if (::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer, sizeof kReceiveBuffer) != 0)
+    ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer, sizeof kReceiveBuffer);
   sockaddr_storage address;
   const socklen_t size = to_sockaddr(endpoint, address);
   if (::connect(fd, reinterpret_cast<sockaddr*>(&address), size) != 0) {
@@ -106,6 +107,7 @@ void Peer::wait(const std::shared_ptr<Port>& port) {
     std::weak_ptr<int> owner = alive;
     std::array<uint8_t, 4096> buffer;  // what we offer is 1232; a longer answer is cut here and found malformed
     for (int i = 0; i < kDrain; i++) {
+      const bool awaited = !p->pending.empty();
       const ssize_t n = ::recv(p->socket.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
       if (n >= 0) {
         events.datagram(*p, {buffer.data(), static_cast<size_t>(n)});
@@ -115,6 +117,8 @@ void Peer::wait(const std::shared_ptr<Port>& port) {
         break;
       }
       if (owner.expired()) return;
+      // Nothing more is expected: saves the call that would find nothing. What comes all the same is told by the next wait.
+      if (awaited && p->pending.empty()) break;
     }
     wait(p);
   });

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -92,6 +93,7 @@ int main(int argc, char** argv) {
       die("unknown option " + key);
     }
   }
+  prctl(PR_SET_TIMERSLACK, 1UL);
   if (!self.sin_family) die("--listen is needed");
   const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const int bytes = 8 << 20;
