@@ -22,13 +22,6 @@ using std::chrono::seconds;
 constexpr auto kLook = seconds(5);  // device, own addresses
 constexpr uint32_t kInternalSerial = 1;  // spec/spartan-dns.md section 4
 
-/// Means something on one link only, so it is nothing to publish (RFC 4291 2.5.6, RFC 3927).
-bool link_local(const IpAddress& a) {
-  auto& b = a.bytes();
-  if (a.is_v4()) return a.v4() >> 16 == 0xa9fe;
-  return b[0] == 0xfe && (b[1] & 0xc0) == 0x80;
-}
-
 std::optional<MasterAddress> split_address(std::string_view text) {
   if (auto at = text.rfind('@'); at != text.npos) text.remove_prefix(at + 1);
   if (auto e = Endpoint::parse(text)) return MasterAddress{e->address.text(), e->port};
@@ -330,7 +323,7 @@ void DnsNode::own_addresses() {
     if (!devices) return;
     for (auto& d : *devices) {
       if (d.loopback || d.name == config_.resolver.device) continue;
-      std::copy_if(d.addresses.begin(), d.addresses.end(), std::back_inserter(own), [](auto& a) { return !link_local(a); });
+      own.insert(own.end(), d.addresses.begin(), d.addresses.end());  // link-local ones too: spec/mesos-dns.md 8.3
     }
   }
   std::sort(own.begin(), own.end());
