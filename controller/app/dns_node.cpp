@@ -233,7 +233,7 @@ void DnsNode::apply_registered(const std::string& zone, const RecordDelta& delta
   bool is_new = !custom.table;
   if (is_new) custom.table = make_table(0);
   custom.table->apply(delta);
-  if (is_new || custom.unused()) custom_changed();
+  if (is_new) custom_changed();
 }
 
 /// Zones come and go in crowds when a master's copy is taken over; the routes are made once for all of them.
@@ -396,7 +396,7 @@ void DnsNode::publish_routes() {
                     {"thisnode.thisdcos.directory", thisnode_},
                     {"dcos.thisdcos.directory", dcos_},
                     {"l4lb.thisdcos.directory", l4lb_}};
-  // A zone that the last record left is none any more: below thisdcos.directory that is REFUSED, not "no such name".
+  // A zone that the last record left says "no such name" until the routes are made anew, so that zones do not pile up.
   std::erase_if(custom_, [](auto& z) { return z.second.unused(); });
   for (auto& [zone, custom] : custom_) resolver.zones[zone] = custom.table;
   resolver.empty = empty_;
