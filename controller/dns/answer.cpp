@@ -28,7 +28,7 @@ bool absolute_name(std::string_view rdata, size_t offset, const DnsName& apex, N
   const std::string_view end = relative ? apex.wire() : std::string_view();
   if (front.size() + end.size() > out.octets.size()) return false;
   std::memcpy(out.octets.data(), front.data(), front.size());
-  std::memcpy(out.octets.data() + front.size(), end.data(), end.size());
+  if (!end.empty()) std::memcpy(out.octets.data() + front.size(), end.data(), end.size());
   out.size = front.size() + end.size();
   return true;
 }

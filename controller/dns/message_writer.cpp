@@ -53,7 +53,7 @@ bool MessageWriter::record_with_name(Section s, uint16_t owner, RrType type, uin
   if (room() < 12 + front.size()) return false;
   fixed(owner, type, ttl, 0);
   const size_t data = at_;
-  std::memcpy(out_ + at_, front.data(), front.size());
+  if (!front.empty()) std::memcpy(out_ + at_, front.data(), front.size());
   at_ += front.size();
   bool fits;
   if (type == RrType::kSrv) {

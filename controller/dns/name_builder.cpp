@@ -25,9 +25,11 @@ void NameBuilder::start(const ZoneName* existing) {
   for (size_t s = 0; s < existing->sets_; ++s) {
     const RrSet set(at);
     const RrSet::Head head = set.head();
-    const uint8_t* ttls = at + sizeof head + 4 * (RrSet::words(head) - head.total);
+    const bool own_ttls = head.flags & RrSet::kTtls;
+    // The last words of a set, when it has them.
+    const uint8_t* ttls = own_ttls ? at + sizeof head + 4 * (RrSet::words(head) - head.total) : nullptr;
     for (size_t i = 0; i < head.total; ++i) {
-      const uint32_t ttl = head.flags & RrSet::kTtls ? RrSet::word(ttls + 4 * i) : head.ttl;
+      const uint32_t ttl = own_ttls ? RrSet::word(ttls + 4 * i) : head.ttl;
       const uint32_t times = set.multiplicity(i);
       append({set.type(), ttl, times, times, set.rdata(i)});
     }
