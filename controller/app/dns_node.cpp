@@ -51,10 +51,11 @@ DnsNode::TablePtr DnsNode::make_table(uint32_t fixed_serial) {
 DnsNode::DnsNode(boost::asio::io_context& io, const Config& config, std::filesystem::path config_file, const Clock& clock)
     : io_(io),
       config_(config),
+      resolver_(config.node.has_role(Role::kAgent) && config.resolver.enabled),
       config_file_(std::move(config_file)),
       clock_(clock),
       hosts_(io, [this](const std::string& host) {
-        mesos_table_->apply(mesos_.host_changed(host));
+        mesos_table_->apply_unloaded(mesos_.host_changed(host));  // a master's name may be known before the state is
         masters_changed();
       }),
       mesos_(zone_options(config.authority, [this](std::string_view host) { return hosts_.lookup(host); })),
@@ -82,6 +83,7 @@ Result<> DnsNode::start() {
   keeper_ = std::make_unique<ZoneKeeper>(config_.store.path.parent_path() / "zones", epoch_,
                                          std::map<std::string, dns::Table>{{"mesos", mesos_table_}, {"dcos", dcos_}, {"l4lb", l4lb_}});
   for (auto& [file, table] : {std::pair<std::string, TablePtr>{"mesos", mesos_table_}, {"dcos", dcos_}, {"l4lb", l4lb_}}) {
+    if (!resolver_ && table != mesos_table_) continue;
     auto kept = keeper_->load(file);
     if (!kept) continue;
     log::info("zone_kept", {{"zone", file}, {"records", kept->size()}});
@@ -97,14 +99,13 @@ Result<> DnsNode::start() {
 
 Result<> DnsNode::serve() {
   bool authority = config_.node.has_role(Role::kMaster) && config_.authority.enabled;
-  bool resolver = config_.node.has_role(Role::kAgent) && config_.resolver.enabled;
-  server_ = std::make_unique<dns::Server>(server_options(config_, authority, resolver), epoch_, clock_);
+  server_ = std::make_unique<dns::Server>(server_options(config_, authority, resolver_), epoch_, clock_);
   live_ = std::make_unique<api::DnsLive>(*server_, epoch_, [this](const DnsName& apex, std::string_view relative) {
     auto table = table_of(apex);
     return table ? origins_.of(*table, apex, relative) : std::vector<std::string>{};
   });
   publish_routes();
-  if (authority || resolver) LS_TRY(server_->start());
+  if (authority || resolver_) LS_TRY(server_->start());
   if (!authority || config_.authority.http_listen.empty()) return {};
   http_data_ = std::make_unique<MesosDnsData>(config_, config_file_, mesos_, *live_);
   api::MesosDnsHttp::Settings http;
@@ -138,9 +139,11 @@ void DnsNode::on_snapshot(const StateDelta& delta, const ClusterState& state, co
   bool recovering = widened_ && (!state.recovered_agents().empty() || !state.waiting().empty());
   if (synced_ || recovering) {
     mesos_table_->apply(mesos_.apply(delta));
-    dcos_->apply(dcos_records(delta));
     if (!synced_) widened_until_ = clock_.now() + config_.mesos.reregister_timeout;
-    rename_services(services);
+    if (resolver_) {
+      dcos_->apply(dcos_records(delta));
+      rename_services(services);
+    }
   } else if (widened_) {
     mesos_.apply(delta, [](RecordDelta&&) {});
     complete(state, services);
@@ -155,6 +158,7 @@ void DnsNode::on_snapshot(const StateDelta& delta, const ClusterState& state, co
 void DnsNode::load(const StateDelta& delta, const std::vector<Service>& services) {
   mesos_.apply(delta, [&](RecordDelta&& piece) { mesos_table_->apply_unloaded(piece); });
   mesos_table_->apply({});
+  if (!resolver_) return;
   dcos_records(delta, [&](RecordDelta&& piece) { dcos_->apply_unloaded(piece); });
   dcos_->apply({});
   name_services(services);
@@ -175,13 +179,15 @@ void DnsNode::name_services(const std::vector<Service>& services) {
 /// The zones become exactly what the state says.
 void DnsNode::complete(const ClusterState& state, const std::vector<Service>& services) {
   mesos_table_->replace(mesos_.full());
-  auto dcos = master_records_;
-  state.for_each_task([&](const TaskPtr& task) {
-    for (auto& r : dcos_task_records(*task)) dcos.push_back(std::move(r));
-  });
-  dcos_->replace(dcos);
-  name_services(services);
-  zk_->apply({});
+  if (resolver_) {
+    auto dcos = master_records_;
+    state.for_each_task([&](const TaskPtr& task) {
+      for (auto& r : dcos_task_records(*task)) dcos.push_back(std::move(r));
+    });
+    dcos_->replace(dcos);
+    name_services(services);
+    zk_->apply({});
+  }
   if (std::exchange(widened_, false) && synced_) log::info("kept_names_ended", {{"zones", "mesos dcos l4lb"}});
 }
 
@@ -212,6 +218,9 @@ void DnsNode::before_change(const VipDelta& vips) {
 void DnsNode::after_change(const StateDelta& delta, const VipDelta& vips) {
   if (!delta.empty()) {
     if (auto change = mesos_.apply(delta); !change.empty()) mesos_table_->apply(change);
+  }
+  if (!resolver_) return;
+  if (!delta.empty()) {
     if (auto change = dcos_records(delta); !change.empty()) dcos_->apply(change);
   }
   RecordDelta named;

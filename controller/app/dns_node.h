@@ -93,6 +93,7 @@ class DnsNode {
 
   boost::asio::io_context& io_;
   const Config& config_;
+  const bool resolver_;  ///< this node serves the zones below thisdcos.directory; else they are not made
   const std::filesystem::path config_file_;
   const Clock& clock_;
   Epoch epoch_;

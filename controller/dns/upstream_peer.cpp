@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "dns/response.h"
+#include "dns/sockets.h"
 
 namespace ls::dns {
 
@@ -20,22 +21,6 @@ namespace {
 
 constexpr int kDrain = 64;             ///< datagrams read at a time before others get their turn
 constexpr int kReceiveBuffer = 1 << 18;
-
-socklen_t to_sockaddr(const Endpoint& e, sockaddr_storage& out) {
-  std::memset(&out, 0, sizeof out);
-  if (e.address.is_v4()) {
-    auto& in = reinterpret_cast<sockaddr_in&>(out);
-    in.sin_family = AF_INET;
-    in.sin_port = htons(e.port);
-    in.sin_addr.s_addr = htonl(e.address.v4());
-    return sizeof in;
-  }
-  auto& in6 = reinterpret_cast<sockaddr_in6&>(out);
-  in6.sin6_family = AF_INET6;
-  in6.sin6_port = htons(e.port);
-  std::memcpy(&in6.sin6_addr, e.address.bytes().data(), 16);
-  return sizeof in6;
-}
 
 asio::ip::tcp::endpoint to_asio(const Endpoint& e) {
   if (e.address.is_v4()) return {asio::ip::address_v4(e.address.v4()), e.port};
