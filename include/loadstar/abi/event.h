@@ -10,10 +10,11 @@
 	X(REPLY, 2, "reply")   \
 	X(DEAD, 3, "dead")     \
 	X(ICMP, 4, "icmp")     \
-	X(SOCK, 5, "sock")
+	X(SOCK, 5, "sock")     \
+	X(DNS, 6, "dns")
 
 #define LS_EVENT_ENUM(name, num, label) LS_EVENT_##name = num,
-enum ls_event_type { LS_EVENTS(LS_EVENT_ENUM) LS_EVENT_MAX = 6 };
+enum ls_event_type { LS_EVENTS(LS_EVENT_ENUM) LS_EVENT_MAX = 7 };
 #undef LS_EVENT_ENUM
 
 struct ls_event {
