@@ -22,6 +22,8 @@
 		__type(value, val);                          \
 	} name SEC(".maps")
 
+#include "lib/dns_maps.h"
+
 LS_MAP_ARRAY(ls_meta, 1, struct ls_meta, BPF_F_MMAPABLE);
 LS_MAP_ARRAY(ls_ctl, 1, struct ls_ctl, BPF_F_MMAPABLE);
 LS_MAP_ARRAY(ls_svc_tab, 64, struct ls_svc, BPF_F_MMAPABLE);
