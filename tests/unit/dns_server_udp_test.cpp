@@ -1,7 +1,10 @@
 // The server over UDP: zones, access, cookies, rate limit, listeners that cannot be bound.
+#include <algorithm>
+#include <atomic>
 #include <future>
 
 #include "dns_server_fixture.h"
+#include "loadstar/abi/dns.h"
 
 namespace ls::dns {
 namespace {
@@ -79,6 +82,34 @@ TEST_F(Udp, AboveTheRateATruncatedAnswerSlips) {
   EXPECT_TRUE(flags_of(second) & kTc);
   EXPECT_EQ(answers_of(TcpPeer(at).ask(make_query("web.test", 1))), 2) << "TCP is exempt";
   EXPECT_EQ(counters().slipped, 1u);
+}
+
+TEST_F(Udp, SharedWordsOfTheRateLimitStayWhenOptionsChange) {
+  std::vector<uint64_t> words(LS_DNS_RATE_SETS * LS_DNS_RATE_WAYS);
+  const auto used = [&] {
+    return std::any_of(words.begin(), words.end(), [](uint64_t& w) { return std::atomic_ref(w).load() != 0; });
+  };
+  service.rate_limit = {.per_second = 1, .slip = 1};
+  service.rate_words = words;
+  service.rate_key.fill(7);
+  start();
+  UdpPeer peer(at);
+  const auto slips = [&] { return (flags_of(peer.ask(make_query("web.test", 1))) & kTc) != 0; };
+  EXPECT_FALSE(slips());
+  EXPECT_TRUE(used());
+  EXPECT_TRUE(slips());
+  auto next = service;
+  next.rate_words = {};
+  next.rate_limit.per_second = 0;
+  server->set_options(service.kind, next);
+  EXPECT_TRUE(eventually([&] { return !slips(); }));
+  for (uint64_t& w : words) std::atomic_ref(w).store(0);
+  EXPECT_FALSE(slips());
+  EXPECT_FALSE(used()) << "switched off";
+  next.rate_limit.per_second = 1000;
+  server->set_options(service.kind, next);
+  EXPECT_TRUE(eventually([&] { return !slips() && used(); }));
+  server->stop();  // before the words go
 }
 
 TEST_F(Udp, AValidCookieIsExempt) {
