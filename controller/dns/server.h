@@ -12,11 +12,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "dns/access.h"
 #include "dns/cache.h"
+#include "dns/cookie.h"
 #include "dns/forwarder.h"
 #include "dns/routes.h"
 #include "dns/upstreams.h"
@@ -50,6 +53,9 @@ struct ServerOptions {
   CacheOptions cache;
   ForwarderOptions forwarder;
   Upstreams::Options upstreams;
+  /// Of all workers and services; the same as the kernel's (abi/dns.h ls_dns_conf), so that a cookie is good wherever it comes back. Unset:
+  /// random.
+  std::optional<CookieSecret> cookie_secret;
   std::vector<ServiceOptions> services;
 };
 

@@ -134,6 +134,23 @@ TEST_F(Udp, AValidCookieIsExempt) {
   EXPECT_TRUE(eventually([&] { return counters().rate_dropped == 1; })) << "a bad one counts as none";
 }
 
+TEST_F(Udp, CookiesAreMadeWithTheSecretThatWasGiven) {
+  CookieSecret secret;
+  secret.fill(0x5a);
+  options.cookie_secret = secret;
+  options.workers = 4;
+  start();
+  const Bytes client{1, 2, 3, 4, 5, 6, 7, 8};
+  Bytes option{0, 10, 0, 8};
+  option.insert(option.end(), client.begin(), client.end());
+  for (int i = 0; i < 16; i++) {  // from ports of their own, so that each worker is asked
+    auto a = UdpPeer(at).ask(make_query("web.test", 1, 1, kRd, make_opt(option)));
+    ASSERT_GE(a.size(), kHeader + kServerCookie);
+    std::span<const uint8_t> cookie(a.data() + a.size() - kServerCookie, kServerCookie);
+    EXPECT_EQ(check_cookie(secret, client, cookie, at.address, uint32_t(time(nullptr))), CookieState::kFresh);
+  }
+}
+
 TEST_F(Udp, ABadCookieIsAnsweredWithAGoodOne) {
   start();
   Bytes option{0, 10, 0, 24, 1, 2, 3, 4, 5, 6, 7, 8};
