@@ -1,5 +1,5 @@
 #pragma once
-/// The programs' counters, summed over CPUs, with the names of the lists in abi/drop.h.
+/// The programs' counters, summed over CPUs, with the names of util/abi_labels.h.
 /// Thread: any one thread with its own reader. Cost: two syscalls. Counts never go back while the maps live.
 #include <string_view>
 #include <vector>
@@ -8,11 +8,6 @@
 #include "loadstar/abi/drop.h"
 
 namespace ls {
-
-std::string_view hook_label(uint32_t hook);        ///< "port_in"; "unknown" past the list, as all of these
-std::string_view verdict_label(uint32_t verdict);  ///< "forward"
-std::string_view drop_label(uint32_t reason);      ///< "no_backend"
-std::string_view drop_text(uint32_t reason);       ///< one sentence for people
 
 struct VerdictCount {
   std::string_view hook, verdict;

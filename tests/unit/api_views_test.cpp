@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "api/labels.h"
+#include "util/abi_labels.h"
 #include "api_fake.h"
 #include "util/bounded_queue.h"
 #include "util/histogram.h"
