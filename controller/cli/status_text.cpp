@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "api/views.h"
 #include "cli/table.h"
@@ -67,15 +69,20 @@ std::string dns_lines(const Json& d) {
   return out;
 }
 
-/// How questions are met at each device: hooks of DNS are those whose name says so.
+/// Which hook meets questions where: hooks of DNS are those whose name says so. Devices are named while they are few; a node may have
+/// hundreds of ports.
 std::string dns_hook_lines(const Json& attachments) {
-  std::string on;
+  constexpr size_t kNamed = 4;
+  std::map<std::string, std::vector<std::string>> devices;
   for (auto& a : attachments) {
     auto hook = a.value("hook", ""), state = a.value("state", "");
-    if (!hook.starts_with("dns")) continue;
-    on += fmt::format("{}{} {} ({})", on.empty() ? "" : ", ", a.value("device", ""), hook, state == "attached" ? a.value("method", "") : state);
+    if (hook.starts_with("dns_")) devices[hook + " (" + (state == "attached" ? a.value("method", "") : state) + ")"].push_back(a.value("device", ""));
   }
-  return line("", on.empty() ? "" : "hooks: " + on);
+  std::string out;
+  for (auto& [how, on] : devices) {
+    out += (out.empty() ? "" : ", ") + how + (on.size() > kNamed ? fmt::format(" on {} devices", on.size()) : fmt::format(" on {}", fmt::join(on, " ")));
+  }
+  return line("", out);
 }
 
 std::string section(std::string_view title, const Table& table) {
