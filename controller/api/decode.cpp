@@ -6,10 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "api/decode_dns.h"
+#include "api/labels.h"
 #include "loadstar/abi/drop.h"
 #include "loadstar/abi/flow.h"
 #include "loadstar/abi/lb.h"
-#include "util/abi_labels.h"
 
 namespace ls::api {
 namespace {

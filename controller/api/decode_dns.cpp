@@ -5,9 +5,9 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "api/labels.h"
 #include "dns/server.h"
 #include "loadstar/abi/dns.h"
-#include "util/abi_labels.h"
 #include "util/address.h"
 
 namespace ls::api {

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/dns_message.h"
-#include "util/abi_labels.h"
+#include "api/labels.h"
 
 namespace ls::api {
 namespace {

@@ -3,9 +3,9 @@
 #include <prometheus/collectable.h>
 #include <prometheus/text_serializer.h>
 
+#include "api/labels.h"
 #include "api/metrics_dns.h"
 #include "api/metrics_family.h"
-#include "util/abi_labels.h"
 
 namespace ls::api {
 namespace {

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "api/dns_views.h"
-#include "util/abi_labels.h"
+#include "api/labels.h"
 
 namespace ls::api {
 namespace {

@@ -12,12 +12,12 @@
 #include "api/decode.h"
 #include "api/dns_kernel_views.h"
 #include "api/dns_views.h"
+#include "api/labels.h"
 #include "api/params.h"
 #include "api/router_dns.h"
 #include "api/router_records.h"
 #include "api/router_registrations.h"
 #include "loadstar/abi/event.h"
-#include "util/abi_labels.h"
 
 namespace ls::api {
 namespace {

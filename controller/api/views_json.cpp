@@ -7,11 +7,11 @@
 
 #include "api/dns_event.h"
 #include "api/dns_kernel_views.h"
+#include "api/labels.h"
 #include "api/views.h"
 #include "derive/records.h"
 #include "dns/query.h"
 #include "dns/server.h"
-#include "util/abi_labels.h"
 
 namespace ls::api {
 namespace {

@@ -341,10 +341,7 @@ Result<std::vector<api::DropView>> DaemonViews::drops() {
   std::vector<api::DropView> out;
   if (!kernel_) return out;
   LS_ASSIGN(auto all, kernel_->counters.drops());
-  // Counters lists every hook but "none" with every reason but "none", in the order of the numbers.
-  size_t i = 0;
-  for (uint8_t hook = 1; hook < LS_HOOK_MAX; hook++)
-    for (uint8_t reason = 1; reason < LS_DROP_MAX; reason++) out.push_back({hook, reason, all.at(i++).packets});
+  for (auto& d : all) out.push_back({d.hook, d.reason, d.packets});
   return out;
 }
 
@@ -352,11 +349,7 @@ Result<std::vector<api::StatView>> DaemonViews::stats() {
   std::vector<api::StatView> out;
   if (!kernel_) return out;
   LS_ASSIGN(auto all, kernel_->counters.verdicts());
-  size_t i = 0;
-  for (uint8_t hook = 1; hook < LS_HOOK_MAX; hook++) {
-    for (uint8_t verdict = 0; verdict < LS_VERDICT_MAX; verdict++, i++)
-      out.push_back({hook, verdict, all.at(i).packets, all.at(i).bytes});
-  }
+  for (auto& v : all) out.push_back({v.hook, v.verdict, v.packets, v.bytes});
   return out;
 }
 

@@ -1,7 +1,5 @@
 #include "datapath/counters.h"
 
-#include "util/abi_labels.h"
-
 namespace ls {
 
 Result<Counters> Counters::open(const MapOpener& opener) {
@@ -20,7 +18,7 @@ Result<std::vector<VerdictCount>> Counters::verdicts() const {
     for (uint32_t v = 0; v < LS_VERDICT_MAX; v++) {
       size_t i = hook * LS_VERDICT_MAX + v;
       if (i < sums.size())
-        out.push_back({hook_label(hook), verdict_label(v), sums[i].packets, sums[i].bytes});
+        out.push_back({uint8_t(hook), uint8_t(v), sums[i].packets, sums[i].bytes});
     }
   }
   return out;
@@ -33,7 +31,7 @@ Result<std::vector<DropCount>> Counters::drops() const {
     for (uint32_t reason = 1; reason < LS_DROP_MAX; reason++) {
       size_t i = hook * LS_DROP_SLOTS + reason;
       if (i < sums.size())
-        out.push_back({hook_label(hook), reason_label(reason), reason_text(reason), sums[i].value});
+        out.push_back({uint8_t(hook), uint8_t(reason), sums[i].value});
     }
   }
   return out;

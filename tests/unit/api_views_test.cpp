@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "api/labels.h"
 #include "api_fake.h"
-#include "util/abi_labels.h"
 #include "util/bounded_queue.h"
 #include "util/histogram.h"
 

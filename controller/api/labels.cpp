@@ -1,4 +1,4 @@
-#include "util/abi_labels.h"
+#include "api/labels.h"
 
 #include <array>
 
@@ -6,7 +6,7 @@
 #include "loadstar/abi/drop.h"
 #include "loadstar/abi/event.h"
 
-namespace ls {
+namespace ls::api {
 namespace {
 
 // Indexed by the number itself, so a hole in a list would give an empty name and not a wrong one.
@@ -130,4 +130,4 @@ std::string_view all_dns_hooks() { return kAllDnsHooks.substr(2); }
 std::string_view all_dns_results() { return kAllDnsResults.substr(2); }
 bool dns_result_is_final(uint32_t result) { return result <= LS_DNS_RATE_DROP; }
 
-}  // namespace ls
+}  // namespace ls::api

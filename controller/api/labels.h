@@ -1,11 +1,11 @@
 #pragma once
 /// Names of the numbers that BPF programs count and report, all made from the X-macro lists of loadstar/abi, so that
-/// counters, API, metrics and CLI can never disagree with the kernel side. Thread: any, constant data.
+/// API, metrics and CLI can never disagree with the kernel side. Thread: any, constant data.
 #include <cstdint>
 #include <optional>
 #include <string_view>
 
-namespace ls {
+namespace ls::api {
 
 // An unknown number (a newer program's) gives "unknown".
 std::string_view hook_label(uint32_t hook);        ///< "port_in"
@@ -33,4 +33,4 @@ std::string_view all_dns_results();
 /// The question ended in the kernel, answered or dropped by the rate limit; else the process got it.
 bool dns_result_is_final(uint32_t result);
 
-}  // namespace ls
+}  // namespace ls::api
