@@ -7,9 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -19,6 +16,7 @@
 #include "app/cluster.h"
 #include "app/dns_node.h"
 #include "app/holdover.h"
+#include "app/kernel_options.h"
 #include "app/privileges.h"
 #include "app/service_manager.h"
 #include "app/startup.h"
@@ -52,43 +50,6 @@ constexpr size_t kWakeLimit = 20000;  // a call; the rest follows in the next
 constexpr size_t kShownProblems = 100;
 
 double seconds_of(Instant::duration d) { return duration<double>(d).count(); }
-
-datapath::Sizes sizes_of(const Config& config) {
-  auto& lb = config.lb;
-  auto& dns = config.dns;
-  datapath::Sizes s;
-  s.services = lb.services;
-  s.backends = lb.backends;
-  s.ring_slots = lb.ring_slots;
-  s.flows = lb.flows;
-  s.flows6 = lb.flows6;
-  // Switched off, the tables are there all the same, but as small as they get.
-  s.dns_names = dns.kernel ? dns.kernel_names : 0;
-  s.dns_megabytes = dns.kernel ? dns.kernel_megabytes : 1;
-  s.dns_cached = dns.kernel ? dns.kernel_cached : 0;
-  return s;
-}
-
-datapath::XdpChoice choice_of(KernelXdp k) {
-  if (k == KernelXdp::kOff) return datapath::XdpChoice::kOff;
-  return k == KernelXdp::kNative ? datapath::XdpChoice::kNative : datapath::XdpChoice::kAuto;
-}
-
-datapath::AttachmentConfig attachments_of(const Config& config, bool tcx) {
-  auto& lb = config.lb;
-  datapath::AttachmentConfig c;
-  c.socket = lb.socket;
-  c.cgroup = lb.cgroup;
-  c.packet = lb.packet;
-  c.uplinks = lb.uplinks;
-  c.ports = lb.ports;
-  c.bridges = lb.bridges;
-  c.loopback = lb.loopback;
-  c.dns = config.dns.kernel;
-  c.dns_xdp = choice_of(config.dns.kernel_xdp);
-  c.tcx = tcx;
-  return c;
-}
 
 /// A mapping of ls_ctl for the switch that the event hub turns.
 class Control {
@@ -276,7 +237,7 @@ struct Daemon::Impl {
       if (why.empty()) continue;
       log::warn("programs_refused", {{"object", datapath::to_text(object)},
                                      {"why", object == datapath::ProgramObject::kDnsXdp ? report->dns_xdp_error : report->dns_tc_error}});
-      dns_error += fmt::format("{}{}: {}", dns_error.empty() ? "" : "; ", datapath::to_text(object), why);
+      dns_error += std::string(dns_error.empty() ? "" : "; ") + std::string(to_text(object)) + ": " + why;
     }
 
     LS_ASSIGN(auto maps, SvcMaps::open(opener()));
@@ -295,12 +256,7 @@ struct Daemon::Impl {
     ring_fd.emplace(io, ring->epoll_fd());
     wait_ring();
 
-    auto attachment_config = attachments_of(config, features.tcx.available);
-    // Answers that begin anew: the programs of the process before go on with theirs until the zones are complete again.
-    attachment_config.hold_dns = std::any_of(stories.begin(), stories.end(), [](auto& m) {
-      return m.name == "ls_dns_bucket" && m.origin == datapath::MapOrigin::kRebuilt;
-    });
-    attachments = std::make_unique<datapath::Attachments>(*programs, std::move(attachment_config));
+    attachments = std::make_unique<datapath::Attachments>(*programs, attachments_of(config, features.tcx.available, stories));
     // The tables are what the process before left: nothing is gained by waiting for the source.
     if (report->tables_kept) LS_TRY(attach());
     return {};

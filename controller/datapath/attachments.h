@@ -90,7 +90,7 @@ class Attachments {
 
   /// Ends AttachmentConfig::hold_dns: the tables of DNS are filled. No-op when nothing is held.
   Result<> release_dns();
-  bool dns_held() const { return config_.hold_dns; }
+  bool dns_held() const { return config_.hold_dns && config_.dns; }
 
   /// Compares with the kernel and puts right what differs; `full` also lists all devices anew and compares
   /// pins by identity. Call it every few seconds, and full every 60 s. Returns how many things were repaired.
@@ -122,7 +122,7 @@ class Attachments {
   std::map<Key, std::string> wanted(const netlink::Device& d) const;
   /// The tc hooks with a filter of ours on the device, if clsact is the way.
   std::vector<size_t> wanted_filters(const netlink::Device& d) const;
-  bool held(const Key& key) const { return config_.hold_dns && kHooks[key.hook].is_dns(); }
+  bool held(const Key& key) const { return config_.hold_dns && config_.dns && kHooks[key.hook].is_dns(); }
   bool use_xdp(const netlink::Device& d) const;
   std::string xdp_note(const Key& key) const;
   void fall_back_to_tc(const Key& key, const std::string& device, const std::string& why);
