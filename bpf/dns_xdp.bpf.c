@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: Dual BSD/GPL
 /*
- * DNS answered in the driver: native XDP on devices towards other machines.
+ * DNS answered on the NIC, before the packet becomes an skb: questions from the network. lib/dns_answer.h says how.
  */
-#include <linux/bpf.h>
-#include <linux/if_ether.h>
-#include <linux/ip.h>
-#include <linux/udp.h>
-#include <bpf/bpf_helpers.h>
-
-#include "lib/maps.h"
+#include "lib/dns_packet.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 SEC("xdp")
 int ls_dns_xdp(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct iphdr *ip = data + sizeof(struct ethhdr);
 	__u32 zero = 0;
 	struct ls_dns_conf *conf = bpf_map_lookup_elem(&ls_dns_conf, &zero);
+	struct ls_dns_work *w = bpf_map_lookup_elem(&ls_dns_work, &zero);
+	struct ls_ctl *ctl;
+	int result;
 
-	if (!conf || !conf->enabled || (void *)(ip + 1) > end)
+	if (!conf || !w)
 		return XDP_PASS;
-	struct udphdr *udp = (void *)ip + (ip->ihl & 15) * 4;
-
-	if ((void *)(udp + 1) > end || udp->dest != conf->port_be[0])
+	result = ls_dns_take(ctx, true, false, w, conf);
+	if (result == LS_DNS_RESULT_MAX)
 		return XDP_PASS;
-	__u64 *n = bpf_map_lookup_elem(&ls_dns_stats, &zero);
-
-	if (n)
-		(*n)++;
-	return XDP_PASS;
+	if (!result)
+		result = ls_dns_load(ctx, true, w) ? ls_dns_answer(w) : LS_DNS_UP_PACKET;
+	if (result <= LS_DNS_SLIP && !ls_dns_send_xdp(ctx, w))
+		result = LS_DNS_UP_NO_ROOM;
+	ls_dns_count(LS_DNS_HOOK_XDP, result);
+	ctl = ls_control();
+	if (ctl && unlikely(ctl->events & (1u << LS_EVENT_DNS)))
+		ls_dns_emit(w, LS_DNS_HOOK_XDP, result, ctx->ingress_ifindex);
+	if (result == LS_DNS_RATE_DROP)
+		return XDP_DROP;
+	return result <= LS_DNS_SLIP ? XDP_TX : XDP_PASS;
 }
