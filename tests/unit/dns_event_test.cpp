@@ -161,7 +161,7 @@ TEST(DnsEvent, Filters) {
   EXPECT_TRUE(f.matches(e));
   EXPECT_FALSE(f.matches(other));
   EXPECT_FALSE(f.matches(drop_event())) << "has no name";
-  f.name = DnsName::parse("arathon.mesos");
+  f.name = *DnsName::parse("arathon.mesos");
   EXPECT_FALSE(f.matches(e)) << "a part of a label is not a zone";
   f.name = DnsName();
   EXPECT_TRUE(f.matches(e) && f.matches(other));
