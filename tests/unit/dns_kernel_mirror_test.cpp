@@ -30,7 +30,7 @@ struct World {
   std::map<std::string, std::multiset<Record>> held;
   std::array<std::shared_ptr<const Routes>, 2> routes;
   std::mt19937 random;
-  size_t asked = 0, answered = 0, denied = 0;
+  size_t asked = 0, answered = 0, same = 0;  ///< same: compared octet by octet
 
   explicit World(uint32_t seed, bool loaded = true) : random(seed) {
     for (const char* name : {"mesos", "l4lb.thisdcos.directory", "spartan", "bare", "plain", "late", "stars.plain"}) {
@@ -155,7 +155,8 @@ struct World {
     return delta;
   }
 
-  std::string process_says(size_t service, const std::string& name, uint16_t type, bool& ordered, bool& outside) {
+  std::string process_says(size_t service, const std::string& name, uint16_t type, bool& ordered, bool& outside,
+                           std::vector<uint8_t>* bytes = nullptr) {
     std::vector<uint8_t> packet(12, 0), out(65535);
     packet[5] = 1;
     packet.insert(packet.end(), name.begin(), name.end());
@@ -173,6 +174,7 @@ struct World {
     Epoch::Guard guard(reader);
     const Answer answer = answer_from_zone(query, *route.zone, *routes[service], limits, out);
     outside = answer.outside;
+    if (bytes) bytes->assign(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(answer.size));
     return plain_form({out.data(), answer.size}, ordered);
   }
 
@@ -196,11 +198,17 @@ struct World {
     if (!said) return;
     ++answered;
     bool ordered = false, outside = false;
-    const std::string process = process_says(service, name, type, ordered, outside);
+    std::vector<uint8_t> bytes;
+    const std::string process = process_says(service, name, type, ordered, outside, &bytes);
     const std::string kernel_form = plain_form(*said, ordered);
     ASSERT_EQ(kernel_form, process) << DnsName::from_wire({reinterpret_cast<const uint8_t*>(name.data()), name.size()})->text() << " type "
                                     << type << " service " << service;
     EXPECT_FALSE(outside);
+    // Without rotation octet by octet.
+    if (ordered) {
+      ++same;
+      EXPECT_EQ(*said, bytes);
+    }
     if (type != 46) {
       EXPECT_NE(name, wire("ready.spartan")) << "the process answers that";
     }
@@ -319,6 +327,7 @@ size_t history(uint32_t seed, int steps, unsigned no_room_percent, size_t& answe
     EXPECT_TRUE(at != store.entries.end() && at->second == entry) << "seed " << seed << " space " << std::get<0>(key) << " key " << std::get<2>(key);
   }
   answered += world.answered;
+  EXPECT_GT(world.same, world.answered / 4);
   looks += watch.looks;
   return world.asked;
 }
