@@ -7,265 +7,12 @@
 #include <chrono>
 #include <cstdio>
 
-#include "dns_kernel_fake.h"
-#include "dns_world.h"
+#include "dns_kernel_world.h"
 
 namespace ls::dns {
 namespace {
 
-using ls::test::name_of;
-using ls::test::record_of;
-using test::FakeStore;
-using test::KernelReader;
-using test::plain_form;
-
-std::string wire(std::string_view text) { return std::string(name_of(text).folded().wire()); }
-
-constexpr size_t kAuthority = 0, kResolver = 1;
-
-struct World {
-  Epoch epoch;
-  Epoch::Reader reader{epoch};
-  std::map<std::string, std::shared_ptr<ZoneTable>> tables;
-  std::map<std::string, std::multiset<Record>> held;
-  std::array<std::shared_ptr<const Routes>, 2> routes;
-  std::mt19937 random;
-  size_t asked = 0, answered = 0, denied = 0;
-
-  explicit World(uint32_t seed, bool loaded = true) : random(seed) {
-    for (const char* name : {"mesos", "l4lb.thisdcos.directory", "spartan", "bare", "plain", "late", "stars.plain"}) {
-      auto table = std::make_shared<ZoneTable>(epoch);
-      if (std::string(name) != "mesos" && std::string(name) != "plain") table->set_fixed_serial(1);
-      if (loaded && std::string(name) != "late") table->apply({});
-      tables[name] = table;
-    }
-    reroute(0);
-  }
-
-  ZoneView view(const char* apex, const char* table, const AnswerRules& rules) {
-    ZoneView v;
-    v.apex = name_of(apex);
-    v.table = tables.at(table);
-    v.soa.mname = name_of("ns.spartan");
-    v.soa.rname = name_of("support.mesosphere.com");
-    v.name_servers = {name_of("ns.spartan")};
-    v.rules = rules;
-    return v;
-  }
-
-  /// Several of a kind: nested zones, aliases, rules, forwarders.
-  void reroute(unsigned variant) {
-    AnswerRules own = ls::test::resolver_rules();
-    std::vector<ZoneView> r;
-    for (const char* apex : {"l4lb.thisdcos.directory", "spartan"}) r.push_back(view(apex, apex, own));
-    r.push_back(view("dclb.thisdcos.global", "l4lb.thisdcos.directory", own));
-    r.back().is_alias = true;
-    AnswerRules bare = own;
-    bare.refuse_below = true;
-    for (const char* apex : {"thisdcos.directory", "thisdcos.global"}) r.push_back(view(apex, "bare", bare));
-    r.push_back(view("mesos.thisdcos.directory", "mesos", own));
-    r.back().srv_override = {{1, 1}};
-    r.back().is_alias = true;
-    AnswerRules mesos = own;
-    mesos.strip_star_labels = mesos.recursion_available = mesos.srv_additional = true;
-    r.push_back(view("mesos", "mesos", mesos));
-    r.back().soa.mname = name_of("NS1.mesos");
-    r.back().soa.rname = name_of("root.ns1.mesos");
-    r.back().ttl = 60;
-    AnswerRules plain;
-    plain.rotation = Rotation::kRandom;
-    r.push_back(view("plain", "plain", plain));
-    r.back().name_servers = {name_of("a.plain"), name_of("ns.spartan")};
-    r.push_back(view("late", "late", plain));
-    std::vector<ForwardGroup> groups;
-    groups.push_back({DnsName(), {}, true});
-    groups.push_back({name_of("corp"), {}, false});
-    if (variant & 1) r.push_back(view("stars.plain", "stars.plain", plain));
-    if (variant & 2) groups.push_back({name_of("fw.mesos"), {}, true});
-    if (variant & 4) {
-      for (ZoneView& v : r)
-        if (v.apex == name_of("dclb.thisdcos.global") || v.apex == name_of("plain")) v.rules.recursion_available = true;
-    }
-    if (variant & 8) std::erase_if(r, [](const ZoneView& v) { return v.apex == name_of("dclb.thisdcos.global") || v.apex == name_of("plain"); });
-    routes[kResolver] = std::make_shared<const Routes>(std::move(r), std::move(groups));
-
-    AnswerRules authority;
-    authority.soa_at_question = authority.srv_never_nxdomain = !(variant & 16);
-    authority.nxdomain_at_empty = !(variant & 32);
-    authority.strip_star_labels = true;
-    authority.rotation = Rotation::kNone;
-    std::vector<ZoneView> a;
-    a.push_back(view("mesos", "mesos", authority));
-    a.back().soa.mname = name_of("ns1.mesos");
-    a.back().ttl = 60;
-    routes[kAuthority] = std::make_shared<const Routes>(std::move(a), std::vector<ForwardGroup>());
-  }
-
-  Record some_record(const std::string& table) {
-    static const char* const owners[] = {"", "a", "b", "x.a", "y.a", "_s._tcp", "deep.er.b", "er.b", "c1", "c2", "fw", "q.fw", "stars", "ns", "z.stars"};
-    static const char* const targets[] = {"a.plain", "x.a.mesos", "b.l4lb.thisdcos.directory", "c1.plain", "c2.mesos", "www.example", "none.plain", "z.stars.plain", "a.late"};
-    const std::string owner = *relative_name(owners[random() % std::size(owners)]);
-    const uint32_t n = static_cast<uint32_t>(random() % 3), ttl = static_cast<uint32_t>(random() % 2 * 30);
-    Record r{owner, RrType::kTxt, "", ttl};
-    switch (random() % 10) {
-      case 0: r.rdata = std::string("\1") + static_cast<char>('a' + n); return r;
-      case 1:
-        r.type = RrType::kMx;
-        r.rdata = std::string("\0\1", 2) + wire(targets[random() % std::size(targets)]);
-        return r;
-      case 2:
-      case 3:
-        r.type = RrType::kCname;
-        if (random() % 3 == 0) r.rdata = *relative_name(owners[random() % std::size(owners)]) + kApexMark;
-        else r.rdata = wire(targets[random() % std::size(targets)]);
-        return r;
-      case 4:
-      case 5: {
-        Record srv = srv_record(owner, 0, 0, static_cast<uint16_t>(n), *relative_name(owners[random() % std::size(owners)]));
-        if (random() % 8 == 0) srv.rdata = std::string("\0\0\0\0\0\1", 6) + wire(targets[random() % std::size(targets)]);
-        return srv;
-      }
-      case 6: return address_record(owner, *IpAddress::parse("fd00::" + std::to_string(n + 1)), ttl);
-      default: return address_record(owner, IpAddress::from_v4(0x0a000000 + n + (table == "plain" ? 256 : 0)), ttl);
-    }
-  }
-
-  std::string some_table() {
-    auto at = tables.begin();
-    std::advance(at, static_cast<std::ptrdiff_t>(random() % tables.size()));
-    return at->first == "bare" || (at->first == "late" && random() % 4) ? some_table() : at->first;
-  }
-
-  RecordDelta some_change(const std::string& table) {
-    RecordDelta delta;
-    auto& all = held[table];
-    const bool few = all.size() < 12;
-    for (size_t i = random() % 4 + (few ? 2 : 0); i > 0; --i) delta.add.push_back(some_record(table));
-    for (size_t i = random() % 4 + (few ? 0 : 1); i > 0 && !all.empty(); --i) {
-      auto at = all.begin();
-      std::advance(at, static_cast<std::ptrdiff_t>(random() % all.size()));
-      delta.remove.push_back(*at);
-      all.erase(at);
-    }
-    for (const Record& r : delta.add) all.insert(r);
-    return delta;
-  }
-
-  std::string process_says(size_t service, const std::string& name, uint16_t type, bool& ordered, bool& outside) {
-    std::vector<uint8_t> packet(12, 0), out(65535);
-    packet[5] = 1;
-    packet.insert(packet.end(), name.begin(), name.end());
-    for (const unsigned v : {unsigned{type}, 1u}) packet.push_back(static_cast<uint8_t>(v >> 8)), packet.push_back(static_cast<uint8_t>(v));
-    Query query;
-    EXPECT_EQ(parse_query(packet, query).outcome, ParseOutcome::kGood);
-    const Route route = routes[service]->find(query.folded());
-    ordered = true;
-    outside = true;
-    if (!route.zone) return "not from a zone";
-    ordered = route.zone->rules.rotation == Rotation::kNone;
-    AnswerLimits limits;
-    limits.tcp = true;
-    limits.random = random();
-    Epoch::Guard guard(reader);
-    const Answer answer = answer_from_zone(query, *route.zone, *routes[service], limits, out);
-    outside = answer.outside;
-    return plain_form({out.data(), answer.size}, ordered);
-  }
-
-  std::string some_name(size_t service) {
-    static const char* const fronts[] = {"", "a", "b", "x.a", "y.a", "_s._tcp", "_tcp", "deep.er.b", "er.b", "c1", "c2", "fw", "q.fw", "stars", "ns", "z.stars", "none", "none.a", "ready"};
-    static const char* const ends[] = {"mesos", "mesos", "mesos.thisdcos.directory", "l4lb.thisdcos.directory", "dclb.thisdcos.global", "thisdcos.directory", "spartan", "plain", "plain", "late", "corp", "example"};
-    std::string front = fronts[random() % std::size(fronts)];
-    const std::string end = service == kAuthority ? "mesos" : ends[random() % std::size(ends)];
-    return wire(front.empty() ? end : front + "." + end);
-  }
-
-  /// One question to both.
-  void compare(const FakeStore& store, const KernelMirror& mirror) {
-    static constexpr uint16_t types[] = {1, 1, 28, 33, 33, 5, 16, 15, 2, 6, 12, 46};
-    const size_t service = random() % 3 ? kResolver : kAuthority;
-    const std::string name = some_name(service);
-    const uint16_t type = types[random() % std::size(types)];
-    KernelReader kernel(store);
-    const auto said = kernel.ask(service, mirror.suffixes(service == kAuthority ? ServiceKind::kAuthority : ServiceKind::kResolver), name, type);
-    ++asked;
-    if (!said) return;
-    ++answered;
-    bool ordered = false, outside = false;
-    const std::string process = process_says(service, name, type, ordered, outside);
-    const std::string kernel_form = plain_form(*said, ordered);
-    ASSERT_EQ(kernel_form, process) << DnsName::from_wire({reinterpret_cast<const uint8_t*>(name.data()), name.size()})->text() << " type "
-                                    << type << " service " << service;
-    EXPECT_FALSE(outside);
-    if (type != 46) {
-      EXPECT_NE(name, wire("ready.spartan")) << "the process answers that";
-    }
-  }
-};
-
-/// Names that are there before and after a change, absolute, in each service.
-class Watch {
- public:
-  Watch(World& world, FakeStore& store, KernelMirror& mirror) : world_(world), store_(store), mirror_(mirror) {}
-
-  void begin(const std::string& table, const std::multiset<Record>& before, const std::multiset<Record>& after, bool loading = false) {
-    names_.clear();
-    std::set<std::string> old, both;
-    for (const Record& r : before) old.insert(r.owner);
-    for (const Record& r : after)
-      if (old.contains(r.owner)) both.insert(r.owner);
-    for (size_t s = 0; s < 2; ++s)
-      for (const ZoneView& v : world_.routes[s]->views()) {
-        if (v.table != world_.tables.at(table) || (!v.table->loaded() && !loading)) continue;
-        for (const std::string& owner : both) {
-          const std::string name = owner + std::string(v.apex.wire());
-          if (world_.routes[s]->find(name).zone == &v) names_.emplace_back(s, name);
-        }
-      }
-    store_.after = [this] { look(); };
-  }
-  void end() { store_.after = nullptr; }
-  size_t looks = 0;
-
- private:
-  void look() {
-    for (size_t i = 0; i < 4 && !names_.empty(); ++i) {
-      const auto& [service, name] = names_[world_.random() % names_.size()];
-      KernelReader kernel(store_);
-      const auto said = kernel.ask(service, mirror_.suffixes(service == kAuthority ? ServiceKind::kAuthority : ServiceKind::kResolver), name, 99);
-      ++looks;
-      if (!said) continue;
-      const unsigned rcode = (*said)[3] & 0xf;
-      ASSERT_EQ(rcode, 0u) << "a name that stays is denied";
-    }
-  }
-  World& world_;
-  FakeStore& store_;
-  KernelMirror& mirror_;
-  std::vector<std::pair<size_t, std::string>> names_;
-};
-
-std::vector<DnsName> ready_spartan() { return {name_of("ready.spartan")}; }
-
-void set_routes(KernelMirror& mirror, const World& world) {
-  mirror.set_routes(ServiceKind::kAuthority, world.routes[kAuthority]);
-  mirror.set_routes(ServiceKind::kResolver, world.routes[kResolver]);
-}
-
-/// One random change of a zone, with the watch on.
-void change(World& world, Watch& watch, std::string table = {}) {
-  if (table.empty()) table = world.some_table();
-  const auto before = world.held[table];
-  const RecordDelta delta = world.some_change(table);
-  watch.begin(table, before, world.held[table]);
-  if (world.random() % 10 == 0) {
-    const auto& all = world.held[table];
-    world.tables[table]->replace({all.begin(), all.end()});
-  } else {
-    world.tables[table]->apply(delta);
-  }
-  watch.end();
-}
+using namespace test;
 
 size_t history(uint32_t seed, int steps, unsigned no_room_percent, size_t& answered, size_t& looks) {
   World world(seed);
@@ -307,6 +54,7 @@ size_t history(uint32_t seed, int steps, unsigned no_room_percent, size_t& answe
   EXPECT_EQ(fresh.view().names, mirror.view().names);
   EXPECT_EQ(fresh.view().views, mirror.view().views);
   EXPECT_EQ(fresh.view().ready, mirror.view().ready);
+  EXPECT_EQ(mirror.view().names + mirror.view().views + mirror.view().ready, store.entries.size());
   EXPECT_EQ(fresh.view().incomplete_zones, mirror.view().incomplete_zones);
   EXPECT_EQ(other.entries.size(), store.entries.size()) << "seed " << seed;
   for (const auto& [key, entry] : other.entries) {
@@ -314,6 +62,7 @@ size_t history(uint32_t seed, int steps, unsigned no_room_percent, size_t& answe
     EXPECT_TRUE(at != store.entries.end() && at->second == entry) << "seed " << seed << " space " << std::get<0>(key) << " key " << std::get<2>(key);
   }
   answered += world.answered;
+  EXPECT_GT(world.same, world.answered / 4);
   looks += watch.looks;
   return world.asked;
 }
@@ -489,6 +238,58 @@ TEST_F(KernelMirrorTest, ATakenOverZoneThatIsNeverLoadedGoesUpOnceSettled) {
   EXPECT_FALSE(ask("a.plain"));
   EXPECT_EQ(next.view().names, 0u);
   EXPECT_EQ(store.entries.size(), next.view().views);
+}
+
+TEST_F(KernelMirrorTest, AnswersADaemonBeforeMadeGoWhenTheyCannotBeMadeAnyMore) {
+  const std::string owner = *relative_name("alias");
+  add("plain", "a", 1);
+  world.tables["plain"]->apply({{cname_record(owner, name_of("a.plain"))}, {}});
+  ASSERT_TRUE(ask("alias.plain"));
+  World other(2, false);
+  KernelMirror next(store, other.epoch, ready_spartan());
+  set_routes(next, other);
+  EXPECT_TRUE(ask("alias.plain"));
+  other.tables["plain"]->replace({cname_record(owner, name_of("www.example"))});
+  EXPECT_FALSE(ask("alias.plain")) << "leads out of the zones";
+  EXPECT_TRUE(ask("alias.plain", 5));
+}
+
+TEST_F(KernelMirrorTest, ATableMayBeReplacedByAnother) {
+  for (const char* table : {"plain", "mesos"}) {
+    add(table, "a", 1);
+    add(table, "b", 2);
+    world.tables[table]->apply({{cname_record(*relative_name("c"), name_of(std::string("a.") + table)), {*relative_name("t"), RrType::kTxt, "\1x", 0}}, {}});
+  }
+  const auto names_stay = [&] {
+    for (const char* name : {"a.plain", "c.plain", "t.plain", "a.mesos", "c.mesos", "t.mesos"}) {
+      const auto said = ask(name, 99);
+      if (said) {
+        ASSERT_EQ((*said)[3] & 0xf, 0) << name;
+      }
+    }
+  };
+  for (const char* table : {"plain", "mesos"}) {
+    auto fresh = std::make_shared<ZoneTable>(world.epoch);
+    fresh->replace({address_record("\1a", IpAddress::from_v4(77)), cname_record("\1c", name_of(std::string("a.") + table)),
+                    {"\1t", RrType::kTxt, "\1y", 0}});
+    world.tables[table] = fresh;
+  }
+  store.after = names_stay;
+  world.reroute(0);
+  // For a while each service has its own table under one name.
+  mirror.set_routes(ServiceKind::kResolver, world.routes[kResolver]);
+  EXPECT_EQ(mirror.view().incomplete_zones, 1u) << "the one that is never loaded";
+  EXPECT_EQ(ask("b.mesos")->at(3) & 0xf, 3);
+  EXPECT_EQ(ask("b.mesos", 1, kAuthority)->at(3) & 0xf, 0);
+  EXPECT_EQ(ask("a.mesos", 1)->back(), 77);
+  EXPECT_EQ(ask("c.mesos", 1)->back(), 77);
+  EXPECT_EQ(ask("a.mesos", 1, kAuthority)->back(), 1);
+  EXPECT_EQ(ask("c.mesos", 1, kAuthority)->back(), 1);
+  mirror.set_routes(ServiceKind::kAuthority, world.routes[kAuthority]);
+  EXPECT_EQ(ask("a.mesos", 1, kAuthority)->back(), 77);
+  store.after = nullptr;
+  EXPECT_EQ(mirror.view().names + mirror.view().views + mirror.view().ready, store.entries.size()) << "nothing is left of the tables before";
+  for (int i = 0; i < 2000 && !HasFatalFailure(); ++i) world.compare(store, mirror);
 }
 
 TEST_F(KernelMirrorTest, SerialsAndNothingElse) {
