@@ -228,6 +228,8 @@ struct Daemon::Impl {
     datapath::Programs::Options options;
     options.pin = config.bpf.pin;
     options.sizes = sizes_of(config.lb);
+    options.packet = config.lb.packet;
+    options.socket = config.lb.socket;
     options.steps = [](std::string_view what) { log::debug("kernel_step", {{"step", what}}); };
     options.migrate_flows = [this](int from, int to) -> Result<> {
       ls_meta meta{};

@@ -153,11 +153,14 @@ Result<LoadReport> Programs::load() {
   LS_TRY(s.set.build(tc_elf(), map_entries(s.options.sizes)));
   LS_TRY(s.map_ctl());
   LoadReport report;
-  if (auto r = s.load_object(s.packet, "lb_tc", tc_elf()); !r) s.packet_error = r.error().text();
-  if (auto r = s.load_object(s.socket, "lb_sock", sock_elf()); !r) s.socket_error = r.error().text();
-  if (!s.packet && !s.socket) {
+  const bool packet = s.options.packet, socket = s.options.socket;
+  if (packet)
+    if (auto r = s.load_object(s.packet, "lb_tc", tc_elf()); !r) s.packet_error = r.error().text();
+  if (socket)
+    if (auto r = s.load_object(s.socket, "lb_sock", sock_elf()); !r) s.socket_error = r.error().text();
+  if ((packet || socket) && !s.packet && !s.socket) {
     s.set.abandon();
-    return fail(s.packet_error + "; " + s.socket_error);
+    return fail(packet && socket ? s.packet_error + "; " + s.socket_error : s.packet_error + s.socket_error);
   }
   report.packet_error = s.packet_error;
   report.socket_error = s.socket_error;

@@ -46,7 +46,7 @@ struct LoadReport {
   /// False: service tables start empty or smaller; fill them before attaching, or services are gone for that
   /// long.
   bool tables_kept = false;
-  std::string packet_error;  ///< why lb_tc is not there; empty: it is
+  std::string packet_error;  ///< why lb_tc is not there; empty: it is, or is not wanted
   std::string socket_error;  ///< the same for lb_sock
 };
 
@@ -57,6 +57,8 @@ class Programs {
     Sizes sizes;
     MigrateFlows migrate_flows;
     Steps steps;
+    /// What nothing will be attached of is not loaded: verifying lb_tc takes the kernel a quarter of a second.
+    bool packet = true, socket = true;
     std::string verifier_log;  ///< path for the whole log of a refused program; empty: none
   };
   explicit Programs(Options options);
