@@ -2,7 +2,7 @@
 // task's change costs through all of it at 100, 10,000 and 100,000 tasks, which must not depend on how many others there are.
 //   plain: four names a task (Mesos-DNS was measured at about three); hard: every task with a dotted discovery name, a VIP, two
 //   ports and two statuses, 16 names and 20 records.
-// Usage: zone_bench [--quick | --write plain|hard tasks file | --change tasks rounds]. Only the quick run is a test, and it asserts no times.
+// Usage: zone_bench [--quick | --write plain|hard tasks file | --state plain|hard tasks | --change tasks rounds]. Only the quick run is a test, and it asserts no times.
 #include <fmt/format.h>
 #include <malloc.h>
 #include <sys/resource.h>
@@ -202,9 +202,11 @@ bool one_change(size_t tasks, int rounds) {
   return made > 0 && c.mesos.faults() == 0 && c.dcos.faults() == 0 && c.l4lb.faults() == 0;
 }
 
+Shape shape_of(const char* text) { return std::strcmp(text, "plain") == 0 ? Shape::kPlain : Shape::kHard; }
+
 int write(const char* shape, const char* tasks, const char* file) {
   std::ofstream out(file);
-  out << state_text(std::stoul(tasks), std::strcmp(shape, "plain") == 0 ? Shape::kPlain : Shape::kHard);
+  out << state_text(std::stoul(tasks), shape_of(shape));
   return out.flush() ? 0 : 1;
 }
 
@@ -213,6 +215,7 @@ int write(const char* shape, const char* tasks, const char* file) {
 
 int main(int argc, char** argv) {
   if (argc == 5 && std::strcmp(argv[1], "--write") == 0) return ls::write(argv[2], argv[3], argv[4]);
+  if (argc == 4 && std::strcmp(argv[1], "--state") == 0) return ls::from_state(std::stoul(argv[3]), ls::shape_of(argv[2])) ? 0 : 1;
   if (argc == 4 && std::strcmp(argv[1], "--change") == 0) return ls::one_change(std::stoul(argv[2]), std::stoi(argv[3])) ? 0 : 1;
   const bool quick = argc > 1 && std::strcmp(argv[1], "--quick") == 0;
   bool ok = true;
