@@ -17,6 +17,7 @@ namespace dk {
 namespace {
 
 constexpr uint32_t kService = 0;
+constexpr int kFirstBucket = 5;  // as datapath/dns_tables.cpp
 constexpr uint32_t kZone = LS_DNS_SPACE_ZONE | 0x1234, kReady = LS_DNS_SPACE_READY | 1;
 
 int map_of(bpf_object* o, const char* name) {
@@ -67,12 +68,14 @@ class Places {
     const uint64_t h = hash(space, aux, key);
     const uint64_t slot = LS_DNS_SLOT(h, next_ / LS_DNS_UNIT);
     next_ += octets;
-    for (uint32_t b : {ls_dns_bucket1(h, conf_.bucket_mask), ls_dns_bucket2(h, conf_.bucket_mask)})
-      for (auto& s : buckets_[b].slot)
-        if (s == 0) {
-          s = slot;
-          return;
-        }
+    __u64 *first = buckets_[ls_dns_bucket1(h, conf_.bucket_mask)].slot, *second = buckets_[ls_dns_bucket2(h, conf_.bucket_mask)].slot;
+    const auto used = [](const __u64* bucket) { return std::count_if(bucket, bucket + LS_DNS_WAYS, [](__u64 w) { return w != 0; }); };
+    __u64* bucket = used(first) < kFirstBucket || used(first) <= used(second) ? first : second;
+    for (int i = 0; i < LS_DNS_WAYS; i++)
+      if (bucket[i] == 0) {
+        bucket[i] = slot;
+        return;
+      }
     must(false, "a free slot");
   }
 
@@ -127,7 +130,7 @@ std::vector<uint8_t> view_body() {
   ls_dns_view v{};
   v.zone = kZone;
   v.ready = kReady;
-  v.flags = LS_DNS_VIEW_COMPLETE | LS_DNS_VIEW_SRV_ADDITIONAL | LS_DNS_VIEW_ROUND_ROBIN;
+  v.flags = LS_DNS_VIEW_COMPLETE | LS_DNS_VIEW_SRV_ADDITIONAL | LS_DNS_VIEW_ROUND_ROBIN | LS_DNS_VIEW_STRIP_STARS | LS_DNS_VIEW_RA;
   v.ttl = 60;
   v.soa_ttl = 60;
   v.soa_negative_ttl = 1;
