@@ -227,7 +227,9 @@ void KernelZone::guard(const Guards& guards) {
 }
 
 uint64_t KernelZone::count(int hook, int result) const {
-  std::vector<uint64_t> values(size_t(libbpf_num_possible_cpus()));
+  const int cpus = libbpf_num_possible_cpus();
+  must(cpus > 0, "number of CPUs");
+  std::vector<uint64_t> values(size_t(cpus), 0);
   uint32_t key = uint32_t(hook * LS_DNS_RESULT_SLOTS + result);
   must(bpf_map_lookup_elem(map_of(objects_[0], "ls_dns_stats"), &key, values.data()) == 0, "ls_dns_stats");
   return std::accumulate(values.begin(), values.end(), uint64_t{0});
