@@ -1,6 +1,6 @@
 // ns of a question inside the kernel, net of the harness: the real XDP and tc programs, and the bare one (bare.h), in one run.
 //
-//   dns-kernel-prog [--rounds N] [--names N,N,...] [--repeat N] [--cpu N]
+//   dns-kernel-prog [--rounds N] [--names N,N,...] [--repeat N] [--cpu N] [--only TITLE]
 //
 // Nothing is attached: the kernel runs the programs on a packet (BPF_PROG_TEST_RUN). dns_prog.bpf.c makes that packet a question again before
 // each run, of another name each time; what this takes, and the way to the program, is measured with an empty program at its end and
@@ -34,6 +34,7 @@ constexpr uint32_t kRateStep = 8;  // 2 us between answers to a prefix: nobody r
 struct Options {
   int rounds = 9, repeat = 200000, cpu = 0;
   std::vector<uint32_t> names{1, 10000, 100000};
+  std::string only;  ///< rows whose title begins so, beside the bare ones
 };
 
 struct BareValue {
@@ -79,6 +80,7 @@ class Bench {
       rows.push_back({hook + " A, EDNS, access list, rate limit", Kind::kAEdns, tc, false, true, {}});
 #endif
     }
+    std::erase_if(rows, [&](const Row& r) { return !r.bare && !r.title.starts_with(options_.only); });
     std::vector<double> empty[2], harness[2];
     for (auto& row : rows) check(row);
     for (int round = -1; round < options_.rounds; round++) {  // the first one only warms
@@ -205,6 +207,7 @@ int main(int argc, char** argv) {
     if (name == "--rounds") options.rounds = std::atoi(value);
     if (name == "--repeat") options.repeat = std::atoi(value);
     if (name == "--cpu") options.cpu = std::atoi(value);
+    if (name == "--only") options.only = value;
     if (name != "--names") continue;
     options.names.clear();
     for (char* at = const_cast<char*>(value); *at; at += *at == ',') options.names.push_back(uint32_t(std::strtoul(at, &at, 10)));
