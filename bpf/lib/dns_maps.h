@@ -2,14 +2,19 @@
 #ifndef LS_LIB_DNS_MAPS_H
 #define LS_LIB_DNS_MAPS_H
 /* The maps of DNS answers; part of lib/maps.h, whose rules on sizes hold here too. */
+#include "lib/dns_state.h"
 #include "loadstar/abi/dns.h"
 
-/* Room in which an answer is put together. Programs that use it run with bottom halves off, so one a CPU is enough. */
+/* Room in which an answer is put together. Programs that use it run with bottom halves off, so one a CPU is enough. The
+ * message begins 4 octets behind a multiple of 8, so that the name in it begins at one. */
 #define LS_DNS_OUT 2048
+#define LS_DNS_WORDS ((LS_DNS_KEY_MAX + 1) / 8)
 struct ls_dns_work {
-	__u64 name[(LS_DNS_KEY_MAX + 1) / 8 + 4]; /* the question's name, folded, zeros behind it */
-	__u64 key[(LS_DNS_KEY_MAX + 1) / 8 + 4];  /* a part of it that is looked up */
-	__u8 out[LS_DNS_OUT + 512];		   /* header, question, records, OPT */
+	__u64 name[LS_DNS_WORDS + 2]; /* the question's name, folded */
+	__u64 key[LS_DNS_WORDS + 2];  /* what is looked up, zeros up to the word's end */
+	struct ls_dns_state st;	      /* lib/dns_state.h */
+	__u32 pad;
+	__u8 msg[LS_DNS_OUT + 516]; /* question, then answer */
 };
 
 LS_MAP_ARRAY(ls_dns_conf, 1, struct ls_dns_conf, BPF_F_MMAPABLE);

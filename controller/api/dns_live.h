@@ -24,6 +24,22 @@ class DnsLive final : public DnsSource {
   void set_http(std::function<std::vector<HttpListener>()> http) { http_ = std::move(http); }
   std::vector<HttpListener> http_listeners() override { return http_ ? http_() : std::vector<HttpListener>{}; }
 
+  /// Answers in the kernel. Any thread, also while the API runs: the programs are loaded after it starts. What the functions use must
+  /// outlive the API's server; they are called on the admin thread.
+  struct Kernel {
+    std::function<KernelDnsView()> view;
+    std::function<std::optional<KernelDnsTry>(dns::ServiceKind, std::span<const uint8_t>)> try_question;
+  };
+  void set_kernel(Kernel kernel) { kernel_.publish(std::move(kernel)); }
+  std::optional<KernelDnsView> kernel() override {
+    auto k = kernel_.get();
+    return k->view ? std::optional(k->view()) : std::nullopt;
+  }
+  std::optional<KernelDnsTry> kernel_try(dns::ServiceKind service, std::span<const uint8_t> question) override {
+    auto k = kernel_.get();
+    return k->try_question ? k->try_question(service, question) : std::nullopt;
+  }
+
   dns::ServerView view() override { return server_.view(); }
   std::shared_ptr<const dns::Routes> routes(dns::ServiceKind service) override { return routes_[size_t(service)].get()->routes; }
   Epoch& epoch() override { return epoch_; }
@@ -44,6 +60,7 @@ class DnsLive final : public DnsSource {
   const Origins origins_;
   std::function<std::vector<HttpListener>()> http_;
   std::array<Published<Held>, dns::kServices> routes_;
+  Published<Kernel> kernel_;
 };
 
 }  // namespace ls::api

@@ -258,12 +258,7 @@ struct Daemon::Impl {
     if (int inject = programs->program("ls_inject"); inject >= 0) {
       LS_ASSIGN(flow_reset, datapath::FlowReset::open(opener(), inject));
     }
-    LS_ASSIGN(ring, bpf::RingBuffer::open(programs->map("ls_events"), [this](std::span<const std::byte> bytes) {
-      ls_event event;
-      if (bytes.size() < sizeof event) return;
-      std::memcpy(&event, bytes.data(), sizeof event);
-      views.publish_event(event);
-    }));
+    LS_ASSIGN(ring, bpf::RingBuffer::open(programs->map("ls_events"), [this](std::span<const std::byte> record) { views.publish_event(record); }));
     ring_fd.emplace(io, ring->epoll_fd());
     wait_ring();
 

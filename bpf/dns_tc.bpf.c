@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Dual BSD/GPL
+/*
+ * DNS answered at tc: questions of containers, of processes of this machine, and of the network where the NIC has no native XDP.
+ */
+#include "lib/dns_packet.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* enum ls_dns_result, or LS_DNS_RESULT_MAX for what is not ours. Up to SLIP the packet is its answer. */
+static __always_inline int ls_dns_question(struct __sk_buff *skb, const __u32 hook, const bool loopback)
+{
+	__u32 zero = 0;
+	struct ls_dns_conf *conf = bpf_map_lookup_elem(&ls_dns_conf, &zero);
+	struct ls_dns_work *w = bpf_map_lookup_elem(&ls_dns_work, &zero);
+	struct ls_ctl *ctl;
+	__u64 before;
+	int result;
+
+	if (!conf || !w)
+		return LS_DNS_RESULT_MAX;
+	result = ls_dns_take(skb, false, loopback, w, conf);
+	if (result == LS_DNS_RESULT_MAX)
+		return result;
+	if (!result && skb->gso_size)
+		result = LS_DNS_UP_PACKET; /* several questions in one */
+	if (!result) {
+		if (ls_dns_load(skb, false, w)) {
+			before = ls_dns_sum(w, w->st.message);
+			result = ls_dns_answer(w);
+			if (result <= LS_DNS_SLIP && !ls_dns_send_tc(skb, w, before))
+				result = LS_DNS_UP_NO_ROOM;
+		} else {
+			result = LS_DNS_UP_PACKET;
+		}
+	}
+	ls_dns_count(hook, result);
+	ctl = ls_control();
+	if (ctl && unlikely(ctl->events & (1u << LS_EVENT_DNS)))
+		ls_dns_emit(w, hook, result, skb->ifindex);
+	return result;
+}
+
+/* Where the packet came in, its answer goes out. */
+static __always_inline int ls_dns_ingress(struct __sk_buff *skb, const __u32 hook)
+{
+	int result;
+
+	if (skb->pkt_type != 0) /* PACKET_HOST: not for another machine, no broadcast */
+		return TC_ACT_UNSPEC;
+	result = ls_dns_question(skb, hook, false);
+	if (result == LS_DNS_RATE_DROP)
+		return TC_ACT_SHOT;
+	return result <= LS_DNS_SLIP ? bpf_redirect(skb->ifindex, 0) : TC_ACT_UNSPEC;
+}
+
+/* Ingress of the NIC. */
+SEC("tc")
+int ls_dns_uplink(struct __sk_buff *skb)
+{
+	return ls_dns_ingress(skb, LS_DNS_HOOK_UPLINK);
+}
+
+/* Ingress of a container's device on the host side. */
+SEC("tc")
+int ls_dns_port(struct __sk_buff *skb)
+{
+	return ls_dns_ingress(skb, LS_DNS_HOOK_PORT);
+}
+
+/* Egress of loopback: the question of a local process becomes its answer and is delivered to the asker. */
+SEC("tc")
+int ls_dns_lo(struct __sk_buff *skb)
+{
+	int result = ls_dns_question(skb, LS_DNS_HOOK_LO, true);
+
+	return result == LS_DNS_RATE_DROP ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+}
+
+/* Not attached anywhere: run on a packet by loadstar dns explain and by tests. Returns enum ls_dns_result. */
+SEC("tc")
+int ls_dns_try(struct __sk_buff *skb)
+{
+	return ls_dns_question(skb, LS_DNS_HOOK_TRY, true);
+}

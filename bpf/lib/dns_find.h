@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Dual BSD/GPL */
+#ifndef LS_LIB_DNS_FIND_H
+#define LS_LIB_DNS_FIND_H
+/* Finds entries in ls_dns_bucket and ls_dns_data. An entry is given by its place; 0: there is none. */
+#include "lib/common.h"
+
+#define LS_DNS_COLLISION (-1) /* another key has the hash */
+
+/* The entry at a place. The result has LS_DNS_ENTRY_MAX octets behind it. */
+static __always_inline const struct ls_dns_entry *ls_dns_entry(__u32 place)
+{
+	__u64 at = (__u64)place * LS_DNS_UNIT;
+	__u32 n = (__u32)(at / LS_DNS_SEGMENT);
+	struct ls_dns_segment *segment = bpf_map_lookup_elem(&ls_dns_data, &n);
+
+	if (!segment)
+		return NULL;
+	return (const struct ls_dns_entry *)(segment->octets + (at & (LS_DNS_SEGMENT - LS_DNS_UNIT)));
+}
+
+static __always_inline __u32 ls_dns_in_bucket(__u32 number, __u64 hash)
+{
+	struct ls_dns_bucket *b = bpf_map_lookup_elem(&ls_dns_bucket, &number);
+	__u32 i;
+
+	if (!b)
+		return 0;
+#pragma unroll
+	for (i = 0; i < LS_DNS_WAYS; i++) {
+		__u64 slot = READ_ONCE(b->slot[i]);
+
+		if ((slot ^ hash) >> 32 == 0 && LS_DNS_PLACE(slot))
+			return LS_DNS_PLACE(slot);
+	}
+	return 0;
+}
+
+/* Looks for the key in w->key, `octets` long, padded with zeros. `space_aux`: space << 16 | aux. */
+__noinline int ls_dns_probe(struct ls_dns_work *w, __u64 hash, __u64 space_aux, __u32 octets)
+{
+	__u32 zero = 0, place, i;
+	const struct ls_dns_entry *e;
+	struct ls_dns_conf *conf;
+	const __u64 *key;
+
+	conf = bpf_map_lookup_elem(&ls_dns_conf, &zero);
+	if (!w || !conf)
+		return 0;
+	place = ls_dns_in_bucket(ls_dns_bucket1(hash, conf->bucket_mask), hash);
+	if (!place)
+		place = ls_dns_in_bucket(ls_dns_bucket2(hash, conf->bucket_mask), hash);
+	if (!place)
+		return 0;
+	e = ls_dns_entry(place);
+	if (!e)
+		return LS_DNS_COLLISION;
+	if (e->space != (__u32)(space_aux >> 16) || e->aux != (__u16)space_aux || e->key_octets != octets)
+		return LS_DNS_COLLISION;
+	key = (const __u64 *)(e + 1);
+	for (i = 0; i < LS_DNS_WORDS; i++) {
+		if (i * 8 >= octets)
+			break;
+		if (key[i] != w->key[i])
+			return LS_DNS_COLLISION;
+	}
+	return place;
+}
+
+/* Looks for a part of the question's name, given by where it begins << 16 | how long it is, and writes it into w->key. */
+__noinline int ls_dns_find(struct ls_dns_work *w, __u64 space_aux, __u32 part)
+{
+	__u32 zero = 0, from = (part >> 16) & 0xff, octets = part & 0xff, i;
+	struct ls_dns_conf *conf = bpf_map_lookup_elem(&ls_dns_conf, &zero);
+	const __u8 *name;
+	__u64 key1, h;
+
+	if (!w || !conf)
+		return 0;
+	key1 = conf->key[1];
+	h = ls_dns_hash_begin(conf->key, (__u32)(space_aux >> 16), (__u16)space_aux);
+	name = (const __u8 *)w->name + from;
+	for (i = 0; i < LS_DNS_WORDS; i++) {
+		__u64 word;
+
+		if (i * 8 >= octets)
+			break;
+		if (from + i * 8 > LS_DNS_KEY_MAX)
+			break;
+		word = *(const __u64 *)(name + i * 8);
+		if (octets - i * 8 < 8)
+			word &= (1ull << ((octets & 7) * 8)) - 1;
+		w->key[i] = word;
+		h = ls_dns_hash_word(h, word, key1);
+	}
+	return ls_dns_probe(w, ls_dns_hash_end(h, octets, key1), space_aux, octets);
+}
+
+#define LS_DNS_SPACE_AUX(space, aux) ((__u64)(space) << 16 | (__u16)(aux))
+#define LS_DNS_PART(from, octets) ((__u32)(from) << 16 | (__u32)(octets))
+
+#endif
