@@ -211,16 +211,23 @@ def prog(args):
     argv = [find_binary("dns-kernel-prog", args.tools), "--rounds", str(args.rounds), "--cpu", str(CLIENT_CPU)]
     if args.quick:
         argv += ["--names", "1,1000", "--repeat", "2000"]
+    if args.rows:
+        argv += ["--only", args.rows]
     return subprocess.run(argv, check=False).returncode
+
+
+def memory(args):
+    return subprocess.run([find_binary("dns-kernel-memory", args.tools), *(["500"] if args.quick else [])], check=False).returncode
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("mode", nargs="*", help="prog, rate (default: both)")
+    parser.add_argument("mode", nargs="*", help="prog, rate, memory (default: all)")
     parser.add_argument("--quick", action="store_true", help="1 short round: shows that it works")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of one measurement of rate")
     parser.add_argument("--only", default="", help="rows of rate, separated by commas")
+    parser.add_argument("--rows", default="", help="rows of prog whose title begins so, beside the bare ones")
     parser.add_argument("--sink", default="tc", choices=("tc", "xdp"), help="what counts the answers of servers and of tc")
     parser.add_argument("--window", type=int, help=f"questions under way at a server ({SERVER_WINDOW})")
     parser.add_argument("--no-checksum", action="store_true", help="questions without UDP checksum")
@@ -233,12 +240,13 @@ def main():
         print("skipped: network namespaces need root")
         return SKIPPED
     if args.tools:
-        os.environ["LS_BUILD_DIR"] = args.tools
-    modes = {"prog": prog, "rate": rate}
+        os.environ["LS_BUILD_DIR"] = os.path.abspath(args.tools)
+    modes = {"prog": prog, "rate": rate, "memory": memory}
     if set(args.mode) - set(modes):
         parser.error("modes are " + ", ".join(modes))
     try:
-        find_binary("dns-kernel-generate", args.tools)
+        for tool in ("prog", "generate", "serve", "memory"):
+            find_binary(f"dns-kernel-{tool}", args.tools)
     except FileNotFoundError as e:
         print(f"skipped: {e}")
         return SKIPPED
