@@ -29,6 +29,7 @@ class DnsLive final : public DnsSource {
   struct Kernel {
     std::function<KernelDnsView()> view;
     std::function<std::optional<KernelDnsTry>(dns::ServiceKind, std::span<const uint8_t>)> try_question;
+    std::function<void(const DnsName&)> flush;
   };
   void set_kernel(Kernel kernel) { kernel_.publish(std::move(kernel)); }
   std::optional<KernelDnsView> kernel() override {
@@ -46,7 +47,11 @@ class DnsLive final : public DnsSource {
   void explain(dns::ServiceKind service, std::vector<uint8_t> query, std::function<void(dns::Explained)> done) override {
     server_.explain(service, std::move(query), std::move(done));
   }
-  size_t flush(const DnsName& suffix) override { return server_.flush_cache(suffix); }
+  size_t flush(const DnsName& suffix) override {
+    size_t n = server_.flush_cache(suffix);
+    if (auto k = kernel_.get(); k->flush) k->flush(suffix);
+    return n;
+  }
   std::vector<std::string> origins(const DnsName& apex, std::string_view relative) override {
     return origins_ ? origins_(apex, relative) : std::vector<std::string>{};
   }
