@@ -98,7 +98,8 @@ Result try_sizes(Cluster& c, const std::shared_ptr<const dns::Routes>& resolver,
 }
 
 void report(size_t tasks, Shape shape) {
-  auto decoded = decode_mesos_state(state_text(tasks, shape));
+  std::string text = state_text(tasks, shape);
+  auto decoded = decode_mesos_state(text);
   must(decoded.has_value(), "decode");
   Cluster c;
   StateDelta delta = c.state.apply(std::move(decoded->event), c.clock.now());
