@@ -51,18 +51,20 @@ enum class AttachState : uint8_t {
   kWaiting,  ///< the device or cgroup is not there yet
   kForeign,  ///< somebody else's program is in the way; `error` says whose
   kFailed,
+  kDegraded,  ///< a DNS hook without a program: the process answers there; `error` says why
 };
 inline constexpr std::array kAttachStates{AttachState::kAttached, AttachState::kWaiting, AttachState::kForeign,
-                                          AttachState::kFailed};
+                                          AttachState::kFailed,   AttachState::kDegraded};
 std::string_view to_text(AttachState);  ///< "attached", ...
 
 struct AttachmentView {
   std::string device;  ///< "eth0", or the cgroup's path
   std::string hook;    ///< "uplink_in", "connect4", ...
-  std::string method;  ///< "clsact", "cgroup link", ...
+  std::string method;  ///< "clsact", "tcx", "xdp", "cgroup"
   uint32_t program_id = 0;  ///< as bpftool prints it; 0: none
   AttachState state = AttachState::kAttached;
   std::string error;
+  std::string note = {};  ///< nothing is wrong: why this method and no other
 };
 
 /// A label or task that was left out, and why.

@@ -90,7 +90,8 @@ void to_json(Json& j, const StatusView& s) {
                                 {"method", a.method},
                                 {"program_id", a.program_id},
                                 {"state", to_text(a.state)},
-                                {"error", a.error}});
+                                {"error", a.error},
+                                {"note", a.note}});
   }
   for (auto& p : s.problems) j["problems"].push_back({{"task", p.task}, {"field", p.field}, {"why", p.why}});
   for (auto& r : s.reconcile) {

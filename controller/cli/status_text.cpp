@@ -168,14 +168,14 @@ std::string status_text(const Json& s, bool wide, const std::string& watchdog) {
                                          : std::string("left out"),
                  problems);
 
-  Table attachments({{"DEVICE"}, {"HOOK"}, {"METHOD"}, {"PROGRAM", Table::Align::kRight}, {"STATE"}, {"ERROR"}});
+  Table attachments({{"DEVICE"}, {"HOOK"}, {"METHOD"}, {"PROGRAM", Table::Align::kRight}, {"STATE"}, {"WHY"}});
   for (auto& a : list("attachments")) {
     auto state = a.value("state", "");
     auto error = a.value("error", "");
     if (!wide && state == "attached" && error.empty()) continue;
     auto id = a.value("program_id", 0u);
     attachments.row({a.value("device", ""), a.value("hook", ""), a.value("method", ""), id ? std::to_string(id) : "",
-                     state, error});
+                     state, error.empty() ? a.value("note", "") : error});
   }
   out += section(wide ? "attachments" : "attachments in trouble", attachments);
 
