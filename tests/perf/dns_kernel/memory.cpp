@@ -33,8 +33,10 @@ class Store final : public dns::KernelStore {
     return tables_.put({k.space, k.aux, k.key}, flags, sets, body);
   }
   bool remove(const dns::KernelKey& k) override { return tables_.remove({k.space, k.aux, k.key}); }
+  bool contains(const dns::KernelKey& k) const override { return !tables_.find({k.space, k.aux, k.key}).empty(); }
   uint64_t hash(const dns::KernelKey& k) const override { return tables_.hash({k.space, k.aux, k.key}); }
   size_t sweep(uint32_t space) override { return tables_.sweep(space); }
+  size_t sweep_all() override { return 0; }  // nobody was here before
   void mark() override { tables_.mark(); }
   const datapath::DnsTables& tables() const { return tables_; }
 
@@ -106,6 +108,7 @@ void report(size_t tasks, Shape shape) {
   c.load(delta);
   c.load_dcos(delta);
   c.name(c.vips.apply(delta));
+  c.l4lb.apply({});  // loaded, also without a service
   auto table = [](dns::ZoneTable& t) { return dns::Table(dns::Table(), &t); };  // the cluster keeps them
   dns::ZoneTable empty(c.epoch);
   empty.apply({});
@@ -152,6 +155,10 @@ void report(size_t tasks, Shape shape) {
                 r.all() ? "enough" : "NOT ENOUGH", buckets, 100.0 * double(r.tables.entries) / double(r.tables.slots),
                 static_cast<unsigned long long>(r.tables.slots), segments, r.buckets_mib, r.data_mib,
                 (r.buckets_mib + r.data_mib) * (1 << 20) / double(tasks));
+    // datapath/programs.cpp makes a bucket for six names, and a power of two of buckets.
+    const uint32_t by_entries = std::bit_ceil(uint32_t((ample.tables.entries + 5) / 6));
+    std::printf("    as settings: dns.kernel_names from %u on (%llu, one for each entry, are %senough), dns.kernel_megabytes from %u on\n",
+                buckets / 2 * 6 + 1, static_cast<unsigned long long>(ample.tables.entries), by_entries >= buckets ? "" : "NOT ", segments);
     std::fflush(stdout);
   }
 }
