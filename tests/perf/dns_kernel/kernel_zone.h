@@ -3,6 +3,7 @@
 #include <bpf/libbpf.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,8 @@ class KernelZone {
   bpf_object* objects_[2] = {};
   int xdp_ = -1, tc_ = -1;
   ls_dns_conf conf_{};
+  struct Zone;
+  std::unique_ptr<Zone> zone_;  ///< has mappings of its own, so it may outlive the objects
 };
 
 }  // namespace dk

@@ -16,33 +16,16 @@
 
 #include "../zone_cluster.h"
 #include "common.h"
-#include "datapath/dns_tables.h"
 #include "dns/kernel_mirror.h"
 #include "dns/standard_routes.h"
 #include "sources/mesos_state.h"
+#include "store.h"
 
 namespace {
 
 using namespace ls;
 using dk::must;
-
-class Store final : public dns::KernelStore {
- public:
-  explicit Store(datapath::DnsTables tables) : tables_(std::move(tables)) {}
-  bool put(const dns::KernelKey& k, uint8_t flags, uint8_t sets, std::span<const uint8_t> body) override {
-    return tables_.put({k.space, k.aux, k.key}, flags, sets, body);
-  }
-  bool remove(const dns::KernelKey& k) override { return tables_.remove({k.space, k.aux, k.key}); }
-  bool contains(const dns::KernelKey& k) const override { return !tables_.find({k.space, k.aux, k.key}).empty(); }
-  uint64_t hash(const dns::KernelKey& k) const override { return tables_.hash({k.space, k.aux, k.key}); }
-  size_t sweep(uint32_t space) override { return tables_.sweep(space); }
-  size_t sweep_all() override { return 0; }  // nobody was here before
-  void mark() override { tables_.mark(); }
-  const datapath::DnsTables& tables() const { return tables_; }
-
- private:
-  datapath::DnsTables tables_;
-};
+using dk::Store;
 
 int array(const char* name, size_t value, uint32_t count) {
   LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);

@@ -19,9 +19,7 @@
 #include "question.h"
 // The skeleton knows the types of the programs' variables by name only.
 #include "dns_prog.skel.h"
-#ifdef DK_REAL
 #include "kernel_zone.h"
-#endif
 
 namespace {
 
@@ -53,11 +51,8 @@ class Bench {
  public:
   Bench(const Options& options, uint32_t names)
       : options_(options),
-        names_(names)
-#ifdef DK_REAL
-        ,
+        names_(names),
         zone_(names, htonl(kAddress), htons(53))
-#endif
   {
     skel_ = dns_prog__open();
     must(skel_, "open");
@@ -75,10 +70,8 @@ class Bench {
     for (bool tc : {false, true}) {
       const std::string hook = tc ? "tc" : "XDP";
       rows.push_back({hook + " bare, A", Kind::kA, tc, true, false, {}});
-#ifdef DK_REAL
       for (Kind kind : kKinds) rows.push_back({hook + " " + to_text(kind), kind, tc, false, false, {}});
       rows.push_back({hook + " A, EDNS, access list, rate limit", Kind::kAEdns, tc, false, true, {}});
-#endif
     }
     std::erase_if(rows, [&](const Row& r) { return !r.bare && !r.title.starts_with(options_.only); });
     std::vector<double> empty[2], harness[2];
@@ -100,9 +93,7 @@ class Bench {
       std::printf("\n%u names, %s: empty program %.0f ns, harness %.0f ns\n  %-36s %8s %7s %8s %8s\n", names_, tc ? "tc" : "XDP", median(empty[tc]),
                   median(harness[tc]), "net ns", "median", "least", "x bare", "x empty"),
           table(rows, tc, median(empty[tc]));
-#ifdef DK_REAL
     std::printf("  results: %s\n", zone_.results().c_str());
-#endif
     std::fflush(stdout);
   }
   bool failed() const { return failed_; }
@@ -152,10 +143,8 @@ class Bench {
     skel_->bss->question = question(row.kind, ends);
     skel_->bss->checksum = !row.bare;
     int program = bpf_program__fd(row.tc ? skel_->progs.tc_bare : skel_->progs.xdp_bare);
-#ifdef DK_REAL
     zone_.guard({row.guarded, row.guarded ? kRateStep : 0});
     if (!row.bare) program = row.tc ? zone_.tc() : zone_.xdp();
-#endif
     aim(row.tc, program);
   }
 
@@ -188,9 +177,7 @@ class Bench {
 
   const Options& options_;
   uint32_t names_;
-#ifdef DK_REAL
   KernelZone zone_;
-#endif
   dns_prog* skel_ = nullptr;
   std::vector<uint8_t> out_;
   int verdict_ = 0;

@@ -20,9 +20,7 @@
 #include "question.h"
 // The skeleton knows the types of the programs' variables by name only.
 #include "dns_rate.skel.h"
-#ifdef DK_REAL
 #include "kernel_zone.h"
-#endif
 
 namespace {
 
@@ -38,13 +36,11 @@ void receive_offload_on(const std::string& device) {
   must(s >= 0 && ioctl(s, SIOCETHTOOL, &req) == 0, device + ": receive offload");
 }
 
-#ifdef DK_REAL
 void attach_tc(int device, int program) {
   LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = device, .attach_point = BPF_TC_INGRESS);
   LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = program);
   must(bpf_tc_hook_create(&hook) == 0 && bpf_tc_attach(&hook, &opts) == 0, "tc");
 }
-#endif
 
 }  // namespace
 
@@ -54,27 +50,21 @@ int main(int argc, char** argv) {
   must(inet_pton(AF_INET, argv[1], &address) == 1, "address");
   dns_rate* skel = dns_rate__open_and_load();
   must(skel, "load");
-#ifdef DK_REAL
   KernelZone zone(uint32_t(std::atoi(argv[3])), address, htons(uint16_t(std::atoi(argv[2]))));
-#endif
   for (int i = 4; i < argc; i++) {
     const std::string what = argv[i], how = what.substr(0, what.find(':')), name = what.substr(what.find(':') + 1);
     const int device = int(if_nametoindex(name.c_str()));
     must(device > 0, name);
     receive_offload_on(name);
     if (how == "reflect") must(bpf_xdp_attach(device, bpf_program__fd(skel->progs.reflect), XDP_FLAGS_DRV_MODE, nullptr) == 0, "reflect");
-#ifdef DK_REAL
     if (how == "xdp") must(bpf_xdp_attach(device, zone.xdp(), XDP_FLAGS_DRV_MODE, nullptr) == 0, "xdp");
     if (how == "tc") attach_tc(device, zone.tc());
-#endif
   }
   std::puts("ready");
   std::fflush(stdout);
   for (std::string line; std::getline(std::cin, line);) {
   }
-#ifdef DK_REAL
   std::puts(zone.results().c_str());
-#endif
   dns_rate__destroy(skel);
   return 0;
 }
