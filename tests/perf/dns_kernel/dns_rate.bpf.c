@@ -23,7 +23,7 @@ __u64 sent, lost, last_answers, waiting_since_ns;
 __u64 answers __attribute__((aligned(64))), wrong;
 __u32 first_wrong;
 
-#define LOST_NS 20000000 /* nothing for so long: what is under way is lost */
+#define LOST_NS 200000000 /* nothing for so long: what is under way is lost. A server may wait for its CPU for a while */
 
 static __always_inline __u16 id_of(__u16 port_be)
 {
