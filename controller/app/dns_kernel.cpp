@@ -15,7 +15,7 @@
 #include "datapath/dns_tables.h"
 #include "datapath/svc_tables.h"
 #include "dns/kernel_mirror.h"
-#include "util/abi_labels.h"
+#include "api/labels.h"
 #include "util/log.h"
 #include "util/published.h"
 
@@ -339,8 +339,8 @@ std::optional<api::KernelDnsTry> DnsKernel::try_question(ServiceKind service, st
               .data_size_out = uint32_t(out.size()), .repeat = 1);
   if (bpf_prog_test_run_opts(impl_->program.get(), &run) != 0) return std::nullopt;
   api::KernelDnsTry t;
-  t.result = dns_result_label(run.retval);
-  t.text = dns_result_text(run.retval);
+  t.result = api::dns_result_label(run.retval);
+  t.text = api::dns_result_text(run.retval);
   const size_t header = 14 + (to->address.is_v4() ? 20 : 40) + 8;
   if (run.retval <= LS_DNS_SLIP && run.data_size_out > header)
     t.answer.assign(out.begin() + ptrdiff_t(header), out.begin() + ptrdiff_t(run.data_size_out));
