@@ -82,6 +82,7 @@ struct ZoneTable::Impl {
   std::vector<Item> items;
   std::vector<ZoneName*> emptied;  ///< names whose last record went: taken away when everything new is there
   bool touched = false;
+  Follower* follower = nullptr;
 
   // -- slots --
 
@@ -167,6 +168,7 @@ struct ZoneTable::Impl {
       NameBuilder none;
       name = none.build(parent, 0);
       insert(name, hash);
+      tell(name->owner());
     }
     ++name->children_;
   }
@@ -175,11 +177,16 @@ struct ZoneTable::Impl {
     const std::string_view parent = parent_of(name->owner());
     slot_with(name, name_hash(name->owner(), key)).store(kGone, std::memory_order_release);
     --live;
+    tell(name->owner());
     if (!parent.empty()) {
       auto* above = const_cast<ZoneName*>(find(parent, name_hash(parent, key)));
       if (--above->children_ == 0 && above->empty_non_terminal()) erase(above);
     }
     retire(name);
+  }
+
+  void tell(std::string_view owner) {
+    if (follower) follower->name_changed(owner);
   }
 
   size_t shown_records(const ZoneName* name) {
@@ -222,18 +229,24 @@ struct ZoneTable::Impl {
     existing ? exchange(existing, fresh, hash) : insert(fresh, hash);
     records += now - before;
     if (new_name) ++names;
+    tell(owner);
   }
 
   void finish() {
-    for (ZoneName* name : emptied) {
+    // Those that stay because of the names below them come first: who follows hears of no name that goes before all that do not.
+    auto goes = std::partition(emptied.begin(), emptied.end(), [](const ZoneName* name) { return name->children_ != 0; });
+    names -= emptied.size();
+    for (auto at = emptied.begin(); at != emptied.end(); ++at) {
+      ZoneName* name = *at;
       records -= shown_records(name);
-      --names;
-      if (name->children_ == 0) {
+      if (at >= goes) {
         erase(name);
-      } else {
-        NameBuilder none;
-        exchange(name, none.build(name->owner(), name->children_), name_hash(name->owner(), key));
+        continue;
       }
+      NameBuilder none;
+      ZoneName* fresh = none.build(name->owner(), name->children_);
+      exchange(name, fresh, name_hash(name->owner(), key));
+      tell(fresh->owner());
     }
     emptied.clear();
     items.clear();
@@ -266,6 +279,10 @@ struct ZoneTable::Impl {
     return false;
   }
 
+  void end() {
+    if (follower) follower->change_ended();
+  }
+
   uint32_t next_serial(uint32_t serial) const {
     if (fixed_serial) return *fixed_serial;
     const uint32_t next = serial + 1;
@@ -278,12 +295,15 @@ ZoneTable::ZoneTable(Epoch& epoch) : impl_(std::make_unique<Impl>(epoch)) {}
 ZoneTable::~ZoneTable() = default;
 
 void ZoneTable::apply(const RecordDelta& delta) {
-  bool touched = change(delta);
-  if (touched || !loaded()) changed();
+  if (!change(delta) && loaded()) return;
+  changed();
+  impl_->end();
 }
 
 void ZoneTable::apply_unloaded(const RecordDelta& delta) {
-  if (change(delta) && loaded()) changed();
+  if (!change(delta)) return;
+  if (loaded()) changed();
+  impl_->end();
 }
 
 bool ZoneTable::change(const RecordDelta& delta) {
@@ -325,7 +345,9 @@ void ZoneTable::replace(const std::vector<Record>& all) {
     i.touched = true;
   }
   i.finish();
-  if (i.touched || !loaded()) changed();
+  if (!i.touched && loaded()) return;
+  changed();
+  i.end();
 }
 
 void ZoneTable::changed() {
@@ -338,8 +360,10 @@ void ZoneTable::set_clock(std::function<uint32_t()> unix_seconds) { impl_->clock
 
 void ZoneTable::set_fixed_serial(uint32_t serial) {
   impl_->fixed_serial = serial;
-  serial_.store(serial, std::memory_order_release);
+  if (serial_.exchange(serial, std::memory_order_acq_rel) != serial) impl_->end();
 }
+
+void ZoneTable::follow(Follower* follower) const { impl_->follower = follower; }
 
 size_t ZoneTable::names() const { return impl_->names; }
 size_t ZoneTable::records() const { return impl_->records; }

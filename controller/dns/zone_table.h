@@ -104,16 +104,19 @@ class ZoneTable {
   /// Serial of the zone's SOA; grows (RFC 1982) with each change: max(serial + 1, `unix_seconds`) unless set_fixed_serial.
   void set_clock(std::function<uint32_t()> unix_seconds);
   void set_fixed_serial(uint32_t serial);
-  /// Who keeps a copy of the zone elsewhere (dns/kernel_mirror.h). One at a time; nullptr: nobody.
+  /// Who keeps a copy of the zone elsewhere (dns/kernel_mirror.h). It must not change the table meanwhile. Cost: a call for each name
+  /// that is touched.
   class Follower {
    public:
     virtual ~Follower() = default;
-    /// The name's records, or whether it exists, changed; find() gives what it has now. Names that come or change first, then those that go.
+    /// The name's records, or whether it exists, changed; find() gives what it has now. Names that come or change first, then those that
+    /// go. A name that loses its records and then its place is told twice. `owner` is good for the call.
     virtual void name_changed(std::string_view owner) = 0;
-    /// A change is complete; serial(), version() and loaded() are what they are after it.
+    /// A change is complete; serial(), version() and loaded() are what they are after it. Not told when nothing is different.
     virtual void change_ended() = 0;
   };
-  void follow(Follower* follower);
+  /// One at a time; nullptr: nobody. It is no change of the table, so those that may only read it can be followed too.
+  void follow(Follower* follower) const;
 
   // Any thread.
   /// Before the first apply or replace nothing is known: "not there" must not be said (lessons.md 35).

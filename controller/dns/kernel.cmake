@@ -1,0 +1,1 @@
+target_sources(ls_dns PRIVATE kernel_form.cpp)
