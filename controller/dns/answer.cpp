@@ -202,9 +202,10 @@ class Composer {
     return NextName::kFollow;
   }
 
+  /// `owner`: where the view's apex is in the message.
   void own_apex(const ZoneView& view, RrType type, uint16_t owner) {
     if (type == RrType::kSoa) {
-      if (!out_.soa(Section::kAnswer, owner, view.soa.ttl, view.soa, view.table->serial())) result_.truncated = true;
+      if (!out_.soa(Section::kAnswer, owner, owner, view.soa.ttl, view, view.table->serial())) result_.truncated = true;
       return;
     }
     if (!add_name_servers(Section::kAnswer, view, owner)) return;
@@ -225,7 +226,7 @@ class Composer {
   /// RFC 2308: in the authority section of an answer that says "not there". Needed, so TC is set when it does not fit.
   void authority_soa(uint32_t ttl) {
     const uint16_t owner = rules_.soa_at_question ? kQuestionName : apex_at_;
-    if (!out_.soa(Section::kAuthority, owner, ttl, view_.soa, view_.table->serial())) result_.truncated = true;
+    if (!out_.soa(Section::kAuthority, owner, apex_at_, ttl, view_, view_.table->serial())) result_.truncated = true;
   }
 
   bool any(std::string_view relative) {

@@ -130,9 +130,9 @@ struct Cache::Impl {
   std::unique_ptr<Guarded<Shard>[]> list;
 
   explicit Impl(CacheOptions o)
-      : options(o),
-        shards(std::bit_floor(std::clamp<size_t>(o.bytes / kLeastPerShard, 1, kMaxShards))),
-        budget(o.bytes / shards),
+      : options(std::move(o)),
+        shards(std::bit_floor(std::clamp<size_t>(options.bytes / kLeastPerShard, 1, kMaxShards))),
+        budget(options.bytes / shards),
         list(new Guarded<Shard>[shards]) {}
 
   Key make_key(std::string_view folded, uint16_t type, uint16_t qclass, uint8_t flavour) const {
@@ -145,7 +145,7 @@ struct Cache::Impl {
   Guarded<Shard>& shard(uint64_t hash) const { return list[hash >> 48 & (shards - 1)]; }
 };
 
-Cache::Cache(CacheOptions options) : impl_(std::make_unique<Impl>(options)) {}
+Cache::Cache(CacheOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 Cache::~Cache() = default;
 
 Cache::Hit Cache::answer(const Query& query, Instant now, size_t limit, bool allow_stale, std::span<uint8_t> out, size_t& size,
@@ -156,6 +156,7 @@ Cache::Hit Cache::answer(const Query& query, Instant now, size_t limit, bool all
   thread_local std::vector<uint8_t> large;
   bool cut = false;
   size_t message_size = 0;
+  std::optional<HotAnswer> hot;
   const Hit hit = impl_->shard(key.hash).with([&](Shard& s) {
     CacheEntry* e = s.find(key.hash, key);
     if (!e) {
@@ -182,14 +183,18 @@ Cache::Hit Cache::answer(const Query& query, Instant now, size_t limit, bool all
       return Hit::kStale;
     }
     s.hits++;
-    const bool again = e->hit;
+    const bool again = e->hit || e->handed;
     e->hit = true;
-    if (!again || e->prefetching || e->ttls == 0 || !impl_->options.prefetch || e->expires - now > (e->expires - e->stored) / 10)
-      return Hit::kFresh;
+    if (!allow_stale && impl_->options.hot && !e->handed && e->hits < kHotHits && ++e->hits == kHotHits) {
+      hot = hot_answer(*e, now);
+      e->handed = hot.has_value();
+    }
+    if (!again || e->prefetching || e->ttls == 0 || !impl_->options.prefetch || now < e->prefetch_from()) return Hit::kFresh;
     e->prefetching = true;
     s.prefetches++;
     return Hit::kFreshPrefetch;
   });
+  if (hot) impl_->options.hot(std::move(*hot));
   if (hit == Hit::kMiss) return hit;
   if (cut) return fit_response({large.data(), message_size}, query, limit, out, size, cookie) ? hit : Hit::kMiss;
   uint8_t* to = out.data();
@@ -211,13 +216,18 @@ void Cache::store(std::span<const uint8_t> message, bool dnssec_ok, bool checkin
                                   response.question_class, flavour_of(dnssec_ok, checking_disabled));
   entry->hash = key.hash;
   entry->flavour = key.flavour;
+  std::optional<HotAnswer> hot;
   impl_->shard(key.hash).with([&](Shard& s) {
     if (CacheEntry* old = s.find(key.hash, key)) {
       entry->hit = old->hit;  // what was asked for often goes on being prefetched
+      // The kernel gets the fresh one too, unless the name was not asked for any more.
+      if (impl_->options.hot && old->handed && now < old->expires + (old->expires - old->stored)) hot = hot_answer(*entry, now);
+      entry->handed = hot.has_value();
       s.remove(old);
     }
     s.evictions += s.insert(std::move(entry), impl_->budget);
   });
+  if (hot) impl_->options.hot(std::move(*hot));
 }
 
 void Cache::failed(const Query& query, Instant now) {

@@ -14,6 +14,11 @@
 /// served without asking again (RFC 8767 5 proposes 30 s; 5 s, so that a node that gets its upstreams back notices soon).
 /// Addresses of one name are rotated from hit to hit.
 /// Prefetch: a hit in the last tenth of the TTL of an entry that was hit before asks the caller to fetch it anew, once.
+/// Hot answers: an entry without DNSSEC data and CD wanted, of class IN, with kHotTtl at least and kHotOctets at most, is handed on when it
+/// is hit for the kHotHits-th time, so that the kernel answers it from then on. The kernel lets go of it when the last tenth of the TTL begins: the
+/// question then comes up again, its first hit asks for the prefetch, and the answer that is stored then is handed on at once, as is one
+/// that comes within another TTL after the end. Questions that the kernel answers are not counted here and do not keep
+/// the entry from being evicted. Hits with `allow_stale` do not count: that is how answers of groups that are not cached are read.
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,6 +27,7 @@
 #include <string_view>
 #include <vector>
 
+#include "dns/hot_answer.h"
 #include "dns/query.h"
 #include "util/clock.h"
 
@@ -32,6 +38,10 @@ struct CacheOptions {
   Millis max_ttl{86'400'000}, max_negative_ttl{3'600'000};
   Millis stale_for{86'400'000};  ///< 0: never serve stale
   bool prefetch = true;
+  /// Takes hot answers, to be kept in the kernel (abi/dns.h LS_DNS_SPACE_CACHE). Called on the thread of answer() or store(), outside of locks, so it
+  /// must be quick. Empty: none are made. flush() does not reach what was handed on: who flushes has it flushed there too, and drops
+  /// answers still on their way whose stored_ns is not after the flush.
+  std::function<void(HotAnswer&&)> hot = {};
 };
 
 struct CacheView {
@@ -42,6 +52,9 @@ class Cache {
  public:
   static constexpr Millis kFailure{1'000}, kRecheck{5'000};
   static constexpr uint32_t kStaleTtl = 30;  ///< seconds
+  static constexpr uint8_t kHotHits = 3;     ///< so that a name that is asked for once or twice costs the kernel nothing
+  static constexpr Millis kHotTtl{5'000};
+  static constexpr size_t kHotOctets = 1232;  ///< abi/dns.h LS_DNS_MESSAGE_MAX
 
   explicit Cache(CacheOptions options);
   ~Cache();
@@ -55,7 +68,7 @@ class Cache {
   void store(std::span<const uint8_t> response, bool dnssec_ok, bool checking_disabled, Instant now);
   /// All upstreams failed to answer `query`.
   void failed(const Query& query, Instant now);
-  /// Everything at and below `suffix`; the root: all. Returns how many.
+  /// Everything at and below `suffix`; the root: all. Returns how many. The kernel's answers are not touched: CacheOptions::hot.
   size_t flush(const DnsName& suffix);
   CacheView view() const;
   /// For `dns explain`: seconds left of the TTL (negative: stale), or nothing.

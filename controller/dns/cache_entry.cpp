@@ -162,6 +162,16 @@ CacheEntryPtr make_failure(const Query& query, Instant now) {
   return e;
 }
 
+std::optional<HotAnswer> hot_answer(CacheEntry& e, Instant now) {
+  const auto question = e.question();
+  const uint8_t* m = e.message();
+  if (e.flavour != 0 || get16(question.data() + question.size() - 2) != kClassIn || e.message_size > Cache::kHotOctets ||
+      (m[3] & 0xf) == static_cast<uint8_t>(Rcode::kServFail) || e.expires - e.stored < Cache::kHotTtl || now >= e.prefetch_from())
+    return std::nullopt;
+  const auto nanoseconds = [](Instant t) { return static_cast<uint64_t>(t.time_since_epoch().count()); };
+  return HotAnswer{{m, m + e.message_size}, nanoseconds(e.stored), nanoseconds(e.prefetch_from())};
+}
+
 void copy_out(CacheEntry& e, Instant now, bool stale, uint8_t* out) {
   const uint8_t* m = e.message();
   std::memcpy(out, m, e.message_size);

@@ -23,11 +23,15 @@ struct CacheEntry {
   uint8_t flavour = 0;   ///< flavour_of()
   bool hit = false, prefetching = false;
   uint16_t rotor = 0;
+  uint8_t hits = 0;     ///< by clients since it was stored, up to kHotHits
+  bool handed = false;  ///< as a HotAnswer
 
   uint16_t* ttl_offsets() { return reinterpret_cast<uint16_t*>(this + 1); }
   uint8_t* message() { return reinterpret_cast<uint8_t*>(ttl_offsets() + ttls); }
   std::span<const uint8_t> question() { return {message() + kHeader, size_t{question_end} - kHeader}; }
   size_t bytes() const { return sizeof(CacheEntry) + size_t{2} * ttls + message_size + kOverhead; }
+  /// From then on a hit that comes asks for a prefetch: the last tenth of the TTL begins.
+  Instant prefetch_from() const { return expires - (expires - stored) / 10; }
   static constexpr size_t kOverhead = 32;  ///< of the allocator and the table, for the account
 };
 
@@ -52,6 +56,10 @@ std::optional<Lifetime> lifetime(const Response& response, const CacheOptions& o
 CacheEntryPtr make_entry(const Response& response, const CacheOptions& options, Instant now);
 /// SERVFAIL for `query`, for kFailure.
 CacheEntryPtr make_failure(const Query& query, Instant now);
+
+/// As a HotAnswer; nothing when the kernel is not to have it: DNSSEC data or CD wanted, another class than IN, SERVFAIL, too long, too short a
+/// TTL, or the prefetch is due.
+std::optional<HotAnswer> hot_answer(CacheEntry& entry, Instant now);
 
 /// The entry's message with the TTLs of `now` and the addresses turned one further, into `out` (room for message_size octets).
 void copy_out(CacheEntry& entry, Instant now, bool stale, uint8_t* out);

@@ -77,13 +77,23 @@ bool MessageWriter::record_with_name(Section s, uint16_t owner, RrType type, uin
   return true;
 }
 
-bool MessageWriter::soa(Section s, uint16_t owner, uint32_t ttl, const Soa& soa, uint32_t serial) {
+bool MessageWriter::soa_name(const DnsName& name, const DnsName& apex, uint16_t apex_at) {
+  const bool below = name.is_within(apex);
+  const std::string_view own = name.wire().substr(0, name.wire().size() - (below ? apex.wire().size() : 0));
+  if (room() < own.size() + 2) return false;
+  std::memcpy(out_ + at_, own.data(), own.size());
+  at_ += own.size();
+  if (below) put16(static_cast<uint16_t>(0xc000 | apex_at));
+  return true;
+}
+
+bool MessageWriter::soa(Section s, uint16_t owner, uint16_t apex_at, uint32_t ttl, const ZoneView& view, uint32_t serial) {
   const size_t start = at_;
-  uint16_t unused;
+  const Soa& soa = view.soa;
   if (room() < 12) return false;
   fixed(owner, RrType::kSoa, ttl, 0);
   const size_t data = at_;
-  if (!name(soa.mname.wire(), unused) || !name(soa.rname.wire(), unused) || room() < 20) {
+  if (!soa_name(soa.mname, view.apex, apex_at) || !soa_name(soa.rname, view.apex, apex_at) || room() < 20) {
     at_ = start;
     return false;
   }

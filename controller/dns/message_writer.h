@@ -53,7 +53,10 @@ class MessageWriter {
   /// the name in `name_at`.
   bool record_with_name(Section s, uint16_t owner, RrType type, uint32_t ttl, std::string_view front, std::string_view name,
                         uint16_t& name_at);
-  bool soa(Section s, uint16_t owner, uint32_t ttl, const Soa& soa, uint32_t serial);
+  /// The view's SOA. Its names are compressed against the view's apex alone, which stands at `apex_at` in this message: where a name ends with the
+  /// apex (label by label, without case), a pointer takes the apex's place; else it is whole. So the record's octets depend on nothing
+  /// but the view and that place, and the kernel can keep them (abi/dns.h ls_dns_view).
+  bool soa(Section s, uint16_t owner, uint16_t apex_at, uint32_t ttl, const ZoneView& view, uint32_t serial);
   /// Like record(), for an owner whose place is not known: it is written, or pointed at where it is in the message already.
   bool record_named(Section s, std::string_view owner, RrType type, uint32_t ttl, std::string_view rdata);
   /// Like record(), for an owner that is nowhere yet: `relative` labels, then what is at `apex`.
@@ -92,6 +95,7 @@ class MessageWriter {
     put16(static_cast<uint16_t>(length));
   }
   bool name(std::string_view wire, uint16_t& name_at);
+  bool soa_name(const DnsName& name, const DnsName& apex, uint16_t apex_at);
   bool find_suffix(std::string_view suffix, uint16_t& at) const;
 
   const Query& query_;

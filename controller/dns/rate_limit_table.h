@@ -1,20 +1,20 @@
 #pragma once
 /// The table behind RateLimit. See rate_limit.cpp.
-#include <atomic>
 #include <memory>
+#include <span>
 
 #include "dns/access.h"
-#include "dns/cookie.h"
 
 namespace ls::dns {
 
 struct RateLimit::Impl {
-  explicit Impl(const Options& o);
-  const uint32_t slip;
-  const uint64_t step;  ///< time units an answer costs
-  const size_t sets;
-  CookieSecret key;  ///< keyed, so that nobody can aim at somebody else's entry
-  std::unique_ptr<std::atomic<uint64_t>[]> entries;
+  /// `shared` empty: memory of its own.
+  Impl(const Options& o, std::span<uint64_t> shared, const std::array<uint8_t, 16>& secret);
+  const uint32_t slip, step;  ///< step: time units an answer costs
+  const size_t sets;          ///< a power of two
+  const uint64_t key[2];      ///< keyed, so that nobody can aim at somebody else's entry
+  const std::unique_ptr<uint64_t[]> own;
+  uint64_t* const words;  ///< LS_DNS_RATE_WAYS for each set; read and written through std::atomic_ref only
 };
 
 }  // namespace ls::dns

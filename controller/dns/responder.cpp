@@ -5,6 +5,7 @@
 
 #include "dns/chain.h"
 #include "dns/wire_bytes.h"
+#include "loadstar/abi/dns_rate.h"
 
 namespace ls::dns {
 namespace {
@@ -15,7 +16,7 @@ constexpr uint16_t kTkey = 249;
 /// Rcode and whether there are answers: what the rate limit counts apart.
 uint8_t kind_of(std::span<const uint8_t> message, Rcode rcode) {
   bool answers = message.size() >= kHeader && load16(message.data() + 6) != 0;
-  return uint8_t(uint16_t(rcode) << 1 | answers);
+  return ls_dns_rate_kind(uint32_t(rcode), answers);
 }
 
 }  // namespace

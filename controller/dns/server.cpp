@@ -26,7 +26,7 @@ struct Server::Impl {
         cache(options.cache),
         upstreams(options.upstreams),
         tcp_limits(options.tcp_connections, options.tcp_per_client),
-        secret(random_cookie_secret()) {
+        secret(options.cookie_secret ? *options.cookie_secret : random_cookie_secret()) {
     for (const ServiceOptions& s : options.services) services.push_back(std::make_unique<Service>(s));
   }
 

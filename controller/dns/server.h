@@ -12,11 +12,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "dns/access.h"
 #include "dns/cache.h"
+#include "dns/cookie.h"
 #include "dns/forwarder.h"
 #include "dns/routes.h"
 #include "dns/upstreams.h"
@@ -36,6 +39,10 @@ struct ServiceOptions {
   std::vector<IpNetwork> transfer;       ///< who may transfer zones that are `transferable`; empty: nobody
   std::vector<IpNetwork> no_truncate_bit;
   RateLimit::Options rate_limit;
+  /// Words of the rate limit that programs in the kernel change too (RateLimit, abi/dns.h ls_dns_rate), and their key. Empty: memory of
+  /// its own. Those of the start count: set_options() does not change them.
+  std::span<uint64_t> rate_words;
+  std::array<uint8_t, 16> rate_key{};
 };
 
 struct ServerOptions {
@@ -46,6 +53,9 @@ struct ServerOptions {
   CacheOptions cache;
   ForwarderOptions forwarder;
   Upstreams::Options upstreams;
+  /// Of all workers and services; the same as the kernel's (abi/dns.h ls_dns_conf), so that a cookie is good wherever it comes back. Unset:
+  /// random.
+  std::optional<CookieSecret> cookie_secret;
   std::vector<ServiceOptions> services;
 };
 
@@ -99,7 +109,8 @@ class Server {
 
   /// Takes effect with each worker's next batch.
   void set_routes(ServiceKind service, std::shared_ptr<const Routes> routes);
-  /// Clients, transfer, no_truncate_bit and rate_limit of `options`, at the same moment; kind and listen stay as they were.
+  /// Clients, transfer, no_truncate_bit and rate_limit of `options`, at the same moment; kind, listen and the words of the rate limit stay
+  /// as they were.
   void set_options(ServiceKind service, const ServiceOptions& options);
   bool serves(ServiceKind service) const;  ///< was among the options of the start
   ServerView view() const;

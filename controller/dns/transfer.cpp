@@ -64,7 +64,7 @@ std::vector<uint8_t> transfer(const Query& query, const ZoneView& view) {
   Stream stream(query, limits);
   const uint32_t serial = view.table->serial();
   const auto soa = [&] {
-    stream.add([&](MessageWriter& w) { return w.soa(Section::kAnswer, kQuestionName, view.soa.ttl, view.soa, serial); });
+    stream.add([&](MessageWriter& w) { return w.soa(Section::kAnswer, kQuestionName, kQuestionName, view.soa.ttl, view, serial); });
   };
   soa();
   for (const DnsName& server : view.name_servers)

@@ -240,6 +240,73 @@ TEST_F(AnswerTest, ServiceTargetsAreNotCompressed) {
   EXPECT_NE(text.find("\1a\1b\5plain\0"s), std::string::npos);
 }
 
+/// The data of the record that ends the message, whose owner is a pointer at `owner`.
+std::string rdata_of_last(const std::vector<uint8_t>& m, size_t owner) {
+  std::string rdata(m.begin() + static_cast<ptrdiff_t>(owner + 12), m.end());
+  EXPECT_EQ(size_t{m[owner + 10]} << 8 | m[owner + 11], rdata.size());
+  return rdata;
+}
+
+/// The kernel keeps the data of a view's SOA, so it may depend on nothing but the view and the place of its apex.
+TEST_F(AnswerTest, SoaPointsAtItsApexAndNothingElse) {
+  using namespace std::string_literals;
+  const std::string numbers = "\0\0\0\1\0\0\0\x3c\0\0\0\xb4\0\1\x51\x80\0\0\0\1"s;
+  const std::string at = "\xff\xff";  // stands for a pointer to the apex
+  struct Row {
+    std::string apex, mname, rname, question, names;
+  };
+  for (const Row& row : std::vector<Row>{
+           {"plain", "ns.spartan", "support.mesosphere.com", "none.plain", "\2ns\7spartan\0\7support\12mesosphere\3com\0"s},
+           {"plain", "ns1.plain", "root.ns1.plain", "none.plain", "\3ns1"s + at + "\4root\3ns1"s + at},
+           {"plain", "ns1.plain", "root.ns1.plain", "a.b.root.ns1.plain", "\3ns1"s + at + "\4root\3ns1"s + at},
+           {"plain", "plain", "PLAIN", "none.plain", at + at},
+           {"plain", "Ns.PlAiN", "x.notplain", "n.Plain", "\2Ns"s + at + "\1x\10notplain\0"s},
+           {"plain", "plain.org", "\\005plain", "none.plain", "\5plain\3org\0\6\5plain\0"s},
+           {"com", "a.mesosphere.com", "b.mesosphere.com", "x.mesosphere.com", "\1a\12mesosphere"s + at + "\1b\12mesosphere"s + at},
+           {"d.com", "ns.com", "com", "x.d.com", "\2ns\3com\0\3com\0"s}}) {
+    test::DnsWorld one;
+    one.zone(row.apex);
+    ZoneView& view = one.view(row.apex);
+    view.soa.mname = test::name_of(row.mname);
+    view.soa.rname = test::name_of(row.rname);
+    for (const bool at_question : {false, true}) {
+      view.rules.soa_at_question = at_question;
+      one.rebuild();
+      const auto bytes = one.ask(test::write_query({row.question, "A"}));
+      const size_t end = kHeader + row.question.size() + 2 + 4;  // "a.b" is two octets longer on the wire
+      const auto apex = static_cast<uint16_t>(kHeader + row.question.size() - row.apex.size());
+      const uint16_t owner = 0xc000 | (at_question ? kHeader : apex), pointer = 0xc000 | apex;
+      EXPECT_EQ(bytes.at(end), owner >> 8);
+      EXPECT_EQ(bytes.at(end + 1), owner & 0xff);
+      std::string names = row.names;
+      for (size_t i; (i = names.find(at)) != std::string::npos;)
+        names.replace(i, 2, {static_cast<char>(pointer >> 8), static_cast<char>(pointer)});
+      EXPECT_EQ(rdata_of_last(bytes, end), names + numbers) << row.question << " " << row.mname << " " << row.rname;
+      const auto m = test::read_message(bytes);
+      ASSERT_TRUE(m);
+      EXPECT_EQ(m->rcode, 3);
+      EXPECT_EQ(m->authority.size(), 1u);
+    }
+  }
+}
+
+TEST_F(AnswerTest, SoaBehindAnAliasPointsAtTheApexThere) {
+  world.view("plain").soa.mname = test::name_of("ns1.plain");
+  world.view("plain").soa.rname = test::name_of("plain");
+  world.add("c.thisdcos.directory", "soa.c.thisdcos.directory", "CNAME", "plain");
+  world.rebuild();
+  const std::string question = "soa.c.thisdcos.directory";
+  const auto bytes = world.ask(test::write_query({question, "SOA"}));
+  const auto m = test::read_message(bytes);
+  ASSERT_TRUE(m);
+  EXPECT_THAT(m->answer, ElementsAre(question + ". 5 CNAME plain.", "plain. 5 SOA ns1.plain. plain. 1 60 180 86400 1"));
+  // The alias: pointer, 10 octets, "plain." at `target`; behind it the SOA, whose names are "ns1" with a pointer, and a pointer.
+  const size_t target = kHeader + question.size() + 2 + 4 + 12;
+  EXPECT_EQ(rdata_of_last(bytes, target + 7).size(), 4 + 2 + 2 + 20u);
+  // A chain that ends without records has the SOA of the question's zone.
+  EXPECT_THAT(ask({question, "TXT"}).authority, ElementsAre("c.thisdcos.directory. 1 " + kSoaData));
+}
+
 TEST_F(AnswerTest, Edns) {
   auto m = ask({"one.fw.t.thisdcos.directory", "A", 4096, true});
   EXPECT_EQ(m.udp_size, 1232);

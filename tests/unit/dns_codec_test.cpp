@@ -136,6 +136,15 @@ TEST_F(CodecZone, Transfer) {
   }
 }
 
+TEST_F(CodecZone, NamesOfATransfersSoaBelowTheApex) {
+  world.views[0].soa.mname = test::name_of("ns.z.example");
+  world.views[0].soa.rname = test::name_of("z.example");
+  const auto messages = transfer_messages(world, "Z.example");
+  ASSERT_EQ(messages.size(), 1u);
+  EXPECT_EQ(messages[0].answer.front(), "Z.example. 5 SOA ns.Z.example. Z.example. 1 60 180 86400 1");
+  EXPECT_EQ(messages[0].answer.back(), messages[0].answer.front());
+}
+
 TEST_F(CodecZone, OnlyTheApexIsTransferred) {
   const auto messages = transfer_messages(world, "a.z.example");
   ASSERT_EQ(messages.size(), 1u);

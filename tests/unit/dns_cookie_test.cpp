@@ -36,6 +36,18 @@ TEST(SipHash, VectorsOfItsAuthors) {
   EXPECT_EQ(siphash24(key, all.first(8)), 0x93f5f5799a932462ull);
 }
 
+TEST(SipHash, EveryLengthHasItsTail) {
+  CookieSecret key;
+  std::iota(key.begin(), key.end(), uint8_t(0));
+  std::vector<uint8_t> data(64);
+  std::iota(data.begin(), data.end(), uint8_t(0));
+  std::span<const uint8_t> all(data);
+  // vectors_sip64 of the authors' reference code, lowest octet first on the wire.
+  EXPECT_EQ(siphash24(key, all.first(7)), 0xab0200f58b01d137ull);
+  EXPECT_EQ(siphash24(key, all.first(9)), 0x9e0082df0ba9e4b0ull);
+  EXPECT_EQ(siphash24(key, all.first(63)), 0x958a324ceb064572ull);
+}
+
 struct Example {
   const char* what;
   const char* secret;

@@ -1,6 +1,6 @@
 ls_test(forwarder_test SOURCES forwarder_test.cpp DEPS ls_dns ls_dns_upstream ls_asio TIMEOUT 180)
 ls_test(upstreams_test SOURCES upstreams_test.cpp DEPS ls_dns)
-ls_test(dns_cache_test SOURCES dns_cache_test.cpp dns_response_test.cpp DEPS ls_dns)
+ls_test(dns_cache_test SOURCES dns_cache_test.cpp dns_hot_test.cpp dns_response_test.cpp DEPS ls_dns)
 ls_test(dns_spoof_test SOURCES dns_spoof_test.cpp DEPS ls_dns ls_dns_upstream ls_asio TIMEOUT 180)
 add_test(NAME dns_spoof_long COMMAND dns_spoof_test)
 set_tests_properties(dns_spoof_long PROPERTIES TIMEOUT 400 LABELS long ENVIRONMENT LS_SPOOF_SECONDS=60)

@@ -102,6 +102,26 @@ TEST_F(Forwarding, OutsideNamesComeFromTheUpstreamThenTheCache) {
   EXPECT_EQ(upstream.asked("www"), 1);
 }
 
+TEST_F(Forwarding, NamesThatAreAskedForOftenAreHandedOnUnlessTheirGroupIsNotCached) {
+  Guarded<std::vector<std::string>> hot;
+  options.cache.hot = [&](HotAnswer&& h) {
+    hot.with([&](auto& names) { names.emplace_back(h.message.begin() + kHeader, h.message.end()); });
+  };
+  auto uncached = upstream.group("example.net");
+  uncached.cached = false;
+  start({upstream.group(), uncached});
+  UdpPeer peer(at);
+  for (const char* name : {"www.example.net", "WWW.example.org", "gone.example.org"})
+    for (int i = 0; i < 8; i++) EXPECT_EQ(peer.ask(make_query(name, 1)).empty(), false);
+  EXPECT_EQ(upstream.asked("gone"), 8) << "without SOA: not kept";
+  EXPECT_EQ(upstream.asked("www"), 9);
+  server->stop();
+  hot.with([](auto& names) {
+    ASSERT_EQ(names.size(), 1u);
+    EXPECT_TRUE(names[0].starts_with("\3www\7example\3org"));
+  });
+}
+
 TEST_F(Forwarding, AnAliasToOutsideComesWithAddresses) {
   start({upstream.group()});
   UdpPeer peer(at);

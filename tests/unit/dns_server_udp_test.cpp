@@ -1,7 +1,10 @@
 // The server over UDP: zones, access, cookies, rate limit, listeners that cannot be bound.
+#include <algorithm>
+#include <atomic>
 #include <future>
 
 #include "dns_server_fixture.h"
+#include "loadstar/abi/dns.h"
 
 namespace ls::dns {
 namespace {
@@ -81,6 +84,34 @@ TEST_F(Udp, AboveTheRateATruncatedAnswerSlips) {
   EXPECT_EQ(counters().slipped, 1u);
 }
 
+TEST_F(Udp, SharedWordsOfTheRateLimitStayWhenOptionsChange) {
+  std::vector<uint64_t> words(LS_DNS_RATE_SETS * LS_DNS_RATE_WAYS);
+  const auto used = [&] {
+    return std::any_of(words.begin(), words.end(), [](uint64_t& w) { return std::atomic_ref(w).load() != 0; });
+  };
+  service.rate_limit = {.per_second = 1, .slip = 1};
+  service.rate_words = words;
+  service.rate_key.fill(7);
+  start();
+  UdpPeer peer(at);
+  const auto slips = [&] { return (flags_of(peer.ask(make_query("web.test", 1))) & kTc) != 0; };
+  EXPECT_FALSE(slips());
+  EXPECT_TRUE(used());
+  EXPECT_TRUE(slips());
+  auto next = service;
+  next.rate_words = {};
+  next.rate_limit.per_second = 0;
+  server->set_options(service.kind, next);
+  EXPECT_TRUE(eventually([&] { return !slips(); }));
+  for (uint64_t& w : words) std::atomic_ref(w).store(0);
+  EXPECT_FALSE(slips());
+  EXPECT_FALSE(used()) << "switched off";
+  next.rate_limit.per_second = 1000;
+  server->set_options(service.kind, next);
+  EXPECT_TRUE(eventually([&] { return !slips() && used(); }));
+  server->stop();  // before the words go
+}
+
 TEST_F(Udp, AValidCookieIsExempt) {
   service.rate_limit = {.per_second = 1, .slip = 0};
   start();
@@ -101,6 +132,23 @@ TEST_F(Udp, AValidCookieIsExempt) {
   both.back() ^= 1;
   peer.send(make_query("web.test", 1, 1, kRd, make_opt(both)));
   EXPECT_TRUE(eventually([&] { return counters().rate_dropped == 1; })) << "a bad one counts as none";
+}
+
+TEST_F(Udp, CookiesAreMadeWithTheSecretThatWasGiven) {
+  CookieSecret secret;
+  secret.fill(0x5a);
+  options.cookie_secret = secret;
+  options.workers = 4;
+  start();
+  const Bytes client{1, 2, 3, 4, 5, 6, 7, 8};
+  Bytes option{0, 10, 0, 8};
+  option.insert(option.end(), client.begin(), client.end());
+  for (int i = 0; i < 16; i++) {  // from ports of their own, so that each worker is asked
+    auto a = UdpPeer(at).ask(make_query("web.test", 1, 1, kRd, make_opt(option)));
+    ASSERT_GE(a.size(), kHeader + kServerCookie);
+    std::span<const uint8_t> cookie(a.data() + a.size() - kServerCookie, kServerCookie);
+    EXPECT_EQ(check_cookie(secret, client, cookie, at.address, uint32_t(time(nullptr))), CookieState::kFresh);
+  }
 }
 
 TEST_F(Udp, ABadCookieIsAnsweredWithAGoodOne) {

@@ -84,6 +84,7 @@ struct ls_dns_rate_pick {
 	__u32 way;
 	__u32 known; /* the word is of this prefix */
 };
+LS_ABI_ASSERT(sizeof(struct ls_dns_rate_pick) == 32);
 #define LS_DNS_RATE_NONE { 0, 0, ~0ull, 0, 0 }
 
 /* Shows the word of way `way`. The prefix's own word is taken; if it has none, that of the prefix that asked least lately. */

@@ -22,6 +22,7 @@
 struct ls_sip {
 	__u64 v0, v1, v2, v3;
 };
+LS_ABI_ASSERT(sizeof(struct ls_sip) == 32);
 
 static inline __attribute__((always_inline)) __u64 ls_sip_rotate(__u64 v, __u32 by)
 {
