@@ -1,0 +1,86 @@
+#pragma once
+/// The same zones twice: in the maps of the BPF programs, and behind the server's Responder. What one answers is compared with what the
+/// other does. Thread: one, unless said otherwise.
+#include <boost/asio/io_context.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../support/dns_world.h"
+#include "dns/kernel_form.h"
+#include "dns/responder.h"
+#include "dns_bench.h"
+
+namespace ls::test {
+
+/// The server's side: one worker's Responder without sockets. Forwarding ends in "would ask an upstream".
+class DnsProcess {
+ public:
+  explicit DnsProcess(Epoch& epoch);
+  void set_routes(std::shared_ptr<const dns::Routes> routes);
+  /// Takes effect at once. `words`: those of the programs, or empty.
+  void set_options(dns::ServiceOptions options);
+
+  struct Said {
+    dns::Reply reply;
+    Bytes message;  ///< kSend: the answer
+  };
+  Said answer(const Bytes& packet, const IpAddress& client, Instant now);
+  Said answer(const Bytes& packet, const IpAddress& client) { return answer(packet, client, clock.now()); }
+
+  SystemClock clock;
+  dns::CookieSecret secret{};
+  dns::Cache cache;
+
+ private:
+  boost::asio::io_context io_;
+  dns::Upstreams upstreams_;
+  dns::Forwarder forwarder_;
+  std::unique_ptr<dns::Service> service_;
+  std::unique_ptr<dns::Responder> responder_;
+  Epoch::Reader reader_;
+  Bytes room_;
+};
+
+/// A question in wire form.
+struct Question {
+  std::string name;
+  uint16_t type = 1;
+  uint16_t id = 0x1234, flags = 0x0100, qclass = 1;
+  int edns = -1;  ///< UDP size offered; -1: no OPT
+  bool dnssec_ok = false;
+  Bytes options = {};  ///< of the OPT
+  Bytes bytes() const;
+};
+Bytes wire_name(const std::string& text);
+Bytes cookie_option(std::span<const uint8_t> cookies);
+
+/// Equal answers have equal bytes once records of a run with equal owner, type, class, TTL and length are sorted, and SRV answers put in
+/// the order of their data with the owners of the additional records following their SRV record. Malformed: as it is.
+Bytes normal_form(const Bytes& message);
+std::string hex(const Bytes& b);
+
+class DnsLab {
+ public:
+  explicit DnsLab(const DnsBench::Options& options = {});
+
+  DnsWorld world;
+  DnsBench bench;
+  DnsProcess process;
+  IpAddress client = *IpAddress::parse("10.1.2.3");
+
+  /// Puts all views and names of `world` into the maps and before the process, as the service `kind`. Zones whose apex is in `incomplete` are
+  /// not complete.
+  void fill(dns::ServiceKind kind = dns::ServiceKind::kResolver, const std::vector<std::string>& incomplete = {});
+  /// The answer of `program` and that of the process are the same, byte for byte but for rotation. Gives what is different, or nothing;
+  /// `up`: the kernel did not answer.
+  std::string differs(const Bytes& packet, bool* up = nullptr, std::string_view program = "ls_dns_try");
+  /// What the program says; fails the test when it goes up.
+  Bytes kernel(const Question& q, std::string_view program = "ls_dns_try");
+  DnsFrame how;
+
+ private:
+  std::shared_ptr<const dns::Routes> routes_;
+};
+
+}  // namespace ls::test
