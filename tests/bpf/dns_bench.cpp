@@ -91,14 +91,33 @@ DnsBench::DnsBench(const Options& options) : options_(options) {
   buckets_ = mapped<ls_dns_bucket>(map_fd("ls_dns_bucket"), array_bytes(sizeof(ls_dns_bucket), options_.buckets));
   data_ = mapped<ls_dns_segment>(map_fd("ls_dns_data"), array_bytes(sizeof(ls_dns_segment), options_.segments));
   rate_ = mapped<ls_dns_rate_set>(map_fd("ls_dns_rate"), array_bytes(sizeof(ls_dns_rate_set), LS_DNS_SERVICES * LS_DNS_RATE_SETS));
+  reset(options_.key);
+}
+
+void DnsBench::adopt() {
+  tables_.reset();
   datapath::DnsMaps maps{array<ls_dns_bucket>(map_fd("ls_dns_bucket")), array<ls_dns_segment>(map_fd("ls_dns_data"))};
   auto tables = datapath::DnsTables::adopt(std::move(maps), options_.key.data(), wait_for_programs);
   if (!tables) throw std::runtime_error(tables.error().text());
   tables_.emplace(std::move(*tables));
+}
 
+void DnsBench::reset(std::array<uint64_t, 2> key) {
+  options_.key = key;
+  std::fill_n(buckets_, options_.buckets, ls_dns_bucket{});
+  std::fill_n(rate_, LS_DNS_SERVICES * LS_DNS_RATE_SETS, ls_dns_rate_set{});
+  *conf_ = {};
+  const ls_dns_listen none{};
+  for (uint32_t i = 0; i < LS_DNS_LISTEN_MAX; i++) {
+    ls_dns_listen l;
+    must(bpf_map_lookup_elem(map_fd("ls_dns_listen"), &i, &l) == 0, "read ls_dns_listen");
+    if (l.port_be) must(bpf_map_update_elem(map_fd("ls_dns_listen"), &i, &none, BPF_ANY) == 0, "write ls_dns_listen");
+  }
+  for (ls_dns_acl_key k; bpf_map_get_next_key(map_fd("ls_dns_acl"), nullptr, &k) == 0;) bpf_map_delete_elem(map_fd("ls_dns_acl"), &k);
+  adopt();
   conf_->bucket_mask = options_.buckets - 1;
-  conf_->key[0] = options_.key[0];
-  conf_->key[1] = options_.key[1];
+  conf_->key[0] = key[0];
+  conf_->key[1] = key[1];
   for (int i = 0; i < 16; i++) conf_->cookie_secret[i] = uint8_t(17 * i + 3), conf_->rate_key[i] = uint8_t(31 * i + 5);
   timespec wall, steady;
   clock_gettime(CLOCK_REALTIME, &wall);

@@ -52,6 +52,8 @@ class DnsBench : public dns::KernelStore {
   using Options = DnsBenchOptions;
   explicit DnsBench(const Options& options = {});
   ~DnsBench() override;
+  /// As newly loaded, with another hash key: a load takes seconds, so tests share one. What was counted stays.
+  void reset(std::array<uint64_t, 2> key = Options().key);
   DnsBench(const DnsBench&) = delete;
   DnsBench& operator=(const DnsBench&) = delete;
 
@@ -82,6 +84,7 @@ class DnsBench : public dns::KernelStore {
   DnsOut ask(std::string_view program, const Bytes& message, const DnsFrame& how = {}) const { return run(program, how.around(message)); }
 
  private:
+  void adopt();
   Options options_;
   dns_xdp* xdp_ = nullptr;
   dns_tc* tc_ = nullptr;

@@ -136,7 +136,7 @@ DnsProcess::Said DnsProcess::answer(const Bytes& packet, const IpAddress& client
   return said;
 }
 
-DnsLab::DnsLab(const DnsBench::Options& options) : bench(options), process(world.epoch) {
+DnsLab::DnsLab(DnsBench& b) : bench(b), process(world.epoch) {
   std::copy_n(bench.conf().cookie_secret, 16, process.secret.begin());
   if (!bench.listen(how.dst, how.dport, 1)) ADD_FAILURE() << "no place for the address";
 }

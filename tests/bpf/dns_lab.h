@@ -62,10 +62,11 @@ std::string hex(const Bytes& b);
 
 class DnsLab {
  public:
-  explicit DnsLab(const DnsBench::Options& options = {});
+  /// `b`: as newly loaded.
+  explicit DnsLab(DnsBench& b);
 
   DnsWorld world;
-  DnsBench bench;
+  DnsBench& bench;
   DnsProcess process;
   IpAddress client = *IpAddress::parse("10.1.2.3");
 
