@@ -75,7 +75,7 @@ __noinline int ls_dns_emit(struct ls_dns_work *w, __u32 hook, __u32 result, __u3
 
 static __always_inline bool ls_dns_listening(struct ls_dns_state *st)
 {
-	__u32 i, at = (st->dst[3] ^ st->dst[2] ^ st->dport) * 0x9e3779b1u >> 22; /* 10 bits: LS_DNS_LISTEN_MAX */
+	__u32 i, at = ls_dns_listen_at(st->dst, st->dport);
 
 	for (i = 0; i < LS_DNS_LISTEN_PROBES; i++) {
 		__u32 n = (at + i) & (LS_DNS_LISTEN_MAX - 1);

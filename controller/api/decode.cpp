@@ -5,6 +5,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "api/decode_dns.h"
 #include "api/labels.h"
 #include "loadstar/abi/drop.h"
 #include "loadstar/abi/flow.h"
@@ -209,15 +210,20 @@ void add(Json& sum, const Json& more) {
 
 Json decode_entry(std::string_view map, const RawEntry& entry) {
   auto& layout = layout_of(map);
-  Json out{{"key", layout.key(entry.key)}};
+  auto key = decode_dns_key(map, entry.key);
+  auto value_of = [&](Bytes bytes) -> Json {
+    if (auto value = decode_dns_value(map, bytes)) return *value;
+    return holds_dns_secrets(map) ? Json(nullptr) : layout.value(bytes);
+  };
+  Json out{{"key", key ? *key : layout.key(entry.key)}};
   if (entry.values.size() == 1) {
-    out["value"] = layout.value(entry.values[0]);
+    out["value"] = value_of(entry.values[0]);
     return out;
   }
   Json sum;
   Json each = Json::array();
   for (auto& v : entry.values) {
-    each.push_back(layout.value(v));
+    each.push_back(value_of(v));
     if (sum.is_null()) sum = each.back();
     else add(sum, each.back());
   }

@@ -24,13 +24,34 @@ class DnsLive final : public DnsSource {
   void set_http(std::function<std::vector<HttpListener>()> http) { http_ = std::move(http); }
   std::vector<HttpListener> http_listeners() override { return http_ ? http_() : std::vector<HttpListener>{}; }
 
+  /// Answers in the kernel. Any thread, also while the API runs: the programs are loaded after it starts. What the functions use must
+  /// outlive the API's server; they are called on the admin thread.
+  struct Kernel {
+    std::function<KernelDnsView()> view;
+    std::function<std::optional<KernelDnsTry>(dns::ServiceKind, std::span<const uint8_t>)> try_question;
+    std::function<void(const DnsName&)> flush;
+  };
+  void set_kernel(Kernel kernel) { kernel_.publish(std::move(kernel)); }
+  std::optional<KernelDnsView> kernel() override {
+    auto k = kernel_.get();
+    return k->view ? std::optional(k->view()) : std::nullopt;
+  }
+  std::optional<KernelDnsTry> kernel_try(dns::ServiceKind service, std::span<const uint8_t> question) override {
+    auto k = kernel_.get();
+    return k->try_question ? k->try_question(service, question) : std::nullopt;
+  }
+
   dns::ServerView view() override { return server_.view(); }
   std::shared_ptr<const dns::Routes> routes(dns::ServiceKind service) override { return routes_[size_t(service)].get()->routes; }
   Epoch& epoch() override { return epoch_; }
   void explain(dns::ServiceKind service, std::vector<uint8_t> query, std::function<void(dns::Explained)> done) override {
     server_.explain(service, std::move(query), std::move(done));
   }
-  size_t flush(const DnsName& suffix) override { return server_.flush_cache(suffix); }
+  size_t flush(const DnsName& suffix) override {
+    size_t n = server_.flush_cache(suffix);
+    if (auto k = kernel_.get(); k->flush) k->flush(suffix);
+    return n;
+  }
   std::vector<std::string> origins(const DnsName& apex, std::string_view relative) override {
     return origins_ ? origins_(apex, relative) : std::vector<std::string>{};
   }
@@ -44,6 +65,7 @@ class DnsLive final : public DnsSource {
   const Origins origins_;
   std::function<std::vector<HttpListener>()> http_;
   std::array<Published<Held>, dns::kServices> routes_;
+  Published<Kernel> kernel_;
 };
 
 }  // namespace ls::api

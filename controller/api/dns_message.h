@@ -3,6 +3,7 @@
 /// Thread: pure. Source: RFC 1035 4.1, RFC 6891.
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -28,6 +29,10 @@ struct ShownMessage {
 
 /// Bad input: the error says what ldns found wrong.
 Result<ShownMessage> show_message(std::span<const uint8_t> wire);
+
+/// Whether two answers say the same: equal but for the order of records and for `ttl_slack` seconds of each TTL, and equally long.
+/// The id counts, OPT as well. Nullopt: one of them cannot be read.
+std::optional<bool> same_message(std::span<const uint8_t> a, std::span<const uint8_t> b, uint32_t ttl_slack);
 
 void to_json(nlohmann::json&, const ShownRecord&);
 void to_json(nlohmann::json&, const ShownMessage&);

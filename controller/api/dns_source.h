@@ -4,10 +4,13 @@
 /// Thread: the admin thread, except `explain`'s callback. Nothing here waits for the control loop.
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "api/dns_kernel.h"
 #include "dns/routes.h"
 #include "dns/server.h"
 #include "util/epoch.h"
@@ -37,6 +40,12 @@ class DnsSource {
   /// What made the records of a name of one of our zones: "task web.1 of marathon: name, row 1", "VIP web.marathon",
   /// "registration", "static zone". Empty: nothing is known. `relative`: folded, below `apex`.
   virtual std::vector<std::string> origins(const DnsName& apex, std::string_view relative) = 0;
+
+  // Answers in the kernel.
+  /// Nullopt: there are none to speak of, because the programs are not loaded (yet). Switched off is a view with `enabled` false.
+  virtual std::optional<KernelDnsView> kernel() { return std::nullopt; }
+  /// What the program would do with this message if it came from the network to `service`. Nullopt: it cannot be asked.
+  virtual std::optional<KernelDnsTry> kernel_try(dns::ServiceKind, std::span<const uint8_t>) { return std::nullopt; }
 };
 
 }  // namespace ls::api

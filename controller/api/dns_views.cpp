@@ -112,6 +112,7 @@ DnsStatus dns_status(DnsSource& source) {
     out.zones++;
     if (!z.view->table->loaded()) out.not_loaded.push_back(std::string(dns::to_text(z.service)) + " " + z.view->apex.text());
   }
+  out.kernel = source.kernel();
   for (auto& u : view.upstreams) {
     out.upstreams++;
     if (u.aside || u.loop) out.aside.push_back(u.endpoint.text() + (u.reason.empty() ? "" : " (" + u.reason + ")"));

@@ -35,7 +35,7 @@ class EventStream {
 
 class EventHub {
  public:
-  /// Events one subscriber may be behind: with about 300 bytes an event, 1.2 MB at most for each of 64 clients.
+  /// Events one subscriber may be behind: with about 600 bytes an event, 2.5 MB at most for each of 64 clients.
   static constexpr size_t kQueueEvents = 4096;
 
   /// `on_wanted` gets the new mask of 1 << enum ls_event_type whenever it changes, on the subscribing thread: the place

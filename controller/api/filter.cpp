@@ -112,8 +112,15 @@ bool FlowFilter::matches(const FlowView& f) const {
          (!backend || backend->matches(f.backend, f.backend_number));
 }
 
+bool EventFilter::matches_dns(const DnsEventView& d) const {
+  return (!name || (d.name && d.name->is_within(*name))) && (!results || (d.result < 32 && (*results >> d.result & 1)));
+}
+
 bool EventFilter::matches(const EventView& e) const {
-  return e.type < 32 && (types >> e.type & 1) && (!hook || *hook == e.hook) &&
+  auto& its_hook = e.dns ? dns_hook : hook;
+  bool any_hook = !hook && !dns_hook;
+  bool of_dns = e.dns ? matches_dns(*e.dns) : !name && !results;
+  return e.type < 32 && (types >> e.type & 1) && (any_hook || its_hook == e.hook) && of_dns &&
          (!vip || (e.service && vip->matches(*e.service, e.vip_name))) &&
          (!backend || (e.backend && backend->matches(*e.backend, e.backend_number)));
 }

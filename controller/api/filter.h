@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "api/views.h"
+#include "loadstar/abi/event.h"
 #include "util/result.h"
 
 namespace ls::api {
@@ -50,12 +51,21 @@ struct FlowFilter {
   bool matches(const FlowView&) const;
 };
 
+/// All types but DNS: questions are too many to be sent to somebody who did not ask for them.
+inline constexpr uint32_t kDefaultEvents = ((1u << LS_EVENT_MAX) - 1) & ~(1u << LS_EVENT_DNS);
+
 struct EventFilter {
-  uint32_t types = ~0u;  ///< mask of 1 << enum ls_event_type
+  uint32_t types = kDefaultEvents;  ///< mask of 1 << enum ls_event_type
   std::optional<VipSelector> vip;
   std::optional<BackendSelector> backend;
-  std::optional<uint8_t> hook;
+  // The two lists of hooks share the name "lo": a hook that was asked for by name may be in both. An event matches by its own list.
+  std::optional<uint8_t> hook, dns_hook;
+  std::optional<DnsName> name;  ///< folded; questions for it and for names below it. A name that is cut in its event never matches
+  std::optional<uint32_t> results;  ///< mask of 1 << enum ls_dns_result
   bool matches(const EventView&) const;
+
+ private:
+  bool matches_dns(const DnsEventView&) const;
 };
 
 }  // namespace ls::api

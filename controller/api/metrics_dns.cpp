@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "api/dns_views.h"
+#include "api/labels.h"
 
 namespace ls::api {
 namespace {
@@ -68,6 +69,7 @@ class DnsScrape {
     forwarder();
     cache();
     zones();
+    if (auto k = source_.kernel()) kernel(*k);
   }
 
  private:
@@ -200,6 +202,30 @@ class DnsScrape {
     each("loadstar_dns_zone_bytes", "Memory of a zone.", [](auto& t) { return t.bytes(); });
     each("loadstar_dns_zone_faults_total", "Removals of records that were not there; not 0 is an error in loadstar.",
          [](auto& t) { return t.faults(); }, MetricType::Counter);
+  }
+
+  void kernel(const KernelDnsView& v) {
+    counter(out_, "loadstar_dns_kernel_questions_total", "Questions that a program in the kernel saw, by hook and by what became of them.",
+            [&](Family& f) {
+              for (size_t hook = 0; hook < v.counts.size(); hook++) {
+                for (size_t result = 0; result < v.counts[hook].size(); result++) {
+                  f.add(double(v.counts[hook][result]),
+                        {label("hook", dns_hook_label(uint32_t(hook))), label("result", dns_result_label(uint32_t(result)))});
+                }
+              }
+            });
+    auto one = [&](const char* name, const char* help, uint64_t value) { gauge(out_, name, help, [&](Family& f) { f.add(double(value)); }); };
+    one("loadstar_dns_kernel_enabled", "1: DNS answers in the kernel are switched on.", uint64_t(v.enabled));
+    one("loadstar_dns_kernel_names", "Names of own zones that the kernel has.", v.names);
+    one("loadstar_dns_kernel_views", "Suffixes that the kernel tells zones and upstreams apart by.", v.views);
+    one("loadstar_dns_kernel_ready_answers", "Answers of own zones that the kernel has as messages.", v.ready);
+    one("loadstar_dns_kernel_cached_answers", "Forwarded answers that the kernel has.", v.cached);
+    one("loadstar_dns_kernel_names_without_room", "Names that found no room in the kernel; the process answers for them.", v.no_room);
+    one("loadstar_dns_kernel_incomplete_zones", "Zones of which the kernel does not have every name.", v.incomplete_zones);
+    one("loadstar_dns_kernel_slots_used", "Places in use of the kernel's table of names.", v.slots_used);
+    one("loadstar_dns_kernel_slots", "Places of the kernel's table of names.", v.slots);
+    one("loadstar_dns_kernel_bytes_used", "Bytes in use of the kernel's memory for names and their records.", v.bytes_used);
+    one("loadstar_dns_kernel_bytes", "Bytes of the kernel's memory for names and their records.", v.bytes);
   }
 
   Families& out_;

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "api/decode.h"
+#include "api/dns_kernel_views.h"
 #include "api/dns_views.h"
 #include "api/labels.h"
 #include "api/params.h"
@@ -91,7 +92,12 @@ Reply status(const Call& c) {
   auto s = c.provider.status();
   s.loops.insert(s.loops.end(), c.own_loops.begin(), c.own_loops.end());
   s.warnings.insert(s.warnings.end(), c.own_warnings.begin(), c.own_warnings.end());
-  if (auto* source = c.provider.dns()) s.dns = dns_status(*source);
+  if (auto* source = c.provider.dns()) {
+    s.dns = dns_status(*source);
+    if (s.dns->kernel) {
+      for (auto& w : kernel_warnings(*s.dns->kernel)) s.warnings.push_back(w);
+    }
+  }
   return json_reply(s);
 }
 
@@ -179,24 +185,57 @@ Reply map_dump(const Call& c) {
   return r;
 }
 
+/// "drop,new"
+std::vector<std::string_view> words_of(std::string_view text) {
+  std::vector<std::string_view> words;
+  for (;;) {
+    auto end = text.find(',');
+    words.push_back(text.substr(0, end));
+    if (end == text.npos) return words;
+    text.remove_prefix(end + 1);
+  }
+}
+
+/// What selects questions. Without `type` it asks for them.
+void dns_filter(const Call& c, EventFilter& filter) {
+  auto* name = c.params.find("name");
+  auto* results = c.params.find("result");
+  if (!name && !results) return;
+  const char* given = name ? "name" : "result";
+  if (!c.params.find("type")) filter.types = 1u << LS_EVENT_DNS;
+  else if (!(filter.types >> LS_EVENT_DNS & 1)) c.params.bad(given, "selects DNS questions, so 'type' must have dns");
+  if (name) {
+    auto parsed = DnsName::parse(*name);
+    if (parsed) filter.name = parsed->folded();
+    else c.params.bad("name", ": " + parsed.error().text());
+  }
+  if (!results) return;
+  filter.results = 0;
+  for (auto word : words_of(*results)) {
+    if (auto result = parse_dns_result(word)) *filter.results |= 1u << *result;
+    else c.params.bad("result", fmt::format("is a list of {}, not '{}'", all_dns_results(), word));
+  }
+}
+
 Reply monitor(const Call& c) {
   EventFilter filter;
   if (auto* text = c.params.find("type")) {
     filter.types = 0;
-    for (std::string_view rest = *text;;) {
-      auto word = rest.substr(0, rest.find(','));
+    for (auto word : words_of(*text)) {
       if (auto type = parse_event(word)) filter.types |= 1u << *type;
       else c.params.bad("type", fmt::format("is a list of {}, not '{}'", all_events(), word));
-      if (word.size() == rest.size()) break;
-      rest.remove_prefix(word.size() + 1);
     }
   } else {
-    filter.types = (1u << LS_EVENT_MAX) - 1;
+    filter.types = kDefaultEvents;
   }
   if (auto* text = c.params.find("hook")) {
     filter.hook = parse_hook(*text);
-    if (!filter.hook) c.params.bad("hook", fmt::format("is one of {}, not '{}'", all_hooks(), *text));
+    filter.dns_hook = parse_dns_hook(*text);
+    if (!filter.hook && !filter.dns_hook) {
+      c.params.bad("hook", fmt::format("is one of {}, and of DNS {}, not '{}'", all_hooks(), all_dns_hooks(), *text));
+    }
   }
+  dns_filter(c, filter);
   filter.vip = c.params.selector<VipSelector>("vip");
   filter.backend = c.params.selector<BackendSelector>("backend");
   if (auto bad = c.params.refused()) return *bad;
@@ -224,7 +263,7 @@ const std::vector<Route>& routes() {
       {"/v1/maps/", map_dump, {"limit", "all"}, "/v1/maps/{name}?limit=&all="},
       {"/v1/drops", drops, {}, "/v1/drops"},
       {"/v1/stats", stats, {}, "/v1/stats"},
-      {"/v1/monitor", monitor, {"type", "vip", "backend", "hook"}, "/v1/monitor?type=&vip=&backend=&hook="},
+      {"/v1/monitor", monitor, {"type", "vip", "backend", "hook", "name", "result"}, "/v1/monitor?type=&vip=&backend=&hook=&name=&result="},
   };
   return kRoutes;
 }

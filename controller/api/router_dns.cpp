@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "api/dns_kernel_views.h"
 #include "api/dns_message.h"
 #include "api/dns_views.h"
 #include "api/params.h"
@@ -114,32 +115,46 @@ Json trace_json(const dns::Forwarder::Trace& t) {
   return {{"group", t.group}, {"source", t.source}, {"asked", std::move(list)}};
 }
 
-Reply ask_server(const Call& c, std::function<Json(const Asked&, const dns::Explained&)> show) {
-  auto a = asked(c);
-  if (!a) return *c.params.refused();
+Reply ask_server(const Call& c, const Asked& a, std::vector<uint8_t> question, std::function<Json(const Asked&, const dns::Explained&)> show) {
   Reply r;
-  r.later = [&dns = c.dns, a = *a, show = std::move(show)](Reply::Finish finish) {
-    dns.explain(a.service, make_question(a.name, a.type, random_id()), [a, show, finish = std::move(finish)](dns::Explained e) {
+  r.later = [&dns = c.dns, a, question = std::move(question), show = std::move(show)](Reply::Finish finish) {
+    dns.explain(a.service, question, [a, show, finish = std::move(finish)](dns::Explained e) {
       finish([a, show, e = std::move(e)] { return json_reply(show(a, e)); });
     });
   };
   return r;
 }
 
-Reply lookup(const Call& c) { return ask_server(c, result_json); }
+Reply lookup(const Call& c) {
+  auto a = asked(c);
+  if (!a) return *c.params.refused();
+  return ask_server(c, *a, make_question(a->name, a->type, random_id()), result_json);
+}
 
 Reply explain(const Call& c) {
   auto a = asked(c);
   if (!a) return *c.params.refused();
-  // Taken now: by the time the answer comes the daemon may be ending.
-  return ask_server(c, [zone = zone_part(c.dns, *a)](const Asked& same, const dns::Explained& e) {
+  auto question = make_question(a->name, a->type, random_id());
+  // Taken now: by the time the answer comes the daemon may be ending. The kernel first, so that it is seen as a client would find it
+  // and not with an answer that this very question brought into the cache.
+  auto kernel = c.dns.kernel_try(a->service, question);
+  return ask_server(c, *a, std::move(question), [zone = zone_part(c.dns, *a), kernel = std::move(kernel)](const Asked& same, const dns::Explained& e) {
     auto j = result_json(same, e);
     j["rule"] = e.rule;
     j["zone"] = zone;
     j["forward"] = trace_json(e.trace);
+    j["kernel"] = kernel ? kernel_try_json(*kernel, e.answer) : Json(nullptr);
     j["cache_left_s"] = e.cache_left_s ? Json(*e.cache_left_s) : Json(nullptr);
     return j;
   });
+}
+
+Reply kernel(const Call& c) {
+  bool zeros = c.params.flag("all");
+  if (auto bad = c.params.refused()) return *bad;
+  auto view = c.dns.kernel();
+  if (!view) return error_reply(404, "no DNS programs are in the kernel");
+  return json_reply(kernel_json(*view, zeros));
 }
 
 Reply flush(const Call& c) {
@@ -168,6 +183,7 @@ const std::vector<Route>& routes() {
       {"/v1/dns/zones/", zone, {"service"}, "/v1/dns/zones/{zone}?service="},
       {"/v1/dns/lookup", lookup, {"name", "type", "service"}, "/v1/dns/lookup?name=&type=&service="},
       {"/v1/dns/explain", explain, {"name", "type", "service"}, "/v1/dns/explain?name=&type=&service="},
+      {"/v1/dns/kernel", kernel, {"all"}, "/v1/dns/kernel?all="},
       {"/v1/dns/flush", flush, {"name"}, "POST /v1/dns/flush?name=", true},
   };
   return kRoutes;

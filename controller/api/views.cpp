@@ -40,6 +40,7 @@ std::string_view to_text(AttachState s) {
     case AttachState::kWaiting: return "waiting";
     case AttachState::kForeign: return "foreign";
     case AttachState::kFailed: return "failed";
+    case AttachState::kDegraded: return "degraded";
   }
   return "unknown";
 }

@@ -10,7 +10,9 @@
 #include <string_view>
 #include <vector>
 
+#include "api/dns_kernel.h"
 #include "util/address.h"
+#include "util/dns_name.h"
 #include "util/histogram.h"
 
 namespace ls::api {
@@ -49,18 +51,20 @@ enum class AttachState : uint8_t {
   kWaiting,  ///< the device or cgroup is not there yet
   kForeign,  ///< somebody else's program is in the way; `error` says whose
   kFailed,
+  kDegraded,  ///< a DNS hook without a program: the process answers there; `error` says why
 };
 inline constexpr std::array kAttachStates{AttachState::kAttached, AttachState::kWaiting, AttachState::kForeign,
-                                          AttachState::kFailed};
+                                          AttachState::kFailed,   AttachState::kDegraded};
 std::string_view to_text(AttachState);  ///< "attached", ...
 
 struct AttachmentView {
   std::string device;  ///< "eth0", or the cgroup's path
   std::string hook;    ///< "uplink_in", "connect4", ...
-  std::string method;  ///< "clsact", "cgroup link", ...
+  std::string method;  ///< "clsact", "tcx", "xdp", "cgroup"
   uint32_t program_id = 0;  ///< as bpftool prints it; 0: none
   AttachState state = AttachState::kAttached;
   std::string error;
+  std::string note = {};  ///< nothing is wrong: why this method and no other
 };
 
 /// A label or task that was left out, and why.
@@ -108,6 +112,7 @@ struct DnsStatus {
   std::vector<std::string> unbound;     ///< "resolver 198.51.100.1:53: bound: none, bind: Cannot assign requested address"
   std::vector<std::string> not_loaded;  ///< "resolver mesos.": asked for its names this node says SERVFAIL
   std::vector<std::string> aside;       ///< upstreams that fail and are only probed
+  std::optional<KernelDnsView> kernel;  ///< nullopt: there are no answers in the kernel to speak of
 };
 
 struct StatusView {
@@ -196,16 +201,27 @@ struct StatView {
   uint64_t packets = 0, bytes = 0;
 };
 
+/// What an event of type LS_EVENT_DNS has besides.
+struct DnsEventView {
+  uint8_t result = 0;   ///< enum ls_dns_result
+  uint8_t rcode = 0;    ///< of the answer; no meaning when the process got the question
+  uint8_t service = 0;  ///< dns::ServiceKind
+  uint16_t qtype = 0;
+  std::optional<DnsName> name;  ///< folded; nullopt: not read, or not whole in the event
+  std::string front;            ///< relative form; the first labels of a name that is not whole
+};
+
 /// One record of the event ring, with what the controller knows about its numbers.
 struct EventView {
   int64_t unix_ns = 0;  ///< CLOCK_REALTIME; the Provider converts the ring's CLOCK_MONOTONIC
-  uint8_t type = 0, hook = 0, reason = 0, proto = 0;
+  uint8_t type = 0, hook = 0, reason = 0, proto = 0;  ///< `hook`: enum ls_hook, with `dns` enum ls_dns_hook
   std::string device;  ///< empty for socket hooks
   Endpoint src, dst;   ///< as the packet came in, before translation
   std::optional<ServiceKey> service;
   std::string vip_name;
   std::optional<Endpoint> backend;
   uint32_t backend_number = 0;
+  std::optional<DnsEventView> dns;
 };
 
 struct MapUpdateErrors {

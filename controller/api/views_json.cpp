@@ -5,8 +5,13 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "api/dns_event.h"
+#include "api/dns_kernel_views.h"
 #include "api/labels.h"
 #include "api/views.h"
+#include "derive/records.h"
+#include "dns/query.h"
+#include "dns/server.h"
 
 namespace ls::api {
 namespace {
@@ -85,7 +90,8 @@ void to_json(Json& j, const StatusView& s) {
                                 {"method", a.method},
                                 {"program_id", a.program_id},
                                 {"state", to_text(a.state)},
-                                {"error", a.error}});
+                                {"error", a.error},
+                                {"note", a.note}});
   }
   for (auto& p : s.problems) j["problems"].push_back({{"task", p.task}, {"field", p.field}, {"why", p.why}});
   for (auto& r : s.reconcile) {
@@ -101,6 +107,7 @@ void to_json(Json& j, const StatusView& s) {
   if (!s.dns) return;
   j["dns"] = {{"listeners", s.dns->listeners}, {"zones", s.dns->zones},           {"upstreams", s.dns->upstreams},
               {"unbound", s.dns->unbound},     {"not_loaded", s.dns->not_loaded}, {"aside", s.dns->aside}};
+  if (s.dns->kernel) j["dns"]["kernel"] = kernel_summary_json(*s.dns->kernel);
 }
 
 void to_json(Json& j, const VipView& v) {
@@ -135,7 +142,33 @@ void to_json(Json& j, const StatView& s) {
   j = {{"hook", hook_label(s.hook)}, {"verdict", verdict_label(s.verdict)}, {"packets", s.packets}, {"bytes", s.bytes}};
 }
 
+namespace {
+
+Json dns_event_json(const EventView& e) {
+  auto& d = *e.dns;
+  bool answered = dns_result_is_final(d.result) && d.result != LS_DNS_RATE_DROP;
+  return {{"time", time_text(e.unix_ns)},
+          {"type", event_label(e.type)},
+          {"hook", dns_hook_label(e.hook)},
+          {"device", e.device},
+          {"client", e.src.text()},
+          {"server", e.dst.text()},
+          {"service", d.service < dns::kServices ? dns::to_text(dns::ServiceKind(d.service)) : "unknown"},
+          {"name", name_text(d)},
+          {"name_whole", d.name.has_value()},
+          {"qtype", d.qtype ? Json(to_text(RrType(d.qtype))) : Json(nullptr)},
+          {"result", dns_result_label(d.result)},
+          {"text", dns_result_text(d.result)},
+          {"rcode", answered ? Json(dns::to_text(dns::Rcode(d.rcode))) : Json(nullptr)}};
+}
+
+}  // namespace
+
 void to_json(Json& j, const EventView& e) {
+  if (e.dns) {
+    j = dns_event_json(e);
+    return;
+  }
   j = {{"time", time_text(e.unix_ns)},
        {"type", event_label(e.type)},
        {"hook", hook_label(e.hook)},

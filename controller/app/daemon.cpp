@@ -16,6 +16,7 @@
 #include "app/cluster.h"
 #include "app/dns_node.h"
 #include "app/holdover.h"
+#include "app/kernel_options.h"
 #include "app/privileges.h"
 #include "app/service_manager.h"
 #include "app/startup.h"
@@ -50,29 +51,6 @@ constexpr size_t kShownProblems = 100;
 
 double seconds_of(Instant::duration d) { return duration<double>(d).count(); }
 
-datapath::Sizes sizes_of(const Config::Lb& lb) {
-  datapath::Sizes s;
-  s.services = lb.services;
-  s.backends = lb.backends;
-  s.ring_slots = lb.ring_slots;
-  s.flows = lb.flows;
-  s.flows6 = lb.flows6;
-  return s;
-}
-
-datapath::AttachmentConfig attachments_of(const Config::Lb& lb, bool tcx) {
-  datapath::AttachmentConfig c;
-  c.socket = lb.socket;
-  c.cgroup = lb.cgroup;
-  c.packet = lb.packet;
-  c.uplinks = lb.uplinks;
-  c.ports = lb.ports;
-  c.bridges = lb.bridges;
-  c.loopback = lb.loopback;
-  c.tcx = tcx;
-  return c;
-}
-
 /// A mapping of ls_ctl for the switch that the event hub turns.
 class Control {
  public:
@@ -104,9 +82,10 @@ void raise_file_limit() {
   if (setrlimit(RLIMIT_NOFILE, &limit) != 0) log::warn("file_limit", {{"error", std::string(strerror(errno))}});
 }
 
-api::AttachState attach_state(datapath::AttachmentStatus::State s) {
+api::AttachState attach_state(datapath::AttachmentStatus::State s, uint32_t program_id) {
   using State = datapath::AttachmentStatus::State;
   if (s == State::kForeign) return api::AttachState::kForeign;
+  if (s == State::kDegraded && !program_id) return api::AttachState::kDegraded;
   return s == State::kFailed ? api::AttachState::kFailed : api::AttachState::kAttached;
 }
 
@@ -151,7 +130,7 @@ struct Daemon::Impl {
   std::vector<std::string> table_problems;  // of the last comparison, and of changes since
   UniqueFd pin_lock;
   std::vector<datapath::MapStory> stories;
-  std::string packet_error, socket_error;
+  std::string packet_error, socket_error, dns_error;
   uint64_t repaired = 0;
   std::string slow_programs;
   bool attached = false, synced = false;
@@ -227,7 +206,8 @@ struct Daemon::Impl {
   Result<> load_programs() {
     datapath::Programs::Options options;
     options.pin = config.bpf.pin;
-    options.sizes = sizes_of(config.lb);
+    options.sizes = sizes_of(config);
+    options.dns = config.dns.kernel;
     options.steps = [](std::string_view what) { log::debug("kernel_step", {{"step", what}}); };
     options.migrate_flows = [this](int from, int to) -> Result<> {
       ls_meta meta{};
@@ -251,6 +231,15 @@ struct Daemon::Impl {
     if (!packet_error.empty()) log::error("programs_refused", {{"object", "lb_tc"}, {"why", packet_error}});
     if (!socket_error.empty()) log::error("programs_refused", {{"object", "lb_sock"}, {"why", socket_error}});
 
+    // One object without the other serves part of the questions; the first line says what to do about it.
+    for (auto object : {datapath::ProgramObject::kDnsXdp, datapath::ProgramObject::kDnsTc}) {
+      auto why = config.dns.kernel ? programs->load_error(object) : std::string();
+      if (why.empty()) continue;
+      log::warn("programs_refused", {{"object", datapath::to_text(object)},
+                                     {"why", object == datapath::ProgramObject::kDnsXdp ? report->dns_xdp_error : report->dns_tc_error}});
+      dns_error += std::string(dns_error.empty() ? "" : "; ") + std::string(to_text(object)) + ": " + why;
+    }
+
     LS_ASSIGN(auto maps, SvcMaps::open(opener()));
     LS_ASSIGN(tables, SvcTables::adopt(std::move(maps), {}));
     LS_TRY(control.open(programs->map("ls_ctl")));
@@ -258,16 +247,11 @@ struct Daemon::Impl {
     if (int inject = programs->program("ls_inject"); inject >= 0) {
       LS_ASSIGN(flow_reset, datapath::FlowReset::open(opener(), inject));
     }
-    LS_ASSIGN(ring, bpf::RingBuffer::open(programs->map("ls_events"), [this](std::span<const std::byte> bytes) {
-      ls_event event;
-      if (bytes.size() < sizeof event) return;
-      std::memcpy(&event, bytes.data(), sizeof event);
-      views.publish_event(event);
-    }));
+    LS_ASSIGN(ring, bpf::RingBuffer::open(programs->map("ls_events"), [this](std::span<const std::byte> record) { views.publish_event(record); }));
     ring_fd.emplace(io, ring->epoll_fd());
     wait_ring();
 
-    attachments = std::make_unique<datapath::Attachments>(*programs, attachments_of(config.lb, features.tcx.available));
+    attachments = std::make_unique<datapath::Attachments>(*programs, attachments_of(config, features.tcx.available, stories));
     // The tables are what the process before left: nothing is gained by waiting for the source.
     if (report->tables_kept) LS_TRY(attach());
     return {};
@@ -343,6 +327,7 @@ struct Daemon::Impl {
         return;
       }
     }
+    if (auto r = attachments->release_dns(); !r) log::error("attach_failed", {{"error", r.error().text()}});
     startup.reach(StartupState::kServing);
     publish_status();
   }
@@ -587,13 +572,14 @@ struct Daemon::Impl {
     for (auto* f : features.all()) v.probes.push_back({f->name, f->available, f->available ? features.kernel : f->reason});
     if (attached) {
       for (auto& a : attachments->status())
-        v.attachments.push_back({a.device, a.hook, a.method, a.program_id, attach_state(a.state), a.error});
+        v.attachments.push_back({a.device, a.hook, a.method, a.program_id, attach_state(a.state, a.program_id), a.error, a.note});
       v.warnings = attachments->warnings();
     }
     if (auto w = unprivileged_bpf_warning(); !w.empty()) v.warnings.push_back(w);
     if (!slow_programs.empty()) v.warnings.push_back(slow_programs);
     if (!packet_error.empty()) v.warnings.push_back("packet path refused by the kernel: " + packet_error);
     if (!socket_error.empty()) v.warnings.push_back("socket path refused by the kernel: " + socket_error);
+    if (!dns_error.empty()) v.warnings.push_back("DNS answers refused by the kernel, the process gives them: " + dns_error);
     if (!holdover.empty())
       v.warnings.push_back("serving " + std::to_string(holdover.services()) +
                            " services as they were before the restart until all agents are back");

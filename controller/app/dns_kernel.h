@@ -1,43 +1,52 @@
 #pragma once
-/// DnsKernel: the wiring of DNS answers in the kernel: the maps with what DnsNode serves, on which addresses, for whom.
+/// DnsKernel: the wiring of DNS answers in the kernel: keeps the maps equal to what the two servers serve, on which addresses,
+/// and for whom. dns/kernel_mirror.h does the names, this the rest.
 ///
-/// Thread: control loop, except view() and try_question() (any). Cost: see dns/kernel_mirror.h.
+/// Thread: control loop, except view() and try_question() (any). Cost: see dns/kernel_mirror.h; set_listeners() O(addresses).
 /// The maps outlive the daemon: the kernel goes on answering with what was written last. A start takes over what is there.
+/// Only addresses where the process has its UDP socket are answered in the kernel: what another server holds stays its own.
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "api/dns_kernel.h"
 #include "app/settings.h"
 #include "datapath/programs.h"
-#include "dns/cookie.h"
-#include "dns/hot_answer.h"
-#include "dns/kernel_mirror.h"
-#include "util/clock.h"
+#include "dns/server.h"
+#include "util/epoch.h"
 
 namespace ls {
 
 class DnsKernel {
  public:
-  /// `programs` are loaded. An error leaves DNS to the process; it is shown.
-  static Result<std::unique_ptr<DnsKernel>> open(const Config& config, datapath::Programs& programs, Epoch& epoch, const Clock& clock);
+  /// `programs` are loaded. An error leaves DNS to the process.
+  static Result<std::unique_ptr<DnsKernel>> open(const datapath::Programs& programs, Epoch& epoch);
   ~DnsKernel();
 
+  /// Gives the servers what they share with the programs: rate limit, cookie secret, and where hot answers go. `hot` is called on
+  /// workers' threads.
+  void share(dns::ServerOptions& options, std::function<void(dns::HotAnswer&&)> hot);
+
   void set_routes(dns::ServiceKind service, std::shared_ptr<const dns::Routes> routes);
-  /// Listeners, clients, rate limits: at the start, at a reload and whenever addresses of the machine change.
-  void set_services(const Config& config, const std::vector<IpAddress>& own_addresses);
-  void settled();          ///< the first complete state is in the zones
-  void tick();             ///< every few seconds: clock offset, kept answers that have ended
-  void hot(std::vector<dns::HotAnswer> answers);
+  /// Who may ask and how often: at the start and at a reload. `udp_size` as the server's.
+  void set_policy(const dns::ServiceOptions& options, uint16_t udp_size);
+  /// Where the process answers: at the start, and every few seconds. A wildcard address stands for all of `own`.
+  void set_listeners(const std::vector<dns::ListenerView>& listeners, const std::vector<IpAddress>& own);
+  /// Questions are answered from now on, or no more.
+  void enable(bool on);
+  /// The first complete state is in the zones: what a daemon before left beside it goes.
+  void settled();
+  /// Every few seconds: the clock's offset, forwarded answers that have ended.
+  void tick();
+  void hot(const dns::HotAnswer& answer);
+  /// Forwarded answers at and below `suffix`; those still on their way as well.
   size_t flush(const DnsName& suffix);
 
-  /// The limit that the process shares with the programs, and the secret of its cookies.
-  std::span<uint64_t> rate_words(dns::ServiceKind service);
-  dns::CookieSecret cookie_secret() const;
-  std::array<uint8_t, 16> rate_key() const;
-
   api::KernelDnsView view() const;
+  /// Puts a question to the program, as a packet to the first address of the service would.
   std::optional<api::KernelDnsTry> try_question(dns::ServiceKind service, std::span<const uint8_t> question) const;
 
  private:

@@ -99,13 +99,22 @@ Result<> DnsNode::start() {
 
 Result<> DnsNode::serve() {
   bool authority = config_.node.has_role(Role::kMaster) && config_.authority.enabled;
-  server_ = std::make_unique<dns::Server>(server_options(config_, authority, resolver_), epoch_, clock_);
+  auto options = server_options(config_, authority, resolver_);
+  if (kernel_) {
+    kernel_->share(options, [this](dns::HotAnswer&& answer) {
+      if (hot_.push(std::move(answer)) == decltype(hot_)::Pushed::kFirst) boost::asio::post(io_, [this] { take_hot(); });
+    });
+    if (config_.dns.kernel_cached == 0) options.cache.hot = {};
+    for (auto& s : options.services) kernel_->set_policy(s, options.udp_size);
+  }
+  server_ = std::make_unique<dns::Server>(std::move(options), epoch_, clock_);
   live_ = std::make_unique<api::DnsLive>(*server_, epoch_, [this](const DnsName& apex, std::string_view relative) {
     auto table = table_of(apex);
     return table ? origins_.of(*table, apex, relative) : std::vector<std::string>{};
   });
   publish_routes();
   if (authority || resolver_) LS_TRY(server_->start());
+  start_kernel();
   if (!authority || config_.authority.http_listen.empty()) return {};
   http_data_ = std::make_unique<MesosDnsData>(config_, config_file_, mesos_, *live_);
   api::MesosDnsHttp::Settings http;
@@ -129,7 +138,11 @@ void DnsNode::stop() {
 void DnsNode::reload() {
   load_static_zones();
   publish_routes();
-  for (auto kind : {ServiceKind::kAuthority, ServiceKind::kResolver}) server_->set_options(kind, service_options(kind, config_));
+  for (auto kind : {ServiceKind::kAuthority, ServiceKind::kResolver}) {
+    auto options = service_options(kind, config_);
+    server_->set_options(kind, options);
+    if (kernel_ && server_->serves(kind)) kernel_->set_policy(options, uint16_t(config_.dns.udp_size));
+  }
   if (http_data_) http_data_->reload(config_);
 }
 
@@ -150,7 +163,7 @@ void DnsNode::on_snapshot(const StateDelta& delta, const ClusterState& state, co
   } else {
     load(delta, services);
   }
-  synced_ = true;
+  if (!std::exchange(synced_, true) && kernel_) kernel_->settled();
 }
 
 /// The first state of all, into tables that hold nothing but what the derivations gave before: what they give now completes them.
@@ -361,10 +374,51 @@ void DnsNode::tick(const ClusterState& state, const std::function<std::vector<Se
   if (now >= next_look_) {
     next_look_ = now + kLook;
     check_device();
+    if (kernel_) {
+      look_at_listeners();
+      kernel_->tick();
+    }
   }
   if (!synced_ || !widened_) return;
   bool back = state.recovered_agents().empty() && state.waiting().empty();
   if (back || now >= widened_until_) complete(state, services());
+}
+
+// --- the kernel's answers ------------------------------------------------------------------------------------------------
+
+void DnsNode::use_kernel(const datapath::Programs& programs) {
+  auto opened = DnsKernel::open(programs, epoch_);
+  if (opened) {
+    kernel_ = std::move(*opened);
+  } else {
+    kernel_problem_ = opened.error().text();
+    log::error("dns_kernel", {{"error", kernel_problem_}});
+  }
+}
+
+void DnsNode::start_kernel() {
+  if (!kernel_) return;
+  kernel_->tick();
+  look_at_listeners();
+  kernel_->enable(true);
+  live_->set_kernel({[this] { return kernel_->view(); },
+                     [this](ServiceKind service, std::span<const uint8_t> question) { return kernel_->try_question(service, question); },
+                     [this](const DnsName& suffix) { boost::asio::post(io_, [this, suffix] { kernel_->flush(suffix); }); }});
+}
+
+void DnsNode::look_at_listeners() {
+  auto listeners = server_->view().listeners;
+  std::vector<IpAddress> own;
+  if (std::any_of(listeners.begin(), listeners.end(), [](auto& l) { return l.endpoint.address.is_zero(); })) {
+    auto devices = netlink::list_devices();
+    if (!devices) return;
+    for (auto& d : *devices) own.insert(own.end(), d.addresses.begin(), d.addresses.end());
+  }
+  kernel_->set_listeners(listeners, own);
+}
+
+void DnsNode::take_hot() {
+  for (auto& answer : hot_.take().values) kernel_->hot(answer);
 }
 
 // --- routes --------------------------------------------------------------------------------------------------------------
@@ -421,6 +475,7 @@ void DnsNode::set_routes(ServiceKind service, dns::Routes routes) {
   auto shared = std::make_shared<const dns::Routes>(std::move(routes));
   server_->set_routes(service, shared);
   live_->set_routes(service, shared);
+  if (kernel_) kernel_->set_routes(service, shared);
 }
 
 /// Admin thread. A name of a zone may be a further one; its table says which zone it is.
@@ -442,6 +497,7 @@ std::vector<std::string> DnsNode::warnings() const {
   if (keeper_ && !keeper_->problem().empty()) out.push_back("zones are not kept on disk: " + keeper_->problem());
   if (widened_ && synced_) out.push_back("serving names as they were before the restart until all agents are back");
   if (widened_ && !synced_) out.push_back("serving names as they were before the restart until the first complete state");
+  if (!kernel_problem_.empty()) out.push_back("DNS is answered by the process alone: " + kernel_problem_);
   if (config_.resolver.enabled && config_.node.has_role(Role::kAgent) && config_.resolver.upstreams.empty())
     out.push_back("no resolver.upstreams: names outside the cluster are answered with SERVFAIL");
   return out;

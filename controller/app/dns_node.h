@@ -16,6 +16,7 @@
 
 #include "api/dns_live.h"
 #include "api/mesos_dns_http.h"
+#include "app/dns_kernel.h"
 #include "app/dns_origins.h"
 #include "app/host_names.h"
 #include "app/mesos_dns_data.h"
@@ -25,6 +26,7 @@
 #include "derive/vip_table.h"
 #include "dns/server.h"
 #include "dns/standard_routes.h"
+#include "util/bounded_queue.h"
 
 namespace ls {
 
@@ -35,6 +37,9 @@ class DnsNode {
  public:
   DnsNode(boost::asio::io_context& io, const Config& config, std::filesystem::path config_file, const Clock& clock);
   ~DnsNode();
+
+  /// Answers are given in the kernel too. Before start(). An error leaves them to the process and shows among the warnings.
+  void use_kernel(const datapath::Programs& programs);
 
   /// Makes the zones, from what was kept and is configured.
   Result<> start();
@@ -82,6 +87,9 @@ class DnsNode {
   void custom_changed();
   void publish_routes();
   void set_routes(dns::ServiceKind service, dns::Routes routes);
+  void start_kernel();
+  void look_at_listeners();
+  void take_hot();
   void check_device();
   void own_addresses();
   void masters_changed();
@@ -105,6 +113,9 @@ class DnsNode {
   std::vector<Record> master_records_, zk_records_, own_node_records_;
   std::optional<MasterAddress> leader_;
   std::unique_ptr<ZoneKeeper> keeper_;
+  std::unique_ptr<DnsKernel> kernel_;  ///< nullptr: the process answers alone
+  std::string kernel_problem_;
+  BoundedQueue<dns::HotAnswer> hot_{1024};
   std::unique_ptr<dns::Server> server_;
   DnsOrigins origins_;
   std::unique_ptr<api::DnsLive> live_;

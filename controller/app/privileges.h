@@ -32,8 +32,8 @@ Result<std::vector<Capability>> missing_capabilities();
 /// changed then.
 ///
 /// kForLoading also keeps CAP_PERFMON if it is there. It is not needed: without it the verifier guards the programs against
-/// speculation by their own author with fences, and a packet costs two to three times as much (docs/design/05-performance.md). It
-/// matters only while programs are loaded; give_up_loading() ends it.
+/// speculation by their own author with fences, and a packet costs two to three times as much (docs/design/05-performance.md); the
+/// DNS programs, whose offsets in packets vary, it then refuses, and the process answers. It matters only while programs are loaded; give_up_loading() ends it.
 enum class Keep { kNeeded, kForLoading };
 Result<> reduce_privileges(const std::string& user, Keep keep = Keep::kNeeded);
 /// True when CAP_PERFMON was there to be given up.

@@ -31,6 +31,7 @@ enum class Role { kMaster, kAgent };
 enum class SourceKind { kMesos, kReplay };
 enum class IpSourceKind { kHost, kDocker, kMesos, kNetinfo };
 enum class RotationKind { kRandom, kRoundRobin, kNone };
+enum class KernelXdp { kAuto, kNative, kOff };
 /// zone -> servers, or zone -> lines of zone text; a TOML table of lists.
 using NameLists = std::map<std::string, std::vector<std::string>>;
 
@@ -130,6 +131,10 @@ struct Config {
     std::vector<IpNetwork> no_truncate_bit;  ///< clients that never see TC
     uint32_t rate_limit = 0;                 ///< answers a second and prefix; 0: off
     uint32_t rate_limit_slip = 2;
+    bool kernel = true;  ///< answer in the kernel what it can
+    KernelXdp kernel_xdp = KernelXdp::kAuto;
+    uint32_t kernel_names = 1'000'000, kernel_megabytes = 96;
+    uint32_t kernel_cached = 4096;  ///< forwarded answers; 0: none
   } dns;
   /// Serves the Mesos domain (role master).
   struct Authority {

@@ -17,6 +17,11 @@ struct EnumNames<RotationKind> {
                                                                          {"random", RotationKind::kRandom},
                                                                          {"none", RotationKind::kNone}};
 };
+template <>
+struct EnumNames<KernelXdp> {
+  static constexpr std::pair<std::string_view, KernelXdp> kNames[] = {
+      {"auto", KernelXdp::kAuto}, {"native", KernelXdp::kNative}, {"off", KernelXdp::kOff}};
+};
 
 namespace {
 
@@ -118,6 +123,23 @@ std::vector<Setting> dns_lines() {
       line<&C::dns, &C::Dns::rate_limit_slip>("dns.rate_limit_slip",
           "Of the answers over the limit, every how many is sent empty with the bit that asks for TCP, so that a real client "
           "gets through. 0: none, 1: all.", {.limits = {0, 100}, .live = true}),
+      line<&C::dns, &C::Dns::kernel>("dns.kernel",
+          "Answer in the kernel, before a question reaches this process, what can be answered there. The answers are the same; "
+          "false makes every answer cost a system call."),
+      line<&C::dns, &C::Dns::kernel_xdp>("dns.kernel_xdp",
+          "Whether questions from other machines are answered in the driver of the device (native XDP). auto: on real network "
+          "cards whose driver takes it. native: also on virtual devices. off: behind the driver (tc), which is also what a "
+          "device gets where XDP is refused; status says why."),
+      line<&C::dns, &C::Dns::kernel_names>("dns.kernel_names",
+          "Names that the kernel can answer for, all zones and kept answers together. Each takes 11 to 21 octets here besides its "
+          "records. What does not fit is answered by this process.",
+          {.limits = {1024, 1 << 26}, .unit = "names"}),
+      line<&C::dns, &C::Dns::kernel_megabytes>("dns.kernel_megabytes",
+          "Memory in the kernel for names and their records, taken at the start. A name with one address takes about 64 octets.",
+          {.limits = {1, 4096}, .unit = "MiB"}),
+      line<&C::dns, &C::Dns::kernel_cached>("dns.kernel_cached",
+          "Forwarded answers in demand that the kernel keeps as well. 0: none.",
+          {.limits = {0, 1'000'000}, .unit = "answers"}),
 
       line<&C::authority, &C::Authority::enabled>("authority.enabled", "Serve the Mesos domain on a master."),
       line<&C::authority, &C::Authority::listen>("authority.listen", "Addresses and ports of the server, UDP and TCP.",

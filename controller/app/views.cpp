@@ -6,9 +6,11 @@
 #include <time.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
-#include "loadstar/abi/event.h"
+#include "api/dns_event.h"
+#include "loadstar/abi/dns.h"
 #include "util/log.h"
 
 namespace ls {
@@ -48,7 +50,11 @@ api::FlowState state_of(FlowState s) {
   return api::FlowState::kUdp;
 }
 
-bool listable(uint32_t type) { return type != BPF_MAP_TYPE_RINGBUF && type != BPF_MAP_TYPE_SK_STORAGE; }
+/// Types without entries to list; and ls_dns_data, whose entries are a megabyte each of what ls_dns_bucket points into.
+bool listable(const bpf::MapLayout& m) {
+  constexpr uint32_t kLargest = 65536;
+  return m.type != BPF_MAP_TYPE_RINGBUF && m.type != BPF_MAP_TYPE_SK_STORAGE && m.value_bytes <= kLargest;
+}
 
 std::string type_text(uint32_t type) {
   const char* text = libbpf_bpf_map_type_str(bpf_map_type(type));
@@ -144,15 +150,47 @@ std::vector<std::string> DaemonViews::service_origins(const std::string& name) {
   return out;
 }
 
-void DaemonViews::publish_event(const ls_event& e) {
-  if (!(hub_.wanted() & (1u << (e.type & 31)))) return;
+void DaemonViews::publish_event(std::span<const std::byte> record) {
+  // Every kind of record begins with what is looked at here.
+  constexpr size_t kType = offsetof(ls_event, type);
+  static_assert(kType == offsetof(ls_dns_event, type) && offsetof(ls_event, ifindex) == offsetof(ls_dns_event, ifindex));
+  if (record.size() <= kType) return;
+  auto type = uint8_t(record[kType]);
+  if (type >= LS_EVENT_MAX || !(hub_.wanted() & (1u << type))) return;
+  if (type == LS_EVENT_DNS) {
+    auto v = api::decode_dns_event(record, monotonic_to_real_ns_);
+    if (!v) return;
+    uint32_t ifindex;
+    std::memcpy(&ifindex, record.data() + offsetof(ls_dns_event, ifindex), sizeof ifindex);
+    if (ifindex) v->device = names_.get(ifindex, v->unix_ns);
+    hub_.publish(*v);
+    return;
+  }
+  ls_event e;
+  if (record.size() < sizeof e) return;
+  std::memcpy(&e, record.data(), sizeof e);
+  publish_packet(e);
+}
+
+const std::string& DaemonViews::DeviceNames::get(uint32_t ifindex, int64_t now_unix_ns) {
+  constexpr int64_t kSecond_ns = 1'000'000'000;
+  if (now_unix_ns / kSecond_ns != second_) {
+    second_ = now_unix_ns / kSecond_ns;
+    known_.clear();
+  }
+  auto& name = known_[ifindex];
+  if (name.empty()) name = device_name(ifindex);
+  return name;
+}
+
+void DaemonViews::publish_packet(const ls_event& e) {
   api::EventView v;
   v.unix_ns = int64_t(e.time_ns) + monotonic_to_real_ns_;
   v.type = e.type;
   v.hook = e.hook;
   v.reason = e.reason;
   v.proto = e.proto;
-  if (e.ifindex) v.device = device_name(e.ifindex);
+  if (e.ifindex) v.device = names_.get(e.ifindex, v.unix_ns);
   v.src = endpoint_of(e.src_be, e.sport_be);
   v.dst = endpoint_of(e.dst_be, e.dport_be);
   ServiceKey key{v.dst.address, v.dst.port, Protocol(e.proto)};
@@ -283,7 +321,7 @@ Result<> DaemonViews::map_dump(std::string_view name, const api::MapSink& sink) 
       if (m.layout.name == name) map = &m;
   }
   if (!map) return fail(ENOENT, "find map " + std::string(name));
-  if (!listable(map->layout.type)) return fail(ENOTSUP, "list map " + std::string(name));
+  if (!listable(map->layout)) return fail(ENOTSUP, "list map " + std::string(name));
   size_t cpus = per_cpu(map->layout.type) ? size_t(libbpf_num_possible_cpus()) : 1;
   size_t stride = (map->layout.value_bytes + 7) / 8 * 8;
   std::vector<std::byte> key(map->layout.key_bytes), next(map->layout.key_bytes), value(stride * cpus);
@@ -303,10 +341,7 @@ Result<std::vector<api::DropView>> DaemonViews::drops() {
   std::vector<api::DropView> out;
   if (!kernel_) return out;
   LS_ASSIGN(auto all, kernel_->counters.drops());
-  // Counters lists every hook but "none" with every reason but "none", in the order of the numbers.
-  size_t i = 0;
-  for (uint8_t hook = 1; hook < LS_HOOK_MAX; hook++)
-    for (uint8_t reason = 1; reason < LS_DROP_MAX; reason++) out.push_back({hook, reason, all.at(i++).packets});
+  for (auto& d : all) out.push_back({d.hook, d.reason, d.packets});
   return out;
 }
 
@@ -314,11 +349,7 @@ Result<std::vector<api::StatView>> DaemonViews::stats() {
   std::vector<api::StatView> out;
   if (!kernel_) return out;
   LS_ASSIGN(auto all, kernel_->counters.verdicts());
-  size_t i = 0;
-  for (uint8_t hook = 1; hook < LS_HOOK_MAX; hook++) {
-    for (uint8_t verdict = 0; verdict < LS_VERDICT_MAX; verdict++, i++)
-      out.push_back({hook, verdict, all.at(i).packets, all.at(i).bytes});
-  }
+  for (auto& v : all) out.push_back({v.hook, v.verdict, v.packets, v.bytes});
   return out;
 }
 

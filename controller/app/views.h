@@ -6,6 +6,7 @@
 /// tables are read through handles of their own.
 #include <map>
 #include <memory>
+#include <span>
 
 #include "api/provider.h"
 #include "app/node_list.h"
@@ -44,7 +45,8 @@ class DaemonViews final : public api::Provider {
   void reconciled(std::string_view driver, double seconds);
   /// Entries in use of tables that only their owner can count.
   void publish_usage(std::map<std::string, uint64_t> used) { usage_.publish(std::move(used)); }
-  void publish_event(const ls_event& event);
+  /// A record of ls_events of any kind, as the ring has it. Cost while nobody asked for its kind: one look at it.
+  void publish_event(std::span<const std::byte> record);
 
   /// Services of a name, "web.marathon", and the tasks behind each, in words. Admin thread.
   std::vector<std::string> service_origins(const std::string& name);
@@ -73,8 +75,19 @@ class DaemonViews final : public api::Provider {
     Counters counters;
     std::vector<datapath::MapInfo> maps;
   };
-  std::shared_ptr<const Service> service(const ServiceKey& key);
+  /// Names of devices, each looked up at most once a second: of DNS there may be many events.
+  class DeviceNames {
+   public:
+    const std::string& get(uint32_t ifindex, int64_t now_unix_ns);
 
+   private:
+    std::map<uint32_t, std::string> known_;
+    int64_t second_ = 0;
+  };
+  std::shared_ptr<const Service> service(const ServiceKey& key);
+  void publish_packet(const ls_event& event);
+
+  DeviceNames names_;  ///< control loop
   api::EventHub hub_;
   api::DnsSource* dns_ = nullptr;
   Registrations* registrations_ = nullptr;

@@ -12,7 +12,9 @@ namespace ls::bpf {
 namespace {
 
 constexpr uint32_t kLinkTypeCgroup = 3;  // enum bpf_link_type
+constexpr uint32_t kLinkTypeXdp = 6;
 constexpr uint32_t kLinkTypeTcx = 11;
+constexpr uint32_t kXdpDriverMode = 1 << 2;  // XDP_FLAGS_DRV_MODE of linux/if_link.h
 
 /// The part of struct bpf_link_info that we read; the tcx arm is newer than Debian 12's header.
 struct RawInfo {
@@ -25,17 +27,21 @@ struct RawInfo {
     struct {
       uint32_t ifindex, attach_type;
     } tcx;
+    struct {
+      uint32_t ifindex;
+    } xdp;
   };
 };
 static_assert(sizeof(RawInfo) == 32);
 
 /// Raw, because libbpf 1.1 does not know the attach types of tcx.
-int link_create(int program_fd, int target, int type) {
+int link_create(int program_fd, int target, int type, uint32_t flags = 0) {
   bpf_attr attr;
   std::memset(&attr, 0, sizeof attr);
   attr.link_create.prog_fd = uint32_t(program_fd);
   attr.link_create.target_fd = uint32_t(target);
   attr.link_create.attach_type = uint32_t(type);
+  attr.link_create.flags = flags;
   return int(syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof attr));
 }
 
@@ -50,6 +56,12 @@ Result<Link> Link::create_tcx(int program_fd, int ifindex, TcSide side) {
 Result<Link> Link::create_cgroup(int program_fd, int cgroup_fd, bpf_attach_type type) {
   int fd = link_create(program_fd, cgroup_fd, type);
   if (fd < 0) return fail(errno, "attach to the cgroup");
+  return Link(UniqueFd(fd));
+}
+
+Result<Link> Link::create_xdp(int program_fd, int ifindex) {
+  int fd = link_create(program_fd, ifindex, BPF_XDP, kXdpDriverMode);
+  if (fd < 0) return fail(errno, "attach by native XDP");
   return Link(UniqueFd(fd));
 }
 
@@ -97,6 +109,10 @@ Result<LinkInfo> Link::info() const {
     out.kind = LinkInfo::Kind::kCgroup;
     out.target = raw.cgroup.cgroup_id;
     out.attach_type = raw.cgroup.attach_type;
+  } else if (raw.type == kLinkTypeXdp) {
+    out.kind = LinkInfo::Kind::kXdp;
+    out.target = raw.xdp.ifindex;
+    out.attach_type = BPF_XDP;
   }
   return out;
 }

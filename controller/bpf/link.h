@@ -15,7 +15,7 @@ namespace ls::bpf {
 enum class TcSide { kIngress, kEgress };
 
 struct LinkInfo {
-  enum class Kind { kTcx, kCgroup, kOther };
+  enum class Kind { kTcx, kCgroup, kXdp, kOther };
   Kind kind = Kind::kOther;
   uint32_t id = 0;
   uint32_t program_id = 0;
@@ -40,6 +40,10 @@ class Link {
   /// Runs beside other programs of the group (a link is always multi). EPERM when the group or one above it
   /// holds a program that was attached exclusively.
   static Result<Link> create_cgroup(int program_fd, int cgroup_fd, bpf_attach_type type);
+  /// In the driver of the device (native XDP); never the generic one. EBUSY or EEXIST when a program of somebody else is
+  /// there, EOPNOTSUPP and others as the driver likes. Some drivers set their rings up anew, which takes them off the
+  /// network for a moment.
+  static Result<Link> create_xdp(int program_fd, int ifindex);
   static Result<Link> open_pinned(const std::string& path);
 
   Result<> pin(const std::string& path, mode_t mode);

@@ -1,6 +1,7 @@
 #include "bpf/object.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
 
@@ -142,6 +143,31 @@ Result<> Object::share(const std::string& map, int fd) {
   if (!m) return fail(ENOENT, fmt::format("share {} with {}", map, name_));
   if (int err = bpf_map__reuse_fd(m, fd)) return fail(-err, fmt::format("share {} with {}", map, name_));
   return {};
+}
+
+/// Found by the type data and not by a struct of the skeleton, so that every object may have the globals it needs.
+Result<bool> Object::set_bytes(const std::string& name, const void* value, size_t bytes) {
+  auto* btf = bpf_object__btf(object_.get());
+  int id = btf ? btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC) : -ENOENT;
+  if (id < 0) return false;
+  auto* section = btf__type_by_id(btf, uint32_t(id));
+  auto* var = btf_var_secinfos(section);
+  for (int i = 0; i < btf_vlen(section); i++, var++) {
+    auto* type = btf__type_by_id(btf, var->type);
+    if (!type || name != btf__name_by_offset(btf, type->name_off)) continue;
+    bpf_map* map;
+    bpf_object__for_each_map(map, object_.get()) {
+      std::string_view map_name = bpf_map__name(map);
+      size_t room = 0;
+      auto* at = map_name.ends_with(".rodata") ? const_cast<void*>(bpf_map__initial_value(map, &room)) : nullptr;
+      if (!at) continue;
+      if (var->size != bytes || size_t(var->offset) + bytes > room) break;
+      std::memcpy(static_cast<char*>(at) + var->offset, value, bytes);
+      return true;
+    }
+    return fail(EPROTO, fmt::format("set constant {} of {} in {} bytes", name, name_, bytes));
+  }
+  return false;
 }
 
 void Object::skip_programs() {

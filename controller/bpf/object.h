@@ -65,20 +65,26 @@ class Object {
   Result<> resize(const std::string& map, uint32_t max_entries);
   /// Uses an existing map of the same layout instead of making one. `fd` stays the caller's.
   Result<> share(const std::string& map, int fd);
+  /// Sets a read-only global of the programs, before load. False when the file has none of that name, EPROTO when it has
+  /// another size.
+  template <class T>
+  Result<bool> set_constant(const std::string& name, const T& value) {
+    return set_bytes(name, &value, sizeof value);
+  }
   /// Load makes the maps only.
   void skip_programs();
   /// `verifier_log`: path for the whole log of a refused program, empty for none.
   Result<> load(const std::string& verifier_log);
 
-  int map_fd(const std::string& name) const;         ///< -1: none; valid while the Object lives
-  int program_fd(const std::string& name) const;     ///< the same
-  bpf_object* raw() const { return object_.get(); }  ///< for read-only globals before load
+  int map_fd(const std::string& name) const;      ///< -1: none; valid while the Object lives
+  int program_fd(const std::string& name) const;  ///< the same
 
  private:
   struct Close {
     void operator()(bpf_object* o) const;
   };
   Object(std::string name, bpf_object* o) : name_(std::move(name)), object_(o) {}
+  Result<bool> set_bytes(const std::string& name, const void* value, size_t bytes);
   std::string name_;
   std::unique_ptr<bpf_object, Close> object_;
 };

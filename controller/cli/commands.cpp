@@ -31,6 +31,14 @@ std::string endpoint(const Json& b) {
   return (ip.find(':') == ip.npos ? ip : "[" + ip + "]") + ":" + number(b, "port");
 }
 
+/// "TIME dns   xdp        10.1.0.2:40000 -> 10.0.0.7:53 web.marathon.mesos. A  hit: answered with records, NOERROR"
+std::string dns_event_text(const Json& e) {
+  auto name = word(e, "name"), rcode = word(e, "rcode"), type = word(e, "qtype");
+  return fmt::format("{} {:<5} {:<10} {} -> {} {}{}{}  {}: {}{}{}", word(e, "time"), word(e, "type"), word(e, "hook"), word(e, "client"),
+                     word(e, "server"), name.empty() ? "-" : name, type.empty() ? "" : " ", type, word(e, "result"), word(e, "text"),
+                     rcode.empty() ? "" : ", ", rcode);
+}
+
 /// Empty: there is no watchdog, or its file is not its own.
 std::string watchdog_of(const Context& c) {
   constexpr size_t kMost = 65536;
@@ -240,11 +248,13 @@ int stats(const Context& c, bool all) {
 
 int monitor(const Context& c, const MonitorOptions& o) {
   auto types = o.types;
+  bool of_dns = o.dns || !o.name.empty() || !o.result.empty();
   // What `loadstar drops` counts: also what was refused with an answer of ours.
-  for (auto& [wanted, name] : {std::pair{o.drops, "drop,reply,dead"}, std::pair{o.fresh, "new"}}) {
+  for (auto& [wanted, name] : {std::pair{o.drops, "drop,reply,dead"}, std::pair{o.fresh, "new"}, std::pair{of_dns, "dns"}}) {
     if (wanted) types += (types.empty() ? "" : ",") + std::string(name);
   }
-  auto target = with_query("/v1/monitor", {{"type", types}, {"vip", o.vip}, {"backend", o.backend}, {"hook", o.hook}});
+  auto target = with_query("/v1/monitor", {{"type", types}, {"vip", o.vip}, {"backend", o.backend}, {"hook", o.hook},
+                                             {"name", o.name}, {"result", o.result}});
   bool json = o.json || c.output == Output::kJson;
   uint64_t seen = 0;
   auto reply = api::Client(c.socket).lines(target, [&](std::string_view line) {
@@ -254,6 +264,8 @@ int monitor(const Context& c, const MonitorOptions& o) {
       put(std::string(line) + "\n");
     } else if (lost) {
       put(fmt::format("... {} events lost, this reader is too slow\n", number(e, "count")));
+    } else if (word(e, "type") == "dns") {
+      put(printable(dns_event_text(e)) + "\n");
     } else {
       auto text = fmt::format("{} {:<5} {:<10} {} {} -> {}", word(e, "time"), word(e, "type"), word(e, "hook"),
                               word(e, "protocol"), word(e, "src"), word(e, "dst"));

@@ -28,8 +28,9 @@ struct FlowOptions {
   std::string vip, backend, state, limit;  ///< empty: not given
 };
 struct MonitorOptions {
-  bool drops = false, fresh = false;  ///< --drops, --new
+  bool drops = false, fresh = false, dns = false;  ///< --drops, --new, --dns
   std::string types, vip, backend, hook;
+  std::string name, result;  ///< of DNS questions; ask for them
   bool json = false;
   uint64_t count = 0;  ///< ends after so many events; 0: never
 };

@@ -6,6 +6,7 @@
 
 #include "api/views.h"
 #include "cli/ask.h"
+#include "cli/status_text.h"
 #include "cli/table.h"
 
 namespace ls::cli {
@@ -69,6 +70,17 @@ std::string zone_line(const Json& z) {
                      number(z, "serial"), number(z, "records"), z.value("loaded", false) ? "loaded" : "NOT LOADED", number(z, "ttl"));
 }
 
+/// What a program in the kernel would do with the question.
+std::string kernel_line(const Json& k) {
+  if (!k.is_object()) return {};
+  if (!k.value("answers", false)) return fmt::format("goes up, because {} ({})", word(k, "text"), word(k, "result"));
+  auto agrees = k.value("agrees", Json());
+  return fmt::format("would answer ({}), {}", word(k, "result"),
+                     !agrees.is_boolean() ? "perhaps not as the process does: one answer cannot be read"
+                     : agrees.get<bool>() ? "as the process does"
+                                          : "NOT as the process does");
+}
+
 }  // namespace
 
 int dns_lookup(const Context& c, const DnsQuestion& q) {
@@ -111,6 +123,7 @@ int dns_explain(const Context& c, const DnsQuestion& q) {
   put(line("answer", answer_line(j)));
   put(line("rule", word(j, "rule")));
   put(line("zone", zone_line(zone)));
+  put(line("kernel", kernel_line(j.value("kernel", Json()))));
   if (auto group = word(forward, "group"); !group.empty()) put(line("forward", group));
   if (auto source = word(forward, "source"); source != word(j, "path")) put(line("source", source));
   if (j.contains("cache_left_s") && j["cache_left_s"].is_number()) {
@@ -131,6 +144,26 @@ int dns_explain(const Context& c, const DnsQuestion& q) {
   }
   put(section("upstreams asked", asked.rows() ? asked.text("  ") : ""));
   return kGood;
+}
+
+int dns_kernel(const Context& c, bool all) {
+  return ask(c, with_query("/v1/dns/kernel", {{"all", all ? "1" : ""}}), [&](const Json& j) {
+    Table counts({{"HOOK"}, {"RESULT"}, {"COUNT", Align::kRight}, {"MEANING"}});
+    for (auto& n : list_of(j, "counts")) counts.row({word(n, "hook"), word(n, "result"), number(n, "count"), word(n, "text")});
+    put(counts.rows() ? counts.text() : "the kernel saw no question\n");
+    put("\n" + kernel_text(j));
+    put(line("has", fmt::format("{} names, {} zones and upstreams by suffix, {} ready answers, {} forwarded answers", number(j, "names"),
+                                number(j, "views"), number(j, "ready_answers"), number(j, "cached_answers"))));
+    put(line("room", fmt::format("{} of {} places, {} of {}", number(j, "slots_used"), number(j, "slots"),
+                                 bytes_text(j.value("bytes_used", 0ull)), bytes_text(j.value("bytes", 0ull)))));
+    if (auto left_out = j.value("names_without_room", 0ull)) {
+      put(line("no room", fmt::format("{} names; raise dns.kernel_names or dns.kernel_megabytes (`loadstar status` says which)", left_out)));
+    }
+    if (auto zones = j.value("incomplete_zones", 0ull)) {
+      put(line("incomplete", fmt::format("{} zones: names that are not in the kernel go up", zones)));
+    }
+    return int(kGood);
+  });
 }
 
 int dns_zone_ls(const Context& c) {

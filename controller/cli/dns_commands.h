@@ -13,6 +13,7 @@ struct DnsQuestion {
 int dns_ls(const Context&);
 int dns_lookup(const Context&, const DnsQuestion&);   ///< kNotGood when there is no such record
 int dns_explain(const Context&, const DnsQuestion&);
+int dns_kernel(const Context&, bool all);  ///< `all`: counts that are 0 too
 int dns_zone_ls(const Context&);
 int dns_zone_dump(const Context&, const std::string& zone, const std::string& service);
 int dns_upstreams(const Context&);

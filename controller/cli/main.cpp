@@ -53,7 +53,7 @@ class CommandLine {
       // CLI11's own codes are above 100; help is no error.
       return app_.exit(e) == 0 ? kGood : kUsage;
     }
-    context_.output = output_ == "json" ? Output::kJson : output_ == "wide" ? Output::kWide : Output::kTable;
+    context_.output = json_ || output_ == "json" ? Output::kJson : output_ == "wide" ? Output::kWide : Output::kTable;
     return action_();
   }
 
@@ -108,7 +108,10 @@ class CommandLine {
     auto* watch = command(app_, "monitor", "Events of the data path as they happen", [this] { return monitor(context_, monitor_); });
     watch->add_flag("--drops", monitor_.drops, "Only drops, with those answered by RST or ICMP (with --new: both)");
     watch->add_flag("--new", monitor_.fresh, "Only new flows (with --drops: both)");
-    watch->add_option("--type", monitor_.types, "Only these types: drop,new,reply,dead,icmp,sock");
+    watch->add_flag("--dns", monitor_.dns, "Only DNS questions that the kernel sees (with the others: both); never shown unasked");
+    watch->add_option("--name", monitor_.name, "Only DNS questions for this name and names below it");
+    watch->add_option("--result", monitor_.result, "Only DNS questions with these results, as `dns kernel` shows them: up_name,up_miss");
+    watch->add_option("--type", monitor_.types, "Only these types: drop,new,reply,dead,icmp,sock,dns");
     watch->add_option("--vip", monitor_.vip, "Only of this VIP");
     watch->add_option("--backend", monitor_.backend, "Only of this backend");
     watch->add_option("--hook", monitor_.hook, "Only of this hook");
@@ -119,6 +122,9 @@ class CommandLine {
   void dns() {
     auto& all = *command(app_, "dns", "Names: what is answered, from where, and why");
     command(all, "ls", "Listeners, counters, cache", [this] { return dns_ls(context_); });
+    auto* in_kernel = command(all, "kernel", "What the kernel answers itself, and why not the rest", [this] { return dns_kernel(context_, all_); });
+    in_kernel->add_flag("--all", all_, "What never occurred too");
+    in_kernel->add_flag("--json", json_, "As -o json");
     auto* lookup = command(all, "lookup", "Ask this node's DNS", [this] { return dns_lookup(context_, question_); });
     auto* explain = command(all, "explain", "Why a name is answered as it is", [this] { return dns_explain(context_, question_); });
     for (auto* sub : {lookup, explain}) {
@@ -157,7 +163,7 @@ class CommandLine {
   std::function<int()> action_;
   Context context_{kDefaultSocket};
   std::string output_ = "table", vip_, map_name_, limit_, shell_;
-  bool all_ = false;
+  bool all_ = false, json_ = false;
   FlowOptions flow_;
   MonitorOptions monitor_;
   DnsQuestion question_;

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "api/views.h"
 #include "cli/table.h"
@@ -67,11 +69,42 @@ std::string dns_lines(const Json& d) {
   return out;
 }
 
+/// Which hook meets questions where: hooks of DNS are those whose name says so. Devices are named while they are few; a node may have
+/// hundreds of ports.
+std::string dns_hook_lines(const Json& attachments) {
+  constexpr size_t kNamed = 4;
+  std::map<std::string, std::vector<std::string>> devices;
+  for (auto& a : attachments) {
+    auto hook = a.value("hook", ""), state = a.value("state", "");
+    if (hook.starts_with("dns_")) devices[hook + " (" + (state == "attached" ? a.value("method", "") : state) + ")"].push_back(a.value("device", ""));
+  }
+  std::string out;
+  for (auto& [how, on] : devices) {
+    out += (out.empty() ? "" : ", ") + how + (on.size() > kNamed ? fmt::format(" on {} devices", on.size()) : fmt::format(" on {}", fmt::join(on, " ")));
+  }
+  return line("", out);
+}
+
 std::string section(std::string_view title, const Table& table) {
   return table.rows() ? fmt::format("\n{}\n{}", title, table.text("  ")) : "";
 }
 
 }  // namespace
+
+std::string kernel_text(const Json& k) {
+  auto answered = k.value("answered", 0ull), dropped = k.value("dropped", 0ull), up = k.value("up", 0ull);
+  auto all = answered + dropped + up;
+  std::string text = "switched off (dns.kernel)";
+  if (k.value("enabled", false)) {
+    text = all ? fmt::format("{:.1f} % of {} questions answered in the kernel, {} went up", double(answered) * 100 / double(all), all, up)
+               : std::string("on, no question yet");
+    if (dropped) text += fmt::format(", {} dropped by the rate limit", dropped);
+    text += fmt::format("; {} names", k.value("names", 0ull));
+  }
+  auto out = line("dns kernel", text);
+  if (auto problem = k.value("problem", ""); !problem.empty()) out += line("", "problem: " + problem);
+  return out;
+}
 
 std::string watchdog_text(const Json& w, int64_t now_unix_ms) {
   constexpr double kSilent_s = 120;
@@ -118,7 +151,10 @@ std::string status_text(const Json& s, bool wide, const std::string& watchdog) {
     out += line("loop", fmt::format("{}: last timer {:.1f} ms late", l.value("name", ""), l.value("lag_s", 0.0) * 1000));
   }
 
-  if (auto dns = s.value("dns", Json::object()); !dns.empty()) out += dns_lines(dns);
+  if (auto dns = s.value("dns", Json::object()); !dns.empty()) {
+    out += dns_lines(dns);
+    if (dns.contains("kernel")) out += kernel_text(dns["kernel"]) + dns_hook_lines(list("attachments"));
+  }
   out += watchdog;
 
   auto warnings = list("warnings");
@@ -132,14 +168,14 @@ std::string status_text(const Json& s, bool wide, const std::string& watchdog) {
                                          : std::string("left out"),
                  problems);
 
-  Table attachments({{"DEVICE"}, {"HOOK"}, {"METHOD"}, {"PROGRAM", Table::Align::kRight}, {"STATE"}, {"ERROR"}});
+  Table attachments({{"DEVICE"}, {"HOOK"}, {"METHOD"}, {"PROGRAM", Table::Align::kRight}, {"STATE"}, {"WHY"}});
   for (auto& a : list("attachments")) {
     auto state = a.value("state", "");
     auto error = a.value("error", "");
     if (!wide && state == "attached" && error.empty()) continue;
     auto id = a.value("program_id", 0u);
     attachments.row({a.value("device", ""), a.value("hook", ""), a.value("method", ""), id ? std::to_string(id) : "",
-                     state, error});
+                     state, error.empty() ? a.value("note", "") : error});
   }
   out += section(wide ? "attachments" : "attachments in trouble", attachments);
 

@@ -12,4 +12,7 @@ std::string status_text(const nlohmann::json& status, bool wide, const std::stri
 /// From the state file of loadstar-watchdog(8). Throws as status_text.
 std::string watchdog_text(const nlohmann::json& state, int64_t now_unix_ms);
 
+/// The line about DNS answers in the kernel, from `dns.kernel` of the status or GET /v1/dns/kernel; a second one when there is a problem.
+std::string kernel_text(const nlohmann::json& kernel);
+
 }  // namespace ls::cli

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <fstream>
 #include <set>
 
 #include "bpf/pin.h"
@@ -25,28 +24,7 @@ bool contains(const std::vector<std::string>& list, const std::string& s) {
   return std::find(list.begin(), list.end(), s) != list.end();
 }
 
-std::optional<int> read_sysctl(const std::string& path) {
-  std::ifstream in(path);
-  int value = 0;
-  if (in >> value) return value;
-  return std::nullopt;
-}
-
 }  // namespace
-
-std::string_view to_text(AttachmentStatus::State s) {
-  switch (s) {
-    case AttachmentStatus::State::kAttached:
-      return "attached";
-    case AttachmentStatus::State::kDegraded:
-      return "degraded";
-    case AttachmentStatus::State::kForeign:
-      return "foreign";
-    case AttachmentStatus::State::kFailed:
-      break;
-  }
-  return "failed";
-}
 
 Attachments::Attachments(Programs& programs, AttachmentConfig config)
     : programs_(programs), config_(std::move(config)) {}
@@ -54,7 +32,6 @@ Attachments::Attachments(Programs& programs, AttachmentConfig config)
 // ---- what should be ----
 
 std::optional<HookKind> Attachments::role(const netlink::Device& d) const {
-  if (!config_.packet) return std::nullopt;
   if (d.loopback) return config_.loopback ? std::optional(HookKind::kLoopback) : std::nullopt;
   if (contains(config_.uplinks, d.name)) return HookKind::kUplink;
   auto bridge = devices_.find(d.master);
@@ -69,7 +46,9 @@ std::map<Attachments::Key, std::string> Attachments::wanted(const netlink::Devic
   std::map<Key, std::string> out;
   auto kind = role(d);
   for (size_t i = 0; kind && i < kHooks.size(); i++) {
-    if (kHooks[i].kind == *kind) out[{i, uint64_t(d.ifindex)}] = d.name;
+    if (kHooks[i].kind != *kind || !(kHooks[i].is_dns() ? config_.dns : config_.packet)) continue;
+    if ((i == kDnsXdpHook && !use_xdp(d)) || (i == kDnsUplinkHook && use_xdp(d))) continue;
+    out[{i, uint64_t(d.ifindex)}] = d.name;
   }
   return out;
 }
@@ -100,6 +79,7 @@ Result<> Attachments::list_devices() {
   LS_ASSIGN(auto list, netlink::list_devices());
   devices_.clear();
   for (auto& d : list) devices_[d.ifindex] = std::move(d);
+  std::erase_if(xdp_refused_, [&](auto& r) { return !devices_.contains(r.first); });
   return {};
 }
 
@@ -119,7 +99,11 @@ Result<> Attachments::start() {
 
 Result<> Attachments::adopt() {
   auto all = wanted_cgroup();
-  for (auto& [index, d] : devices_) all.merge(wanted(d));
+  for (auto& [index, d] : devices_) {
+    all.merge(wanted(d));
+    // Where XDP is wanted now and then refused, tc goes on, with the new program.
+    if (use_xdp(d) && role(d) == HookKind::kUplink && config_.dns) all[{kDnsUplinkHook, uint64_t(index)}] = d.name;
+  }
   LS_ASSIGN(auto names, bpf::list_pins(programs_.pin() + "/links"));
   for (auto& name : names) {
     // One pin that cannot be read must not keep the others from being taken over.
@@ -156,9 +140,15 @@ Result<> Attachments::adopt_one(const std::string& name, const std::map<Key, std
   e.program_id = info->program_id;
   e.attached = true;
   e.since = std::chrono::system_clock::now();
-  if (it != all.end()) {
+  int fd = programs_.program(hook->program);
+  if (hook->is_dns() && fd < 0 && config_.dns) {
+    // Nothing is lost but speed, while an old program could go on with tables that nobody writes any more.
+    programs_.step("take off " + name);
+    (void)e.link.detach();
+    return bpf::unpin(path);
+  }
+  if (it != all.end() && !held(key)) {
     auto ours = our_program(key);
-    int fd = programs_.program(hook->program);
     programs_.step("exchange the program of " + name);
     auto updated = ours ? e.link.update(fd) : Result<>(tl::make_unexpected(std::move(ours.error())));
     if (updated) {
@@ -177,12 +167,7 @@ Result<> Attachments::adopt_one(const std::string& name, const std::map<Key, std
 /// there.
 void Attachments::sweep_clsact() {
   for (auto& [index, d] : devices_) {
-    bool keep[2] = {false, false};
-    if (!config_.tcx) {
-      for (auto& [key, name] : wanted(d)) keep[spec_of(key.hook).side() == bpf::TcSide::kEgress] = true;
-    }
-    if (keep[0] && keep[1]) continue;
-    auto n = remove_clsact_filters(programs_.pin(), index, d.name, keep[0], keep[1]);
+    auto n = remove_clsact_filters(programs_.pin(), index, d.name, wanted_filters(d));
     if (!n) log::warn("stale_filter_stays", {{"device", d.name}, {"error", n.error().text()}});
     if (n && *n) log::info("stale_filters_removed", {{"device", d.name}, {"filters", *n}});
   }
@@ -193,14 +178,20 @@ void Attachments::sweep_clsact() {
 void Attachments::reconcile(std::map<Key, std::string> want, const std::function<bool(const Key&)>& within) {
   for (auto& [key, device] : want) {
     auto it = entries_.find(key);
+    if (held(key)) continue;
     if (it == entries_.end() || (!it->second.attached)) {
       attach(key, device);
     } else {
       it->second.device = device;
     }
   }
+  auto stays = [&](const Key& key) {
+    if (want.contains(key)) return key.hook != kDnsXdpHook || !xdp_refused_.contains(int(key.target));
+    return key.hook == kDnsUplinkHook && xdp_refused_.contains(int(key.target)) &&
+           want.contains({kDnsXdpHook, key.target});
+  };
   for (auto it = entries_.begin(); it != entries_.end();) {
-    if (!within(it->first) || want.contains(it->first)) {
+    if (!within(it->first) || stays(it->first) || held(it->first)) {
       ++it;
       continue;
     }
@@ -225,7 +216,7 @@ Result<uint32_t> Attachments::our_program(const Key& key) const {
   int fd = programs_.program(spec_of(key.hook).program);
   if (fd < 0) {
     return fail(fmt::format("{} is not loaded: {}", spec_of(key.hook).program,
-                            programs_.load_error(spec_of(key.hook).is_cgroup())));
+                            programs_.load_error(spec_of(key.hook).object)));
   }
   LS_ASSIGN(auto info, bpf::program_info(fd));
   return info.id;
@@ -256,6 +247,11 @@ void Attachments::attach(const Key& key, const std::string& device) {
     entries_.erase(key);
     return;
   }
+  if (spec.is_xdp()) {
+    std::string why = r.error().text(), name = device;
+    entries_.erase(key);
+    return fall_back_to_tc(key, name, why);
+  }
   e.attached = false;
   e.error = r.error().text();
   if (first || e.error != before) {
@@ -273,6 +269,9 @@ Result<> Attachments::attach_now(const Key& key, Entry& e) {
     LS_TRY(group_.look(bpf_attach_type(spec.attach_type)));
     programs_.step(fmt::format("attach {}", spec.name));
     LS_ASSIGN(e.link, bpf::Link::create_cgroup(fd, group_.fd(), bpf_attach_type(spec.attach_type)));
+  } else if (spec.is_xdp()) {
+    programs_.step(fmt::format("attach {} to {}", spec.name, e.device));
+    LS_ASSIGN(e.link, bpf::Link::create_xdp(fd, int(key.target)));
   } else if (config_.tcx) {
     programs_.step(fmt::format("attach {} to {}", spec.name, e.device));
     LS_ASSIGN(e.link, bpf::Link::create_tcx(fd, int(key.target), spec.side()));
@@ -317,13 +316,12 @@ void Attachments::remove(const Key& key, Entry& e) {
   } else if (gone) {
     forget_clsact(programs_.pin(), {int(key.target), bpf::pin_name(e.device)});
   } else if (e.attached) {
-    bool ingress = spec.side() == bpf::TcSide::kIngress;
-    auto other = std::any_of(entries_.begin(), entries_.end(), [&](auto& o) {
-      return &o.second != &e && o.first.target == key.target && !spec_of(o.first.hook).is_cgroup() &&
-             o.second.attached && spec_of(o.first.hook).side() != spec.side();
-    });
-    auto n = remove_clsact_filters(programs_.pin(), int(key.target), e.device, !ingress && other,
-                                   ingress && other);
+    std::vector<size_t> others;
+    for (auto& [k, o] : entries_) {
+      bool filter = !spec_of(k.hook).is_cgroup() && !o.link && o.attached;
+      if (&o != &e && k.target == key.target && filter) others.push_back(k.hook);
+    }
+    auto n = remove_clsact_filters(programs_.pin(), int(key.target), e.device, others);
     if (!n) r = tl::make_unexpected(std::move(n.error()));
   }
   if (!r)
@@ -343,6 +341,7 @@ void Attachments::handle(const netlink::Event& event, bool& network_changed, boo
   if (std::get_if<netlink::ResyncNeeded>(&event)) resync = true;
   if (auto* gone = std::get_if<netlink::DeviceRemoved>(&event)) {
     devices_.erase(gone->ifindex);
+    xdp_refused_.erase(gone->ifindex);
     reconcile_device(gone->ifindex);
   }
   if (auto* changed = std::get_if<netlink::DeviceChanged>(&event)) {
@@ -413,6 +412,7 @@ Result<int> Attachments::check(bool full) {
   int repaired = 0;
   std::vector<Key> retry, lost;
   for (auto& [key, e] : entries_) {
+    if (held(key)) continue;
     if (!e.attached) {
       retry.push_back(key);
     } else if (!verify(key, e, full)) {
@@ -432,6 +432,7 @@ Result<int> Attachments::check(bool full) {
     it->second.attached = false;
     attach(key, device);
     it = entries_.find(key);
+    if (it == entries_.end() && key.hook == kDnsXdpHook) it = entries_.find({kDnsUplinkHook, key.target});
     if (it != entries_.end() && it->second.attached) repaired++;
   }
   for (auto& key : retry) {
@@ -449,51 +450,6 @@ Result<int> Attachments::check(bool full) {
   drift_repaired_ += uint64_t(repaired);
   if (!pins) return pins;
   return repaired;
-}
-
-// ---- tell ----
-
-std::vector<AttachmentStatus> Attachments::status() const {
-  std::vector<AttachmentStatus> out;
-  for (auto& [key, e] : entries_) {
-    AttachmentStatus s;
-    s.device = e.device;
-    s.target = key.target;
-    s.hook = spec_of(key.hook).name;
-    s.method = spec_of(key.hook).is_cgroup() ? "cgroup" : e.link || config_.tcx ? "tcx" : "clsact";
-    s.state = !e.attached        ? (e.foreign ? AttachmentStatus::State::kForeign : AttachmentStatus::State::kFailed)
-              : !e.error.empty() ? AttachmentStatus::State::kDegraded
-                                 : AttachmentStatus::State::kAttached;
-    s.program_id = e.program_id;
-    s.link_id = e.link_id;
-    s.error = e.error;
-    s.since = e.since;
-    out.push_back(std::move(s));
-  }
-  return out;
-}
-
-std::vector<std::string> Attachments::warnings() const {
-  std::vector<std::string> out;
-  if (!config_.packet) return out;
-  for (auto& name : config_.uplinks) {
-    bool there =
-        std::any_of(devices_.begin(), devices_.end(), [&](auto& d) { return d.second.name == name; });
-    if (!there) {
-      out.push_back(fmt::format("uplink {} does not exist", name));
-      continue;
-    }
-    // The kernel takes the stricter of the two: the larger, where 2 (loose) beats 1 (strict).
-    auto all = read_sysctl("/proc/sys/net/ipv4/conf/all/rp_filter");
-    auto own = read_sysctl("/proc/sys/net/ipv4/conf/" + name + "/rp_filter");
-    if (std::max(all.value_or(0), own.value_or(0)) == 1) {
-      out.push_back(fmt::format(
-          "rp_filter is strict on uplink {}: replies that come in another way than the route out are "
-          "dropped; set net.ipv4.conf.{}.rp_filter to 2",
-          name, name));
-    }
-  }
-  return out;
 }
 
 }  // namespace ls::datapath

@@ -2,12 +2,17 @@
 /// Attachments: keeps the programs attached to what the configuration says, and to nothing else.
 ///
 ///   socket hooks   the cgroup of the configuration, by cgroup links
-///   uplinks        named devices: uplink_in, uplink_out
-///   ports          devices by glob: port_in, port_out
+///   uplinks        named devices: uplink_in, uplink_out; dns_xdp or dns_uplink
+///   ports          devices by glob: port_in, port_out; dns_port
 ///   bridge ports   whatever is a port of a configured bridge, or a device by glob that is a port of any: bridge_in,
-///                  bridge_out
-///   loopback       lo
-/// A device that is both an uplink and a port is an uplink. Devices come and go with rtnetlink events.
+///                  bridge_out; dns_bridge
+///   loopback       lo; dns_lo
+/// A device that is both an uplink and a port is an uplink.
+///
+/// An uplink where native XDP is refused, or held by a program of somebody else, gets dns_uplink by tc; status says why. It is
+/// not tried again before the next start or until the device is made anew: a driver may take the device off the network for
+/// a moment to set its rings up. DNS programs of the daemon before that this one cannot replace are taken off, unlike
+/// others: the process gives the same answers. Devices come and go with rtnetlink events.
 ///
 /// Links are pinned below <pin>/links as <hook>-<ifindex or cgroup id>[-<device>] (with the number, because
 /// names change and are used again) and outlive the daemon. The next start takes them over and exchanges
@@ -31,6 +36,14 @@
 
 namespace ls::datapath {
 
+/// How questions from other machines are met. Generic XDP is never used: it runs where tc runs, after the packet was made an
+/// sk_buff, costs more than tc there and copies what is not linear.
+enum class XdpChoice {
+  kAuto,    ///< native XDP where it is known to do good, see xdp_objection()
+  kNative,  ///< native XDP wherever the driver takes it
+  kOff,     ///< tc
+};
+
 struct AttachmentConfig {
   bool socket = true;
   std::string cgroup = "/sys/fs/cgroup";
@@ -39,6 +52,9 @@ struct AttachmentConfig {
   std::vector<std::string> ports;  ///< globs as in a shell
   std::vector<std::string> bridges;
   bool loopback = true;
+  bool dns = true;  ///< the hooks that answer DNS, on the same devices, also without `packet`
+  XdpChoice dns_xdp = XdpChoice::kAuto;
+  bool hold_dns = false;  ///< dns hooks stay as the daemon before left them until release_dns()
   bool tcx = true;  ///< false: clsact, on kernels where bpf::probe_kernel() says so
 };
 
@@ -47,13 +63,15 @@ struct AttachmentStatus {
   std::string device;   ///< or the path of the cgroup
   uint64_t target = 0;  ///< ifindex or cgroup id
   std::string hook;
-  std::string method;  ///< "tcx", "clsact", "cgroup"
+  std::string method;  ///< "tcx", "clsact", "xdp", "cgroup"
   State state = State::kFailed;
   uint32_t program_id = 0;
   uint32_t link_id = 0;  ///< 0 for clsact
   std::string
-      error;  ///< kDegraded: attached, but not pinned or not our newest program; kFailed: not attached; kForeign: whose
-                  ///< program is in the way
+      error;  ///< kDegraded: attached, but not pinned or not our newest program, or (program_id 0) a DNS hook whose programs
+              ///< the kernel refused, so that the process answers there; kFailed: not attached; kForeign: whose program is
+              ///< in the way
+  std::string note;  ///< all is well, but a reader may wonder: why tc and not XDP
   std::chrono::system_clock::time_point since;
 };
 std::string_view to_text(AttachmentStatus::State s);
@@ -69,6 +87,10 @@ class Attachments {
   /// For the event loop: wait until it is readable, then call on_readable(). Valid after start().
   int event_fd() const;
   Result<> on_readable();
+
+  /// Ends AttachmentConfig::hold_dns: the tables of DNS are filled. No-op when nothing is held.
+  Result<> release_dns();
+  bool dns_held() const { return config_.hold_dns && config_.dns; }
 
   /// Compares with the kernel and puts right what differs; `full` also lists all devices anew and compares
   /// pins by identity. Call it every few seconds, and full every 60 s. Returns how many things were repaired.
@@ -98,6 +120,12 @@ class Attachments {
 
   std::optional<HookKind> role(const netlink::Device& d) const;
   std::map<Key, std::string> wanted(const netlink::Device& d) const;
+  /// The tc hooks with a filter of ours on the device, if clsact is the way.
+  std::vector<size_t> wanted_filters(const netlink::Device& d) const;
+  bool held(const Key& key) const { return config_.hold_dns && config_.dns && kHooks[key.hook].is_dns(); }
+  bool use_xdp(const netlink::Device& d) const;
+  std::string xdp_note(const Key& key) const;
+  void fall_back_to_tc(const Key& key, const std::string& device, const std::string& why);
   std::map<Key, std::string> wanted_cgroup();
   void open_group();
   Result<> list_devices();
@@ -125,6 +153,7 @@ class Attachments {
   CgroupGroup group_;
   std::string group_error_;
   std::map<Key, Entry> entries_;
+  std::map<int, std::string> xdp_refused_;  ///< ifindex -> why
   uint64_t drift_repaired_ = 0;
 };
 

@@ -1,40 +1,6 @@
 #include "datapath/counters.h"
 
 namespace ls {
-namespace {
-
-constexpr std::string_view kUnknown = "unknown";
-
-}  // namespace
-
-std::string_view hook_label(uint32_t hook) {
-  switch (hook) {
-#define LS_CASE(name, num, label, text) \
-  case num:                             \
-    return label;
-    LS_HOOKS(LS_CASE)
-  }
-  return kUnknown;
-}
-std::string_view verdict_label(uint32_t verdict) {
-  switch (verdict) { LS_VERDICTS(LS_CASE) }
-  return kUnknown;
-}
-std::string_view drop_label(uint32_t reason) {
-  switch (reason) { LS_DROP_REASONS(LS_CASE) }
-#undef LS_CASE
-  return kUnknown;
-}
-std::string_view drop_text(uint32_t reason) {
-  switch (reason) {
-#define LS_CASE(name, num, label, text) \
-  case num:                             \
-    return text;
-    LS_DROP_REASONS(LS_CASE)
-#undef LS_CASE
-  }
-  return kUnknown;
-}
 
 Result<Counters> Counters::open(const MapOpener& opener) {
   Counters c;
@@ -52,7 +18,7 @@ Result<std::vector<VerdictCount>> Counters::verdicts() const {
     for (uint32_t v = 0; v < LS_VERDICT_MAX; v++) {
       size_t i = hook * LS_VERDICT_MAX + v;
       if (i < sums.size())
-        out.push_back({hook_label(hook), verdict_label(v), sums[i].packets, sums[i].bytes});
+        out.push_back({uint8_t(hook), uint8_t(v), sums[i].packets, sums[i].bytes});
     }
   }
   return out;
@@ -65,7 +31,7 @@ Result<std::vector<DropCount>> Counters::drops() const {
     for (uint32_t reason = 1; reason < LS_DROP_MAX; reason++) {
       size_t i = hook * LS_DROP_SLOTS + reason;
       if (i < sums.size())
-        out.push_back({hook_label(hook), drop_label(reason), drop_text(reason), sums[i].value});
+        out.push_back({uint8_t(hook), uint8_t(reason), sums[i].value});
     }
   }
   return out;

@@ -1,7 +1,7 @@
 #pragma once
-/// The programs' counters, summed over CPUs, with the names of the lists in abi/drop.h.
+/// The programs' counters, summed over CPUs. The numbers are those of abi/drop.h; api/labels.h has their names.
 /// Thread: any one thread with its own reader. Cost: two syscalls. Counts never go back while the maps live.
-#include <string_view>
+#include <cstdint>
 #include <vector>
 
 #include "bpf/map.h"
@@ -9,17 +9,12 @@
 
 namespace ls {
 
-std::string_view hook_label(uint32_t hook);        ///< "port_in"; "unknown" past the list, as all of these
-std::string_view verdict_label(uint32_t verdict);  ///< "forward"
-std::string_view drop_label(uint32_t reason);      ///< "no_backend"
-std::string_view drop_text(uint32_t reason);       ///< one sentence for people
-
 struct VerdictCount {
-  std::string_view hook, verdict;
+  uint8_t hook = 0, verdict = 0;  ///< enum ls_hook, ls_verdict
   uint64_t packets = 0, bytes = 0;
 };
 struct DropCount {
-  std::string_view hook, reason, text;
+  uint8_t hook = 0, reason = 0;  ///< enum ls_hook, ls_drop_reason
   uint64_t packets = 0;
 };
 

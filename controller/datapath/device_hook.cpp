@@ -25,44 +25,54 @@ Result<> need_clsact(const std::string& pin, int ifindex, const std::string& dev
   return {};
 }
 
+bool is_at(const netlink::BpfFilter& f, const bpf::TcPlace& place) {
+  return f.ingress == (place.side == bpf::TcSide::kIngress) && f.priority == place.priority && f.handle == place.handle;
+}
+
 }  // namespace
 
 bpf::TcPlace clsact_place(int ifindex, const HookSpec& spec) {
+  if (spec.is_dns()) return {ifindex, spec.side(), kDnsTcPriority, kDnsTcHandle};
   return {ifindex, spec.side(), kTcPriority, kTcHandle};
 }
 
 bool is_own_filter(const netlink::BpfFilter& f) {
-  return f.priority == kTcPriority && f.handle == kTcHandle && f.name.starts_with(kOwnPrefix);
+  bool lb = f.priority == kTcPriority && f.handle == kTcHandle;
+  bool dns = f.priority == kDnsTcPriority && f.handle == kDnsTcHandle;
+  return (lb || dns) && f.name.starts_with(kOwnPrefix);
 }
 
 Result<> attach_clsact(const std::string& pin, int ifindex, const std::string& device, const HookSpec& spec,
                        int program_fd) {
   LS_TRY(need_clsact(pin, ifindex, device));
   LS_ASSIGN(auto filters, netlink::list_bpf_filters(ifindex));
-  bool ingress = spec.side() == bpf::TcSide::kIngress, replace = false;
+  auto place = clsact_place(ifindex, spec);
+  bool replace = false;
   for (auto& f : filters) {
-    if (f.ingress != ingress || f.priority != kTcPriority || f.handle != kTcHandle) continue;
+    if (!is_at(f, place)) continue;
     if (!is_own_filter(f)) {
       return fail(EBUSY, fmt::format("filter \"{}\" (program {}) has priority {} handle {}", f.name,
                                      f.program_id, f.priority, f.handle));
     }
     replace = true;
   }
-  return bpf::attach_filter(clsact_place(ifindex, spec), program_fd, replace);
+  return bpf::attach_filter(place, program_fd, replace);
 }
 
 Result<int> remove_clsact_filters(const std::string& pin, int ifindex, const std::string& device,
-                                  bool keep_ingress, bool keep_egress) {
+                                  std::span<const size_t> keep) {
   int removed = 0;
   LS_ASSIGN(auto filters, netlink::list_bpf_filters(ifindex));
   for (auto& f : filters) {
-    if (!is_own_filter(f) || (f.ingress ? keep_ingress : keep_egress)) continue;
+    bool kept = std::any_of(keep.begin(), keep.end(),
+                            [&](size_t hook) { return is_at(f, clsact_place(ifindex, kHooks[hook])); });
+    if (!is_own_filter(f) || kept) continue;
     LS_TRY(bpf::detach_filter(
         {ifindex, f.ingress ? bpf::TcSide::kIngress : bpf::TcSide::kEgress, f.priority, f.handle}));
     removed++;
   }
   auto mark = marker(pin, {ifindex, bpf::pin_name(device)});
-  if (keep_ingress || keep_egress || !bpf::exists(mark)) return removed;
+  if (!keep.empty() || !bpf::exists(mark)) return removed;
   LS_ASSIGN(size_t left, netlink::count_filters(ifindex));
   if (left == 0) LS_TRY(bpf::remove_clsact(ifindex));
   LS_TRY(bpf::remove_pin_dir(mark));

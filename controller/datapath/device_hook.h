@@ -3,6 +3,7 @@
 /// need: whose filter is in our place, and whether the qdisc is ours to remove. The latter is remembered as a
 /// folder <pin>/clsact/<ifindex>-<name>, because bpffs is the only thing here that lives exactly as long as
 /// the kernel's state. Thread: control loop. Cost: netlink round trips.
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,10 +21,10 @@ bool is_own_filter(const netlink::BpfFilter& f);
 /// has the place.
 Result<> attach_clsact(const std::string& pin, int ifindex, const std::string& device, const HookSpec& spec,
                        int program_fd);
-/// Removes our filters except those in `keep` (their sides); and the qdisc, if we made it and it is empty.
-/// Returns how many filters.
+/// Removes our filters except those of the hooks in `keep` (numbers in kHooks); and the qdisc, if we made it and it is
+/// empty. Returns how many filters.
 Result<int> remove_clsact_filters(const std::string& pin, int ifindex, const std::string& device,
-                                  bool keep_ingress, bool keep_egress);
+                                  std::span<const size_t> keep);
 /// What is remembered: qdiscs we made.
 struct ClsactMark {
   int ifindex;

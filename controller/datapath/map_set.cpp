@@ -33,6 +33,14 @@ bool is_service_table(const std::string& name) {
   return name == "ls_svc" || name == "ls_svc_tab" || name == "ls_ring" || name == "ls_be";
 }
 
+/// What an entry of DNS is found by, and what says so to the programs: worth nothing one without another.
+bool is_dns_place(const std::string& name) {
+  return name == "ls_dns_conf" || name == "ls_dns_bucket" || name == "ls_dns_data";
+}
+bool is_dns_answer(const std::string& name) {
+  return is_dns_place(name) || name == "ls_dns_listen";
+}
+
 /// "value 32 not 24 bytes, 64 not 32 entries"
 std::string difference(const bpf::MapLayout& have, const bpf::MapLayout& want) {
   std::vector<std::string> parts;
@@ -147,7 +155,8 @@ Result<> MapSet::plan(const std::vector<bpf::MapLayout>& want) {
       stories_.push_back({w.name, MapOrigin::kRebuilt, "something that is no map was pinned in its place"});
     } else if (!version_ok(w.name)) {
       stories_.push_back({w.name, MapOrigin::kRebuilt, "made by another version of the layouts"});
-    } else if (!shape || (have.max_entries != w.max_entries && !can_copy(w))) {
+    } else if (!shape || (have.max_entries != w.max_entries &&
+                          (w.name.starts_with("ls_dns_") || !can_copy(w)))) {
       stories_.push_back({w.name, MapOrigin::kRebuilt, difference(have, w)});
     } else if (have.max_entries != w.max_entries) {
       stories_.push_back({w.name, MapOrigin::kCopied, difference(have, w)});
@@ -167,7 +176,25 @@ Result<> MapSet::plan(const std::vector<bpf::MapLayout>& want) {
       pending_ = true;
     }
   }
+  plan_dns();
   return {};
+}
+
+void MapSet::plan_dns() {
+  auto begins = std::find_if(stories_.begin(), stories_.end(), [](auto& s) {
+    return is_dns_place(s.name) && s.origin != MapOrigin::kReused;
+  });
+  if (begins == stories_.end()) return;
+  auto why = fmt::format("{} starts empty", begins->name);
+  for (auto& s : stories_) {
+    if (is_dns_answer(s.name) && s.origin == MapOrigin::kReused) s = {s.name, MapOrigin::kRebuilt, why};
+  }
+}
+
+bool MapSet::dns_kept() const {
+  return !stories_.empty() && std::all_of(stories_.begin(), stories_.end(), [](auto& s) {
+    return !is_dns_answer(s.name) || s.origin == MapOrigin::kReused;
+  });
 }
 
 bool MapSet::carries_flows() const {

@@ -18,7 +18,8 @@
 /// Which maps stay: those of equal type, key size, value size, number of entries and flags, made for the same
 /// LS_ABI_VERSION. The numbers that flow entries hold (ls_be, ls_svc_tab) and the flow tables themselves ask
 /// for the same LS_FLOW_VERSION instead. A map of another size only is carried over by copying; all others
-/// start empty, and the story says why.
+/// start empty, and the story says why. The maps of DNS answers are never copied, because places in them follow from their
+/// sizes and from keys in ls_dns_conf; when one of ls_dns_{conf,bucket,data} starts empty, all of them and ls_dns_listen do.
 ///
 /// Thread: control loop. Errors: what was tried, with the path. Cost: milliseconds; a resize copies its maps.
 #include <functional>
@@ -76,6 +77,8 @@ class MapSet {
   /// False when service tables start empty or with less than before, so that attaching at once would lose
   /// services.
   bool tables_kept() const { return tables_kept_; }
+  /// True when ls_dns_{conf,bucket,data,listen} are what the daemon before wrote.
+  bool dns_kept() const;
   std::string dir() const { return pin_ + "/maps"; }
 
  private:
@@ -90,6 +93,7 @@ class MapSet {
   Result<> pin_new();
   Result<> carry_tables();
   bool compare_tables() const;
+  void plan_dns();
   Result<> fill_meta();
   bool carries_flows() const;
   void step(std::string_view what) const;

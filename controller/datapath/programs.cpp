@@ -4,16 +4,23 @@
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
 #include <linux/bpf.h>
+#include <linux/capability.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cerrno>
 #include <optional>
 
 #include "bpf/object.h"
+#include "dns_tc.skel.h"
+#include "dns_xdp.skel.h"
 #include "lb_sock.skel.h"
 #include "lb_tc.skel.h"
+#include "loadstar/abi/dns.h"
 #include "loadstar/abi/flow.h"
 #include "loadstar/abi/lb.h"
 #include "util/log.h"
@@ -29,16 +36,23 @@ uint32_t buckets(uint32_t flows) {
   return std::bit_ceil(std::clamp(flows, kMinBuckets, kMaxBuckets));
 }
 
-std::span<const std::byte> tc_elf() {
+constexpr uint32_t kMaxDnsBuckets = 1u << 25;  // 2 GiB
+
+uint32_t dns_buckets(uint64_t entries) {
+  constexpr uint64_t kUsedWays = LS_DNS_WAYS * 3 / 4;
+  auto wanted = (entries + kUsedWays - 1) / kUsedWays;
+  return std::bit_ceil(uint32_t(std::clamp<uint64_t>(wanted, kMinBuckets, kMaxDnsBuckets)));
+}
+
+std::span<const std::byte> bytes_of(const void* (*elf)(size_t*)) {
   size_t n = 0;
-  auto* p = static_cast<const std::byte*>(lb_tc__elf_bytes(&n));
+  auto* p = static_cast<const std::byte*>(elf(&n));
   return {p, n};
 }
-std::span<const std::byte> sock_elf() {
-  size_t n = 0;
-  auto* p = static_cast<const std::byte*>(lb_sock__elf_bytes(&n));
-  return {p, n};
-}
+std::span<const std::byte> tc_elf() { return bytes_of(lb_tc__elf_bytes); }
+std::span<const std::byte> sock_elf() { return bytes_of(lb_sock__elf_bytes); }
+std::span<const std::byte> dns_xdp_elf() { return bytes_of(dns_xdp__elf_bytes); }
+std::span<const std::byte> dns_tc_elf() { return bytes_of(dns_tc__elf_bytes); }
 
 }  // namespace
 
@@ -52,6 +66,8 @@ std::map<std::string, uint32_t> map_entries(const Sizes& s) {
       {"ls_flow4", buckets(s.flows)},
       {"ls_flow6", buckets(s.flows6)},
       {"ls_sock_rev", s.socket_replies},
+      {"ls_dns_bucket", dns_buckets(uint64_t(s.dns_names) + s.dns_cached)},
+      {"ls_dns_data", std::clamp(s.dns_megabytes, 1u, 4096u)},
   };
 }
 
@@ -77,57 +93,104 @@ bool csum_ipv6_flag_known() {
   return bpf_prog_test_run_opts(prog.get(), &opts) == 0 && opts.retval == 0;
 }
 
-/// Read-only globals of lb_tc (bpf/lib/common.h).
-Result<> set_constants(bpf_object* object, const MapSet& set) {
-  auto* map = bpf_object__find_map_by_name(object, "lb_tc.rodata");
-  size_t bytes = 0;
-  void* at = map ? const_cast<void*>(bpf_map__initial_value(map, &bytes)) : nullptr;
-  using Constants = std::remove_pointer_t<decltype(lb_tc::rodata)>;
-  if (!at || bytes < sizeof(Constants)) return fail(EPROTO, "find the constants of lb_tc");
-  auto* c = static_cast<Constants*>(at);
-  auto mask = [&](const char* name) -> Result<uint32_t> {
-    LS_ASSIGN(auto layout, bpf::map_layout(set.maps().at(name).get()));
-    return layout.max_entries - 1;
+/// Read-only globals (bpf/lib/common.h): lb_tc has all of them, other objects what they use.
+Result<> set_constants(bpf::Object& object, const MapSet& set, bool all) {
+  auto put = [&](const char* name, auto value) -> Result<> {
+    LS_ASSIGN(bool there, object.set_constant(name, value));
+    if (!there && all) return fail(ENOENT, fmt::format("find constant {}", name));
+    return {};
   };
-  LS_ASSIGN(c->ls_flow4_mask, mask("ls_flow4"));
-  LS_ASSIGN(c->ls_flow6_mask, mask("ls_flow6"));
-  LS_ASSIGN(c->ls_nh_mask, mask("ls_nh"));
+  auto put_mask = [&](const char* name, const char* map) -> Result<> {
+    LS_ASSIGN(auto layout, bpf::map_layout(set.maps().at(map).get()));
+    return put(name, layout.max_entries - 1);
+  };
+  LS_TRY(put_mask("ls_flow4_mask", "ls_flow4"));
+  LS_TRY(put_mask("ls_flow6_mask", "ls_flow6"));
+  LS_TRY(put_mask("ls_nh_mask", "ls_nh"));
   ls_meta meta{};
   uint32_t zero = 0;
   if (bpf_map_lookup_elem(set.maps().at("ls_meta").get(), &zero, &meta)) return fail(errno, "read ls_meta");
-  c->ls_seed0 = meta.seed[0];
-  c->ls_seed1 = meta.seed[1];
+  LS_TRY(put("ls_seed0", meta.seed[0]));
+  LS_TRY(put("ls_seed1", meta.seed[1]));
   constexpr uint64_t kIpv6Flag = 1 << 7;
-  c->ls_csum_ipv6_flag = csum_ipv6_flag_known() ? kIpv6Flag : 0;
-  return {};
+  static const bool known = csum_ipv6_flag_known();
+  return put("ls_csum_ipv6_flag", known ? kIpv6Flag : uint64_t(0));
 }
+
+/// Either capability spares a program the checks against speculation.
+bool has_perfmon() {
+  __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2]{};
+  if (syscall(SYS_capget, &head, data)) return true;  // the kernel's own words must do then
+  auto has = [&](int cap) { return (data[cap / 32].effective >> (cap % 32) & 1) != 0; };
+  return has(CAP_PERFMON) || has(CAP_SYS_ADMIN);
+}
+
+struct File {
+  ProgramObject object;
+  std::span<const std::byte> (*elf)();
+  bool dns;
+};
+constexpr File kFiles[kProgramObjects] = {
+    {ProgramObject::kPacket, tc_elf, false},
+    {ProgramObject::kSocket, sock_elf, false},
+    {ProgramObject::kDnsXdp, dns_xdp_elf, true},
+    {ProgramObject::kDnsTc, dns_tc_elf, true},
+};
 
 }  // namespace
 
+std::string_view to_text(ProgramObject o) {
+  constexpr std::string_view kNames[kProgramObjects] = {"lb_tc", "lb_sock", "dns_xdp", "dns_tc"};
+  return kNames[size_t(o)];
+}
+
 struct Programs::Impl {
+  struct Slot {
+    std::optional<bpf::Object> object;
+    std::string error;
+  };
   Options options;
   MapSet set;
-  std::optional<bpf::Object> packet, socket;
-  std::string packet_error, socket_error;
+  std::array<Slot, kProgramObjects> slots;
   ls_ctl* ctl = nullptr;
 
   explicit Impl(Options o) : options(std::move(o)), set(options.pin, options.steps) {}
   ~Impl() {
     if (ctl) munmap(ctl, sizeof *ctl);
   }
+  Slot& at(ProgramObject o) { return slots[size_t(o)]; }
 
-  Result<> load_object(std::optional<bpf::Object>& out, const char* name, std::span<const std::byte> elf) {
-    LS_ASSIGN(auto object, bpf::Object::open(name, elf));
+  Result<> load_object(const File& file, std::optional<bpf::Object>& out) {
+    std::string name(to_text(file.object));
+    LS_ASSIGN(auto object, bpf::Object::open(name, file.elf()));
     for (auto& m : object.maps()) {
       auto it = set.maps().find(m.name);
       if (it == set.maps().end()) return fail(ENOENT, fmt::format("find map {} of {}", m.name, name));
       LS_TRY(object.share(m.name, it->second.get()));
     }
-    if (object.raw() && std::string_view(name) == "lb_tc") LS_TRY(set_constants(object.raw(), set));
+    LS_TRY(set_constants(object, set, file.object == ProgramObject::kPacket));
     set_step(fmt::format("load {}", name));
     LS_TRY(object.load(options.verifier_log));
     out = std::move(object);
     return {};
+  }
+
+  void load_one(const File& file) {
+    auto& slot = at(file.object);
+    if (file.dns && !options.dns) {
+      slot.error = "switched off (dns.kernel)";
+      return;
+    }
+    auto r = load_object(file, slot.object);
+    if (r) return;
+    slot.error = r.error().text();
+    auto code = r.error().code.value();
+    if (file.dns && (code == EACCES || code == EPERM) && !has_perfmon()) {
+      slot.error =
+          "CAP_PERFMON is missing: without it the kernel takes no program that computes offsets in packets; the process answers\n" +
+          slot.error;
+    }
   }
   void set_step(std::string_view what) const {
     if (options.steps) options.steps(what);
@@ -149,20 +212,26 @@ Programs::~Programs() = default;
 
 Result<LoadReport> Programs::load() {
   auto& s = *impl_;
-  // Both objects define every map (bpf/lib/maps.h), either will do.
+  // All objects define every map (bpf/lib/maps.h), any will do.
   LS_TRY(s.set.build(tc_elf(), map_entries(s.options.sizes)));
   LS_TRY(s.map_ctl());
-  LoadReport report;
-  if (auto r = s.load_object(s.packet, "lb_tc", tc_elf()); !r) s.packet_error = r.error().text();
-  if (auto r = s.load_object(s.socket, "lb_sock", sock_elf()); !r) s.socket_error = r.error().text();
-  if (!s.packet && !s.socket) {
+  for (auto& file : kFiles) s.load_one(file);
+  auto& packet = s.at(ProgramObject::kPacket);
+  auto& socket = s.at(ProgramObject::kSocket);
+  if (!packet.object && !socket.object) {
     s.set.abandon();
-    return fail(s.packet_error + "; " + s.socket_error);
+    return fail(packet.error + "; " + socket.error);
   }
-  report.packet_error = s.packet_error;
-  report.socket_error = s.socket_error;
+  LoadReport report;
+  report.packet_error = packet.error;
+  report.socket_error = socket.error;
+  if (s.options.dns) {
+    report.dns_xdp_error = s.at(ProgramObject::kDnsXdp).error;
+    report.dns_tc_error = s.at(ProgramObject::kDnsTc).error;
+  }
   report.maps = s.set.stories();
   report.tables_kept = s.set.tables_kept();
+  report.dns_kept = s.set.dns_kept();
   return report;
 }
 
@@ -179,15 +248,15 @@ int Programs::map(const std::string& name) const {
 }
 
 int Programs::program(std::string_view name) const {
-  for (auto* object : {&impl_->packet, &impl_->socket}) {
-    if (!*object) continue;
-    if (int fd = (*object)->program_fd(std::string(name)); fd >= 0) return fd;
+  for (auto& slot : impl_->slots) {
+    if (!slot.object) continue;
+    if (int fd = slot.object->program_fd(std::string(name)); fd >= 0) return fd;
   }
   return -1;
 }
 
-std::string Programs::load_error(bool socket) const {
-  auto& text = socket ? impl_->socket_error : impl_->packet_error;
+std::string Programs::load_error(ProgramObject object) const {
+  auto& text = impl_->at(object).error;
   return text.substr(0, text.find('\n'));
 }
 
@@ -205,10 +274,10 @@ std::vector<MapInfo> Programs::maps() const {
 
 std::vector<bpf::ProgramInfo> Programs::programs() const {
   std::vector<bpf::ProgramInfo> out;
-  for (auto* object : {&impl_->packet, &impl_->socket}) {
-    if (!*object) continue;
-    for (auto& name : (*object)->program_names()) {
-      if (auto info = bpf::program_info((*object)->program_fd(name))) out.push_back(std::move(*info));
+  for (auto& slot : impl_->slots) {
+    if (!slot.object) continue;
+    for (auto& name : slot.object->program_names()) {
+      if (auto info = bpf::program_info(slot.object->program_fd(name))) out.push_back(std::move(*info));
     }
   }
   return out;

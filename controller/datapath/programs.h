@@ -6,8 +6,8 @@
 /// Attachments::start(), which calls commit() and exchanges the programs. Until that moment the programs of
 /// the daemon before go on with their own maps; a load that fails changes nothing for them. Thread: control
 /// loop; on_network_change() any. Cost: load runs the verifier once, tens of milliseconds. Degrades: an
-/// object that the kernel refuses (say lb_sock on a kernel without socket storage) leaves the other working;
-/// its error is in the report. Both refused is an error.
+/// object that the kernel refuses (say lb_sock on a kernel without socket storage, or the DNS programs without
+/// CAP_PERFMON) leaves the others working; its error is in the report. Load balancing refused altogether is an error.
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -26,12 +26,17 @@ struct Sizes {
   uint32_t flows = 262144;         ///< open IPv4 flows through packet hooks at which the table is half full
   uint32_t flows6 = 65536;
   uint32_t socket_replies = 65536;  ///< unconnected UDP sockets times the services they ask
+  uint32_t dns_names = 1'000'000;   ///< that the kernel can answer for
+  uint32_t dns_megabytes = 96;      ///< MiB of their records
+  uint32_t dns_cached = 4096;       ///< forwarded answers, besides the names
 };
 
 /// Entries of each map whose size is configured. Flow tables: a flow has two entries, a bucket four, and the
 /// table is meant to be half full (where two candidate buckets overflow almost never), so there is a bucket
 /// for each flow, rounded up to a power of two because programs mask the hash. Number 0 of services and
-/// backends is never given out, so those have one entry more.
+/// backends is never given out, so those have one entry more. DNS: buckets of eight slots, a power of two of them,
+/// of which names and forwarded answers fill at most three quarters: with two candidate buckets of eight, puts that find
+/// no slot are rare far beyond that.
 std::map<std::string, uint32_t> map_entries(const Sizes& sizes);
 
 struct MapInfo {
@@ -41,13 +46,21 @@ struct MapInfo {
   MapStory story;
 };
 
+enum class ProgramObject : uint8_t { kPacket, kSocket, kDnsXdp, kDnsTc };
+inline constexpr size_t kProgramObjects = 4;
+std::string_view to_text(ProgramObject o);  ///< the file in bpf/: "lb_tc"
+
 struct LoadReport {
   std::vector<MapStory> maps;
   /// False: service tables start empty or smaller; fill them before attaching, or services are gone for that
   /// long.
   bool tables_kept = false;
+  /// False: ls_dns_{conf,bucket,data,listen} start empty. Programs of the daemon before go on answering from their own
+  /// until Attachments exchanges them (AttachmentConfig::hold_dns).
+  bool dns_kept = false;
   std::string packet_error;  ///< why lb_tc is not there; empty: it is
   std::string socket_error;  ///< the same for lb_sock
+  std::string dns_xdp_error, dns_tc_error;
 };
 
 class Programs {
@@ -55,6 +68,7 @@ class Programs {
   struct Options {
     std::string pin = "/sys/fs/bpf/loadstar";
     Sizes sizes;
+    bool dns = true;  ///< false: the DNS programs are not loaded; their maps are there all the same
     MigrateFlows migrate_flows;
     Steps steps;
     std::string verifier_log;  ///< path for the whole log of a refused program; empty: none
@@ -74,8 +88,8 @@ class Programs {
   /// Descriptor of a map or program, -1 when there is none; valid as long as this object.
   int map(const std::string& name) const;
   int program(std::string_view name) const;
-  /// Why a hook's object is not there, in one line; empty when it is.
-  std::string load_error(bool socket) const;
+  /// Why an object is not there, in one line; empty when it is.
+  std::string load_error(ProgramObject object) const;
   std::vector<MapInfo> maps() const;
   std::vector<bpf::ProgramInfo> programs() const;
 

@@ -77,7 +77,7 @@ class Purge {
       return;
     }
     for (auto& d : *devices) {
-      auto n = remove_clsact_filters(pin_, d.ifindex, d.name, false, false);
+      auto n = remove_clsact_filters(pin_, d.ifindex, d.name, {});
       if (!n) report_.problems.push_back(n.error().text());
       if (n && *n) report_.removed.push_back(fmt::format("{} filters of {}", *n, d.name));
     }

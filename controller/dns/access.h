@@ -18,6 +18,7 @@ class AccessList {
   AccessList() = default;  ///< everybody
   explicit AccessList(std::vector<IpNetwork> networks);  ///< empty: everybody
   bool allows(const IpAddress& client) const;  ///< O(different prefix lengths)
+  const std::vector<IpNetwork>& networks() const { return networks_; }  ///< empty: everybody
 
  private:
   std::vector<IpNetwork> networks_;

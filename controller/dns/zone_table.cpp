@@ -366,6 +366,7 @@ void ZoneTable::set_fixed_serial(uint32_t serial) {
 void ZoneTable::follow(Follower* follower) const { impl_->follower = follower; }
 
 size_t ZoneTable::names() const { return impl_->names; }
+size_t ZoneTable::all_names() const { return impl_->live; }
 size_t ZoneTable::records() const { return impl_->records; }
 size_t ZoneTable::bytes() const { return impl_->bytes; }
 uint64_t ZoneTable::faults() const { return impl_->faults; }

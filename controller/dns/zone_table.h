@@ -124,6 +124,7 @@ class ZoneTable {
   uint32_t serial() const { return serial_.load(std::memory_order_acquire); }
   uint64_t version() const { return version_.load(std::memory_order_acquire); }  ///< grows with each change
   size_t names() const;    ///< without empty non-terminals
+  size_t all_names() const;  ///< with them; the control loop
   size_t records() const;  ///< different ones
   size_t bytes() const;    ///< heap bytes of table and names
   uint64_t faults() const;  ///< removals of what is not there, records that no zone can hold

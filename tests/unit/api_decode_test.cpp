@@ -4,6 +4,7 @@
 
 #include "api/decode.h"
 #include "api_fake.h"
+#include "loadstar/abi/dns.h"
 #include "loadstar/abi/flow.h"
 
 namespace ls::api {
@@ -116,6 +117,58 @@ TEST(Decode, EmptyMeansEveryByte) {
   uint64_t zero = 0, one = 1;
   EXPECT_TRUE(is_empty({bytes(one), {bytes(zero), bytes(zero)}}));
   EXPECT_FALSE(is_empty({bytes(one), {bytes(zero), bytes(one)}}));
+}
+
+TEST(Decode, SecretsOfDnsAreNeverShown) {
+  ls_dns_conf c{};
+  c.enabled = 1;
+  c.bucket_mask = 1023;
+  c.key[0] = 0x5ec2e75ec2e75ec2;
+  c.key[1] = 0x5ec2e75ec2e75ec3;
+  memset(c.cookie_secret, 0xab, sizeof c.cookie_secret);
+  memset(c.rate_key, 0xcd, sizeof c.rate_key);
+  c.port_be[0] = htobe16(53);
+  c.service[1].suffixes[0] = 1 << 7;
+  c.service[1].suffixes[3] = 1ull << 63;
+  c.service[1].udp_max = 1232;
+  auto j = decode("ls_dns_conf", uint32_t{0}, c);
+  EXPECT_EQ(j["value"]["enabled"], true);
+  EXPECT_EQ(j["value"]["ports"], Json({53}));
+  EXPECT_EQ(j["value"]["services"][1]["service"], "resolver");
+  EXPECT_EQ(j["value"]["services"][1]["suffix_octets"], Json({7, 255}));
+  auto text = j.dump();
+  for (auto* secret : {"abab", "cdcd", "5ec2", "6827"}) EXPECT_EQ(text.find(secret), text.npos) << secret << " in " << text;
+  EXPECT_EQ(text.find(std::to_string(c.key[0])), text.npos);
+  // Of another build: nothing at all, not even in hexadecimal.
+  struct {
+    ls_dns_conf c;
+    uint64_t more;
+  } longer{c, 1};
+  EXPECT_EQ(decode("ls_dns_conf", uint32_t{0}, longer)["value"], nullptr);
+}
+
+TEST(Decode, MapsOfDnsAnswers) {
+  uint64_t n = 5;
+  auto stats = decode("ls_dns_stats", uint32_t{LS_DNS_HOOK_LO * LS_DNS_RESULT_SLOTS + LS_DNS_UP_MISS}, n, n);
+  EXPECT_EQ(stats["key"], Json({{"hook", "lo"}, {"result", "up_miss"}}));
+  EXPECT_EQ(stats["value"], 10);
+  ls_dns_acl_key key{};
+  key.prefix = 32 + 96 + 8;
+  key.service_be = htobe32(1);
+  memcpy(key.addr_be, ip("10.0.0.0").bytes().data(), 16);
+  EXPECT_EQ(decode("ls_dns_acl", key, uint64_t{1})["key"], Json({{"service", "resolver"}, {"net", "10.0.0.0/8"}}));
+  memcpy(key.addr_be, ip("fd00::").bytes().data(), 16);
+  key.prefix = 32 + 8;
+  EXPECT_EQ(decode("ls_dns_acl", key, uint64_t{1})["key"]["net"], "fd00::/8");
+  ls_dns_bucket b{};
+  b.slot[3] = LS_DNS_SLOT(0x1234567800000000ull, 77);
+  EXPECT_EQ(decode("ls_dns_bucket", uint32_t{9}, b)["value"]["slot"], Json::array({{{"tag", 0x12345678}, {"place", 77}}}));
+  ls_dns_listen l{};
+  memcpy(l.addr_be, ip("198.51.100.1").bytes().data(), 16);
+  l.port_be = htobe16(53);
+  l.service = 9;
+  EXPECT_EQ(decode("ls_dns_listen", uint32_t{9}, l)["value"], Json({{"addr", "198.51.100.1"}, {"port", 53}, {"service", "unknown"}}));
+  EXPECT_TRUE(decode("ls_dns_stats", uint64_t{1}, uint16_t{1})["value"].is_string()) << "other sizes are shown in hexadecimal";
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/client.h"
+#include "api/dns_live.h"
 #include "api/metrics_dns.h"
 #include "api/server.h"
 #include "dns/zone_text.h"
@@ -205,7 +206,138 @@ TEST_F(ApiDns, Metrics) {
   EXPECT_THAT(m, Not(HasSubstr("mesos.thisdcos.directory.\"} "))) << "a further name is not a zone of its own";
 }
 
+TEST_F(ApiDns, KernelIsNotThereUntilItsProgramsAre) {
+  EXPECT_EQ(json("/v1/dns/kernel", 404)["error"], "no DNS programs are in the kernel");
+  EXPECT_FALSE(json("/v1/status")["dns"].contains("kernel"));
+  EXPECT_THAT(get("/metrics").body, Not(HasSubstr("loadstar_dns_kernel_")));
+  EXPECT_EQ(json("/v1/dns/explain?name=web.marathon.mesos")["kernel"], nullptr);
+}
+
+TEST_F(ApiDns, KernelCountsByHookAndResult) {
+  provider_.source.kernel_view = sample_kernel();
+  auto j = json("/v1/dns/kernel");
+  EXPECT_EQ(j["enabled"], true);
+  EXPECT_EQ(j["answered"], 960) << "what explain asked does not count";
+  EXPECT_EQ(j["dropped"], 5);
+  EXPECT_EQ(j["up"], 35);
+  EXPECT_EQ(j["names"], 100);
+  EXPECT_EQ(j["cached_answers"], 40);
+  EXPECT_EQ(j["slots"], 1024);
+  ASSERT_EQ(j["counts"].size(), 5u) << "only what occurred";
+  EXPECT_EQ(j["counts"][0], Json({{"hook", "xdp"}, {"result", "hit"}, {"text", "answered with records"}, {"up", false}, {"count", 900}}));
+  EXPECT_EQ(j["counts"][3]["result"], "up_miss");
+  EXPECT_EQ(j["counts"][3]["up"], true);
+  EXPECT_EQ(json("/v1/dns/kernel?all=1")["counts"].size(), size_t(LS_DNS_HOOK_MAX) * LS_DNS_RESULT_MAX);
+  EXPECT_EQ(json("/v1/dns/kernel?all=2", 400)["parameter"], "all");
+  auto status = json("/v1/status");
+  EXPECT_EQ(status["dns"]["kernel"]["answered"], 960);
+  EXPECT_FALSE(status["dns"]["kernel"].contains("counts"));
+  EXPECT_EQ(status["warnings"], Json::array());
+}
+
+TEST_F(ApiDns, KernelMetrics) {
+  provider_.source.kernel_view = sample_kernel();
+  provider_.source.kernel_view->no_room = 4;
+  provider_.source.kernel_view->incomplete_zones = 1;
+  auto m = get("/metrics").body;
+  for (auto* line : {"loadstar_dns_kernel_questions_total{hook=\"xdp\",result=\"hit\"} 900\n",
+                     "loadstar_dns_kernel_questions_total{hook=\"lo\",result=\"up_miss\"} 35\n",
+                     "loadstar_dns_kernel_questions_total{hook=\"port\",result=\"up_off\"} 0\n", "loadstar_dns_kernel_enabled 1\n",
+                     "loadstar_dns_kernel_names 100\n", "loadstar_dns_kernel_views 12\n", "loadstar_dns_kernel_ready_answers 3\n",
+                     "loadstar_dns_kernel_cached_answers 40\n", "loadstar_dns_kernel_names_without_room 4\n",
+                     "loadstar_dns_kernel_incomplete_zones 1\n", "loadstar_dns_kernel_slots_used 143\n", "loadstar_dns_kernel_slots 1024\n",
+                     "loadstar_dns_kernel_bytes_used 3145728\n", "loadstar_dns_kernel_bytes 100663296\n"}) {
+    EXPECT_THAT(m, HasSubstr(line));
+  }
+  EXPECT_THAT(m, Not(HasSubstr("\"unknown\"")));
+}
+
+TEST_F(ApiDns, WithoutRoomAWarningSaysWhatToRaise) {
+  auto warning = [&](uint64_t slots_used, uint64_t bytes_used) {
+    auto k = sample_kernel();
+    k.no_room = 12;
+    k.slots_used = slots_used;
+    k.bytes_used = bytes_used;
+    provider_.source.kernel_view = k;
+    auto w = json("/v1/status")["warnings"];
+    return w.empty() ? "" : w[0].get<std::string>();
+  };
+  EXPECT_THAT(warning(1000, 3 << 20), HasSubstr("12 DNS names found no room in the kernel and are answered by the process: raise dns.kernel_names (1000 of 1024"));
+  EXPECT_THAT(warning(100, 95 << 20), HasSubstr("raise dns.kernel_megabytes (100 of 1024 places, 95 of 96 MiB used)"));
+  EXPECT_THAT(warning(1000, 95 << 20), HasSubstr("raise dns.kernel_names and dns.kernel_megabytes"));
+  EXPECT_THAT(json("/v1/status")["headline"].get<std::string>(), HasSubstr("1 warning"));
+  provider_.source.kernel_view->enabled = false;
+  EXPECT_EQ(json("/v1/status")["warnings"], Json::array()) << "switched off on purpose";
+}
+
+TEST_F(ApiDns, ExplainComparesTheKernelsAnswer) {
+  auto& source = provider_.source;
+  using Bytes = std::vector<uint8_t>;
+  Bytes asked;
+  auto answers = [&](std::vector<std::string> addresses, std::function<void(Bytes&)> change = {}) {
+    source.try_ = [&asked, addresses, change](Bytes question) {
+      asked = question;
+      auto answer = answer_to(question, 0, addresses);
+      if (change) change(answer);
+      return KernelDnsTry{"hit", "answered with records", answer};
+    };
+    return json("/v1/dns/explain?name=web.marathon.mesos")["kernel"];
+  };
+  auto j = answers({"10.0.0.7", "10.0.0.8"});
+  EXPECT_EQ(j, Json({{"answers", true}, {"result", "hit"}, {"text", "answered with records"}, {"size", 79}, {"agrees", true}}));
+  ASSERT_GT(asked.size(), 12u);
+  EXPECT_EQ(asked[2] & 1, 1) << "RD, as a stub resolver sends it";
+  EXPECT_EQ(asked[11], 1) << "with EDNS";
+  EXPECT_EQ(answers({"10.0.0.8", "10.0.0.7"})["agrees"], true) << "the order of records is not part of it";
+  EXPECT_EQ(answers({"10.0.0.8", "10.0.0.8"})["agrees"], false);
+  EXPECT_EQ(answers({"10.0.0.7"})["agrees"], false);
+  EXPECT_EQ(answers({"10.0.0.7", "10.0.0.8"}, [](Bytes& a) { a[2] &= uint8_t(~4); })["agrees"], false) << "AA";
+  EXPECT_EQ(answers({"10.0.0.7", "10.0.0.8"}, [](Bytes& a) { a[0] ^= 1; })["agrees"], false) << "id";
+  EXPECT_EQ(answers({"10.0.0.7", "10.0.0.8"}, [](Bytes& a) { a[a.size() - 7] ^= 1; })["agrees"], false) << "size in OPT";
+  // A TTL may be one second behind, no more. The first record's ends 10 octets behind the question.
+  auto ttl_end = 12 + dns_name("web.marathon.mesos.").wire().size() + 4 + 9;
+  EXPECT_EQ(answers({"10.0.0.7", "10.0.0.8"}, [&](Bytes& a) { a[ttl_end] = 59; })["agrees"], true);
+  EXPECT_EQ(answers({"10.0.0.7", "10.0.0.8"}, [&](Bytes& a) { a[ttl_end] = 58; })["agrees"], false);
+  EXPECT_EQ(answers({"10.0.0.7", "10.0.0.8"}, [](Bytes& a) { a.resize(20); })["agrees"], nullptr) << "cannot be read";
+  source.try_ = [](Bytes) { return KernelDnsTry{"up_name", "name or type that the process answers", {}}; };
+  j = json("/v1/dns/explain?name=web.marathon.mesos")["kernel"];
+  EXPECT_EQ(j["answers"], false);
+  EXPECT_EQ(j["agrees"], nullptr);
+  EXPECT_EQ(j["result"], "up_name");
+}
+
+TEST_F(ApiDns, MonitorsParametersOfDns) {
+  for (auto& [query, parameter] : std::vector<std::pair<std::string, std::string>>{
+           {"name=a..b", "name"}, {"result=up_nothing", "result"}, {"result=", "result"}, {"type=drop&name=mesos", "name"},
+           {"type=new&result=hit", "result"}, {"hook=eth0", "hook"}}) {
+    EXPECT_EQ(json("/v1/monitor?" + query, 400)["parameter"], parameter) << query;
+  }
+}
+
+TEST(DnsLiveKernel, IsThereFromWhenItIsSet) {
+  Epoch epoch;
+  SystemClock clock;
+  dns::Server server({}, epoch, clock);
+  DnsLive live(server, epoch, {});
+  EXPECT_FALSE(live.kernel());
+  EXPECT_FALSE(live.kernel_try(dns::ServiceKind::kResolver, {}));
+  live.set_kernel({[] { return sample_kernel(); },
+                   [](dns::ServiceKind service, std::span<const uint8_t> q) {
+                     return KernelDnsTry{service == dns::ServiceKind::kAuthority ? "authority" : "resolver", "", {q.begin(), q.end()}};
+                   }});
+  ASSERT_TRUE(live.kernel());
+  EXPECT_EQ(live.kernel()->names, 100u);
+  uint8_t question[] = {1, 2};
+  auto tried = live.kernel_try(dns::ServiceKind::kAuthority, question);
+  ASSERT_TRUE(tried);
+  EXPECT_EQ(tried->result, "authority");
+  EXPECT_EQ(tried->answer, (std::vector<uint8_t>{1, 2}));
+  live.set_kernel({});
+  EXPECT_FALSE(live.kernel());
+}
+
 TEST_F(ApiDns, PromtoolLikesTheMetrics) {
+  provider_.source.kernel_view = sample_kernel();
   if (system("command -v promtool >/dev/null") != 0) GTEST_SKIP() << "promtool is not installed (Debian package prometheus)";
   auto file = dir_ / "metrics", out = dir_ / "out";
   std::ofstream(file) << get("/metrics").body;

@@ -93,8 +93,19 @@ TEST(Labels, ComeFromTheAbiLists) {
   EXPECT_EQ(parse_event("dead"), LS_EVENT_DEAD);
   EXPECT_EQ(parse_event(""), std::nullopt);
   EXPECT_EQ(parse_hook("uplink"), std::nullopt);
-  EXPECT_EQ(all_events(), "drop, new, reply, dead, icmp, sock");
-  for (int i = 0; i < LS_DROP_MAX; i++) EXPECT_NE(reason_text(uint8_t(i)), "unknown") << i;
+  EXPECT_EQ(all_events(), "drop, new, reply, dead, icmp, sock, dns");
+  for (uint32_t i = 0; i < LS_DROP_MAX; i++) EXPECT_NE(reason_text(i), "unknown") << i;
+  EXPECT_EQ(hook_label(256 + LS_HOOK_LO), "unknown") << "a number that does not fit a byte is not cut to one";
+  EXPECT_EQ(dns_hook_label(LS_DNS_HOOK_LO), "lo");
+  EXPECT_EQ(dns_result_label(LS_DNS_UP_DNSSEC), "up_dnssec");
+  EXPECT_EQ(dns_result_label(LS_DNS_RESULT_MAX), "unknown");
+  EXPECT_EQ(parse_dns_result("nxdomain"), LS_DNS_NXDOMAIN);
+  EXPECT_EQ(parse_dns_hook("uplink_in"), std::nullopt);
+  EXPECT_EQ(all_dns_hooks(), "xdp, uplink, port, lo, try");
+  for (uint32_t i = 0; i < LS_DNS_RESULT_MAX; i++) {
+    EXPECT_NE(dns_result_text(i), "unknown") << i;
+    EXPECT_EQ(dns_result_is_final(i), !dns_result_label(i).starts_with("up_")) << i;
+  }
 }
 
 TEST(VipSelector, TakesWhatPeopleHaveAtHand) {

@@ -39,6 +39,7 @@ class AttachmentsTest : public DatapathFixture {
     c.uplinks = {"up0"};
     c.ports = {"port?"};
     c.bridges = {"br0"};
+    c.dns = false;  // dns_attachments_test.cpp
     return c;
   }
   std::set<std::pair<std::string, uint32_t>> link_ids(const Attachments& a) {

@@ -2,9 +2,12 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <thread>
 
+#include "api/dns_event.h"
 #include "api/server.h"
 #include "dns/zone_text.h"
 #include "dns_fake.h"
@@ -112,6 +115,112 @@ upstreams asked
 )");
 }
 
+TEST_F(CliDns, ExplainSaysWhatTheKernelWouldDo) {
+  auto& source = provider_.source;
+  source.try_ = [](std::vector<uint8_t> q) { return KernelDnsTry{"hit", "answered with records", answer_to(q, 0, {"10.0.0.8", "10.0.0.7"})}; };
+  EXPECT_THAT(cli("dns explain web.marathon.mesos").out, HasSubstr("TTL 60 s\nkernel     would answer (hit), as the process does\n\nrecords\n"));
+  source.try_ = [](std::vector<uint8_t> q) { return KernelDnsTry{"hit", "answered with records", answer_to(q, 0, {"10.0.0.9"})}; };
+  EXPECT_THAT(cli("dns explain web.marathon.mesos").out, HasSubstr("kernel     would answer (hit), NOT as the process does\n"));
+  source.try_ = [](std::vector<uint8_t>) { return KernelDnsTry{"up_miss", "forwarded name that is not kept", {}}; };
+  EXPECT_THAT(cli("dns explain www.corp").out, HasSubstr("kernel     goes up, because forwarded name that is not kept (up_miss)\n"));
+  EXPECT_EQ(Json::parse(cli("dns explain www.corp -o json").out)["kernel"]["result"], "up_miss");
+}
+
+TEST_F(CliDns, Kernel) {
+  auto r = cli("dns kernel");
+  EXPECT_EQ(r.code, 1);
+  EXPECT_EQ(r.err, "loadstar: no DNS programs are in the kernel\n");
+  provider_.source.kernel_view = sample_kernel();
+  r = cli("dns kernel");
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(r.out, R"(HOOK  RESULT     COUNT  MEANING
+xdp   hit          900  answered with records
+xdp   nxdomain      60  answered: no such name
+lo    rate_drop      5  over the rate: dropped
+lo    up_miss       35  forwarded name that is not kept
+try   hit         7777  answered with records
+
+dns kernel 96.0 % of 1000 questions answered in the kernel, 35 went up, 5 dropped by the rate limit; 100 names
+has        100 names, 12 zones and upstreams by suffix, 3 ready answers, 40 forwarded answers
+room       143 of 1024 places, 3.0 MiB of 96.0 MiB
+)");
+  EXPECT_EQ(Json::parse(cli("dns kernel --json").out)["counts"].size(), 5u);
+  EXPECT_EQ(cli("dns kernel --json").out, cli("dns kernel -o json").out);
+  EXPECT_THAT(cli("dns kernel --all").out, testing::ContainsRegex("port +up_dnssec +0  DNSSEC data of a forwarded name wanted\n"));
+  auto& k = *provider_.source.kernel_view;
+  k.no_room = 7;
+  k.incomplete_zones = 2;
+  k.problem = "dns_xdp: program refused\x1b";
+  r = cli("dns kernel");
+  EXPECT_THAT(r.out, HasSubstr("           problem: dns_xdp: program refused?\n"));
+  EXPECT_THAT(r.out, HasSubstr("no room    7 names; raise dns.kernel_names or dns.kernel_megabytes"));
+  EXPECT_THAT(r.out, HasSubstr("incomplete 2 zones: names that are not in the kernel go up\n"));
+}
+
+TEST_F(CliDns, StatusSaysWhatTheKernelAnswers) {
+  EXPECT_THAT(cli("status").out, testing::Not(HasSubstr("dns kernel")));
+  provider_.source.kernel_view = sample_kernel();
+  auto s = ready_status();
+  s.attachments.push_back({"eth0", "dns_xdp", "xdp native", 80, AttachState::kAttached, ""});
+  s.attachments.push_back({"eth1", "dns_uplink", "tcx", 81, AttachState::kAttached, ""});
+  s.attachments.push_back({"lo", "dns_lo", "tcx", 82, AttachState::kFailed, "no"});
+  for (int i = 0; i < 5; i++) s.attachments.push_back({"veth" + std::to_string(i), "dns_port", "tcx", 83, AttachState::kAttached, ""});
+  provider_.set(s);
+  EXPECT_THAT(cli("status").out, HasSubstr(R"(
+dns kernel 96.0 % of 1000 questions answered in the kernel, 35 went up, 5 dropped by the rate limit; 100 names
+           dns_lo (failed) on lo, dns_port (tcx) on 5 devices, dns_uplink (tcx) on eth1, dns_xdp (xdp native) on eth0
+)"));
+  provider_.source.kernel_view->counts = {};
+  EXPECT_THAT(cli("status").out, HasSubstr("\ndns kernel on, no question yet; 100 names\n"));
+  provider_.source.kernel_view->enabled = false;
+  EXPECT_THAT(cli("status").out, HasSubstr("\ndns kernel switched off (dns.kernel)\n"));
+  provider_.source.kernel_view->enabled = true;
+  provider_.source.kernel_view->no_room = 12;
+  EXPECT_THAT(cli("status").out, HasSubstr("warnings\n  12 DNS names found no room in the kernel"));
+}
+
+TEST_F(CliDns, MonitorOfQuestions) {
+  ls_dns_event e{};
+  e.type = LS_EVENT_DNS;
+  e.hook = LS_DNS_HOOK_PORT;
+  e.result = LS_DNS_NXDOMAIN;
+  e.rcode = 3;
+  memcpy(e.src_be, ip("10.1.0.2").bytes().data(), 16);
+  memcpy(e.dst_be, ip("198.51.100.1").bytes().data(), 16);
+  e.sport_be = htobe16(40000);
+  e.dport_be = htobe16(53);
+  e.qtype_be = htobe16(28);
+  auto name = dns_name("nope.mesos.");
+  e.name_octets = uint8_t(name.wire().size());
+  memcpy(e.name, name.wire().data(), name.wire().size());
+  auto event = *decode_dns_event(std::as_bytes(std::span(&e, 1)), 1'700'000'000'000'000'000);
+  auto wait_while = [&](auto condition) {
+    for (int i = 0; i < 1000 && condition(); i++) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  };
+  for (auto* args : {"monitor --dns -n 1", "monitor --name MESOS -n 1", "monitor --result nxdomain,up_name -n 1",
+                     "monitor --dns --hook port --name nope.mesos --result nxdomain -n 1", "monitor --type dns -n 1"}) {
+    Ran r;
+    std::thread t([&] { r = cli(args); });
+    wait_while([&] { return !provider_.wanted; });
+    EXPECT_EQ(provider_.wanted, 1u << LS_EVENT_DNS) << args;
+    provider_.hub.publish(drop_event());
+    provider_.hub.publish(event);
+    t.join();
+    EXPECT_EQ(r.out, "2023-11-14T22:13:20.000000Z dns   port       10.1.0.2:40000 -> 198.51.100.1:53 nope.mesos. AAAA  "
+                     "nxdomain: answered: no such name, NXDOMAIN\n") << args << r.err;
+    wait_while([&] { return provider_.wanted != 0; });
+  }
+  Ran both;
+  std::thread t([&] { both = cli("monitor --dns --drops --json -n 1"); });
+  wait_while([&] { return !provider_.wanted; });
+  EXPECT_EQ(provider_.wanted, 1u << LS_EVENT_DNS | 1u << LS_EVENT_DROP | 1u << LS_EVENT_REPLY | 1u << LS_EVENT_DEAD);
+  provider_.hub.publish(event);
+  t.join();
+  EXPECT_EQ(Json::parse(both.out)["result"], "nxdomain");
+  EXPECT_EQ(cli("monitor --result nope").code, 2);
+  EXPECT_EQ(cli("monitor --drops --name a..b").code, 2);
+}
+
 TEST_F(CliDns, Zones) {
   EXPECT_EQ(cli("dns zone ls").out, R"(ZONE                      SERVICE   LOADED  NAMES  RECORDS  SERIAL
 l4lb.thisdcos.directory.  resolver  no          0        0       1
@@ -170,7 +279,7 @@ dns        1 of 2 listeners bound, 1 of 2 zones loaded, 1 of 2 upstreams answer
 
 TEST_F(CliDns, ANodeWithoutDnsSaysSo) {
   provider_.has_dns = false;
-  for (auto* command : {"dns ls", "dns lookup x", "dns explain x", "dns zone ls", "dns zone dump x", "dns upstreams", "dns flush"}) {
+  for (auto* command : {"dns ls", "dns kernel", "dns lookup x", "dns explain x", "dns zone ls", "dns zone dump x", "dns upstreams", "dns flush"}) {
     auto r = cli(command);
     EXPECT_EQ(r.code, 1) << command;
     EXPECT_EQ(r.err, "loadstar: this node serves no DNS\n") << command;

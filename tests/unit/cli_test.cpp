@@ -97,7 +97,7 @@ left out (1 of 9 shown)
   marathon/web.1  discovery.ports[1].labels[VIP_0]  port 70000 is above 65535
 
 attachments in trouble
-  DEVICE  HOOK  METHOD  PROGRAM  STATE    ERROR
+  DEVICE  HOOK  METHOD  PROGRAM  STATE    WHY
   lo      lo    clsact       12  foreign  program 12 (cil_x) is there
 )"));
   EXPECT_THAT(r.out, HasSubstr("maps over 80 %\n  MAP     ENTRIES  CAPACITY\n  ls_svc    65000     65536\n"));

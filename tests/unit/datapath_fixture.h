@@ -1,6 +1,7 @@
 #pragma once
 /// What the tests of loading and attaching share: small tables, a device of each role, look-ups in status.
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <gmock/gmock.h>
 
 #include "bpf/pin.h"
@@ -28,7 +29,10 @@ class DatapathFixture : public NetnsFixture {
             .ring_slots = 4096,
             .flows = 1024,
             .flows6 = 1024,
-            .socket_replies = 64};
+            .socket_replies = 64,
+            .dns_names = 1024,
+            .dns_megabytes = 1,
+            .dns_cached = 64};
   }
   Programs::Options options(Sizes sizes = small()) const {
     Programs::Options o;
@@ -80,6 +84,13 @@ class DatapathFixture : public NetnsFixture {
     uint32_t ids[64], n = 64;
     EXPECT_EQ(bpf_prog_query(ifindex(device), bpf_attach_type(type), 0, nullptr, ids, &n), 0) << device;
     return n;
+  }
+  /// Native XDP program of a device, 0: none.
+  static uint32_t xdp_program(const std::string& device) {
+    LIBBPF_OPTS(bpf_xdp_query_opts, opts);
+    EXPECT_EQ(bpf_xdp_query(ifindex(device), 0, &opts), 0) << device;
+    EXPECT_EQ(opts.skb_prog_id, 0u) << device << " has generic XDP";
+    return opts.drv_prog_id;
   }
   static uint32_t cgroup_count(const std::string& group, bpf_attach_type type) {
     UniqueFd fd(open(group.c_str(), O_RDONLY | O_DIRECTORY));

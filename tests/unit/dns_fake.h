@@ -29,6 +29,26 @@ inline std::vector<uint8_t> answer_to(std::vector<uint8_t> question, uint8_t rco
   return question;
 }
 
+/// A kernel that answers most of what it sees.
+inline KernelDnsView sample_kernel() {
+  KernelDnsView k;
+  k.enabled = true;
+  k.counts[LS_DNS_HOOK_XDP][LS_DNS_HIT] = 900;
+  k.counts[LS_DNS_HOOK_XDP][LS_DNS_NXDOMAIN] = 60;
+  k.counts[LS_DNS_HOOK_LO][LS_DNS_UP_MISS] = 35;
+  k.counts[LS_DNS_HOOK_LO][LS_DNS_RATE_DROP] = 5;
+  k.counts[LS_DNS_HOOK_TRY][LS_DNS_HIT] = 7777;
+  k.names = 100;
+  k.views = 12;
+  k.ready = 3;
+  k.cached = 40;
+  k.slots_used = 143;
+  k.slots = 1024;
+  k.bytes_used = 3 << 20;
+  k.bytes = 96 << 20;
+  return k;
+}
+
 class FakeDns : public DnsSource {
  public:
   FakeDns() {
@@ -137,8 +157,15 @@ class FakeDns : public DnsSource {
     return {};
   }
 
+  std::optional<KernelDnsView> kernel() override { return kernel_view; }
+  std::optional<KernelDnsTry> kernel_try(dns::ServiceKind, std::span<const uint8_t> question) override {
+    return try_ ? try_(std::vector<uint8_t>(question.begin(), question.end())) : std::nullopt;
+  }
+
   std::atomic<bool> silent{false};
   std::string flushed;
+  std::optional<KernelDnsView> kernel_view;
+  std::function<std::optional<KernelDnsTry>(std::vector<uint8_t>)> try_;
   dns::ServerView view_;
 
  private:

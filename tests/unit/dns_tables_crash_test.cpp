@@ -267,6 +267,15 @@ TEST_F(DamageTest, OneEntryShownTwice) {
   free_slot(ls_dns_bucket2(h, 255)) = slot_of(name(1));
   expect_kept({});
 }
+TEST_F(DamageTest, TwoEntriesOfOneKey) {
+  constexpr uint32_t kElsewhere = 2 * 65536 - 4096;  // a chunk that nothing uses yet
+  uint64_t h = hash_of(name(1), kHashKey);
+  auto* octets = maps_->data.edit(1, 1)[0].octets + uint64_t(kElsewhere - 65536) * LS_DNS_UNIT;
+  std::memcpy(octets, &entry_of(name(1)), entry_of(name(1)).octets);
+  octets[LS_DNS_BODY(name(1).key.size())] ^= 1;
+  free_slot(ls_dns_bucket2(h, 255)) = LS_DNS_SLOT(h, kElsewhere);
+  expect_kept({});  // the one that programs find
+}
 TEST_F(DamageTest, RandomWords) {
   for (uint32_t seed = 0; seed < 30; seed++) {
     std::mt19937_64 rng(seed);

@@ -266,7 +266,7 @@ TEST_F(FlowTableTest, TablesReaderShowsTheKernel) {
   EXPECT_EQ(same->backends[0].flows_tc, 3u * per_cpu.size());
 }
 
-TEST_F(FlowTableTest, CountersHaveTheNamesOfTheLists) {
+TEST_F(FlowTableTest, CountersHaveTheNumbersOfTheLists) {
   MapSet set;
   int stats = make_map(BPF_MAP_TYPE_PERCPU_ARRAY, "ls_stats", 4, sizeof(ls_stat),
                        uint32_t(LS_HOOK_MAX) * uint32_t(LS_VERDICT_MAX));
@@ -285,16 +285,15 @@ TEST_F(FlowTableTest, CountersHaveTheNamesOfTheLists) {
   auto verdicts = *c->verdicts();
   EXPECT_EQ(verdicts.size(), (LS_HOOK_MAX - 1u) * LS_VERDICT_MAX);
   for (auto& v : verdicts) {
-    bool hit = v.hook == "uplink_in" && v.verdict == "new";
-    EXPECT_EQ(v.packets, hit ? 2 * cpus : 0u) << v.hook << " " << v.verdict;
+    bool hit = v.hook == LS_HOOK_UPLINK_IN && v.verdict == LS_VERDICT_NEW;
+    EXPECT_EQ(v.packets, hit ? 2 * cpus : 0u) << int(v.hook) << " " << int(v.verdict);
     EXPECT_EQ(v.bytes, hit ? 100 * cpus : 0u);
   }
   auto dropped = *c->drops();
   EXPECT_EQ(dropped.size(), (LS_HOOK_MAX - 1u) * (LS_DROP_MAX - 1u));
   for (auto& x : dropped) {
-    EXPECT_EQ(x.packets, x.hook == "connect" && x.reason == "sock_refused" ? 5 * cpus : 0u);
-    EXPECT_NE(x.reason, "unknown");
-    EXPECT_FALSE(x.text.empty());
+    EXPECT_EQ(x.packets, x.hook == LS_HOOK_CONNECT && x.reason == LS_DROP_SOCK_REFUSED ? 5 * cpus : 0u);
+    EXPECT_NE(x.reason, LS_DROP_NONE);
   }
 }
 

@@ -14,7 +14,7 @@ target_compile_definitions(bpf_load_test PRIVATE LS_REFUSED_OBJECT="${refused}")
 ls_test(netlink_test SOURCES netlink_test.cpp DEPS ls_netlink LABELS kernel)
 
 pkg_check_modules(CAPNG REQUIRED IMPORTED_TARGET libcap-ng)
-ls_test(programs_test SOURCES programs_test.cpp attachments_test.cpp
+ls_test(programs_test SOURCES programs_test.cpp attachments_test.cpp dns_attachments_test.cpp
   DEPS ls_datapath_programs PkgConfig::CAPNG LABELS kernel)
 # Some three hundred starts, each of which runs the verifier over every program (0.3 s of CPU).
 ls_test(restart_test SOURCES restart_test.cpp DEPS ls_datapath_programs LABELS kernel TIMEOUT 900)

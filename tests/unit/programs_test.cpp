@@ -7,6 +7,7 @@
 #include <array>
 
 #include "datapath_fixture.h"
+#include "loadstar/abi/dns.h"
 #include "loadstar/abi/flow.h"
 
 namespace ls {
@@ -35,6 +36,20 @@ TEST(MapEntries, FollowTheConfiguration) {
   }
 }
 
+TEST(MapEntries, BucketsOfDnsAreNeverMoreThanThreeQuartersFull) {
+  auto e = map_entries({.dns_names = 1'000'000, .dns_megabytes = 96, .dns_cached = 4096});
+  EXPECT_EQ(e["ls_dns_bucket"], 262144u);
+  EXPECT_EQ(e["ls_dns_data"], 96u);
+  for (uint32_t names : {0u, 1u, 6144u, 6145u, 786432u, 786433u, 1u << 26}) {
+    auto buckets = map_entries({.dns_names = names, .dns_cached = 0})["ls_dns_bucket"];
+    EXPECT_EQ(buckets & (buckets - 1), 0u);
+    EXPECT_LE(names, 0.75 * LS_DNS_WAYS * buckets) << names;
+    EXPECT_GE(buckets, 1024u);
+  }
+  EXPECT_EQ(map_entries({.dns_names = 1'000'000, .dns_cached = 572'864})["ls_dns_bucket"], 262144u);
+  EXPECT_EQ(map_entries({.dns_names = 1'000'000, .dns_cached = 572'865})["ls_dns_bucket"], 524288u);
+}
+
 size_t cpus() {
   return size_t(libbpf_num_possible_cpus());
 }
@@ -47,7 +62,10 @@ TEST_F(ProgramsTest, LoadsPinsAndDescribes) {
   ASSERT_TRUE(r) << r.error().text();
   EXPECT_EQ(r->packet_error, "");
   EXPECT_EQ(r->socket_error, "");
+  EXPECT_EQ(r->dns_xdp_error, "");
+  EXPECT_EQ(r->dns_tc_error, "");
   EXPECT_FALSE(r->tables_kept);
+  EXPECT_FALSE(r->dns_kept);
   EXPECT_EQ(story(*r, "ls_be").origin, MapOrigin::kCreated);
   EXPECT_FALSE(bpf::exists(pin() + "/maps")) << "not before commit";
   ASSERT_TRUE(p.commit());
@@ -62,16 +80,17 @@ TEST_F(ProgramsTest, LoadsPinsAndDescribes) {
   }
   for (auto& m : p.maps()) {
     EXPECT_GE(m.fd, 0);
-    if (m.story.name == "ls_dns_acl") continue;  // a trie takes memory when entries come
-    EXPECT_GT(m.memory_bytes, 0u) << m.layout.name;
     bpf_map_info info{};
     uint32_t len = sizeof info;
     ASSERT_EQ(bpf_obj_get_info_by_fd(m.fd, &info, &len), 0);
+    // A tree without entries has no memory.
+    EXPECT_TRUE(m.memory_bytes > 0 || info.type == BPF_MAP_TYPE_LPM_TRIE) << m.layout.name;
     if (info.type == BPF_MAP_TYPE_RINGBUF) continue;
     EXPECT_NE(info.btf_value_type_id, 0u) << m.layout.name << " has no type data";
   }
   for (auto& hook : ls::datapath::kHooks) EXPECT_GE(p.program(hook.program), 0) << hook.program;
   EXPECT_GE(p.program("ls_inject"), 0);
+  EXPECT_GE(p.program("ls_dns_try"), 0);
   for (auto& prog : p.programs()) {
     EXPECT_TRUE(prog.name.starts_with("ls_")) << prog.name;
     EXPECT_GT(prog.verified, 0u);
@@ -106,6 +125,7 @@ TEST_F(ProgramsTest, SecondStartUsesTheSameMaps) {
   auto r = p.load();
   ASSERT_TRUE(r) << r.error().text();
   EXPECT_TRUE(r->tables_kept);
+  EXPECT_TRUE(r->dns_kept);
   for (auto& s : r->maps) EXPECT_EQ(s.origin, MapOrigin::kReused) << s.name << ": " << s.why;
   EXPECT_EQ(id_of(p.map("ls_be")), be);
   EXPECT_EQ(std::memcmp(&meta, std::array{read_meta(p)}.data(), sizeof meta), 0);
@@ -224,6 +244,7 @@ TEST_F(ProgramsTest, PinnedMapOfAnotherLayoutIsRebuilt) {
   auto r = p.load();
   ASSERT_TRUE(r) << r.error().text();
   EXPECT_EQ(story(*r, "ls_nh").origin, MapOrigin::kRebuilt);
+  EXPECT_TRUE(r->dns_kept);
   EXPECT_THAT(story(*r, "ls_nh").why, HasSubstr("value bytes 56, pinned was 24"));
   EXPECT_EQ(story(*r, "ls_svc").origin, MapOrigin::kReused);
   EXPECT_TRUE(r->tables_kept);
@@ -323,6 +344,87 @@ TEST_F(ProgramsTest, RemovedPinsComeBackWithTheSameMaps) {
   ASSERT_EQ(mount("bpf", bpffs().c_str(), "bpf", 0, nullptr), 0);
   EXPECT_EQ(*p.check(false), int(p.maps().size()));
   EXPECT_EQ(*p.check(true), 0);
+}
+
+// ---- DNS ----
+
+constexpr std::array kDnsAnswers{"ls_dns_conf", "ls_dns_bucket", "ls_dns_data", "ls_dns_listen"};
+
+TEST_F(ProgramsTest, AnswersBeginAnewTogetherAndNothingElseDoes) {
+  ls_dns_conf conf{};
+  conf.enabled = 1;
+  uint32_t zero = 0, rate = 0;
+  std::map<std::string, uint32_t> before;
+  {
+    Programs p(options());
+    ASSERT_TRUE(p.load());
+    ASSERT_TRUE(p.commit());
+    ASSERT_EQ(bpf_map_update_elem(p.map("ls_dns_conf"), &zero, &conf, BPF_ANY), 0);
+    rate = id_of(p.map("ls_dns_rate"));
+    for (auto* name : kDnsAnswers) before[name] = id_of(p.map(name));
+  }
+  for (bool names : {true, false}) {
+    SCOPED_TRACE(names);
+    auto o = options();
+    names ? o.sizes.dns_names = 7000 : o.sizes.dns_megabytes = 3;
+    Programs p(o);
+    auto r = p.load();
+    ASSERT_TRUE(r) << r.error().text();
+    EXPECT_FALSE(r->dns_kept);
+    EXPECT_TRUE(r->tables_kept);
+    for (auto* name : kDnsAnswers) {
+      EXPECT_EQ(story(*r, name).origin, MapOrigin::kRebuilt) << name;
+      EXPECT_NE(id_of(p.map(name)), before[name]) << name;
+    }
+    auto changed = names ? "ls_dns_bucket" : "ls_dns_data";
+    EXPECT_THAT(story(*r, changed).why, HasSubstr("entries"));
+    EXPECT_THAT(story(*r, "ls_dns_listen").why, HasSubstr("starts empty"));
+    EXPECT_EQ(id_of(p.map("ls_dns_rate")), rate);
+    EXPECT_EQ(story(*r, "ls_svc").origin, MapOrigin::kReused);
+    ls_dns_conf now{};
+    ASSERT_EQ(bpf_map_lookup_elem(p.map("ls_dns_conf"), &zero, &now), 0);
+    EXPECT_EQ(now.enabled, 0u) << "nothing is answered from tables that are not filled";
+    // Not committed: the set before still counts, and the next start finds it.
+  }
+  Programs p(options());
+  auto r = p.load();
+  ASSERT_TRUE(r);
+  EXPECT_TRUE(r->dns_kept);
+  for (auto* name : kDnsAnswers) EXPECT_EQ(id_of(p.map(name)), before[name]) << name;
+}
+
+TEST_F(ProgramsTest, MissingOrStrangeAnswerMapTakesTheOthersAlong) {
+  for (std::string gone : {"ls_dns_conf", "ls_dns_data", "ls_dns_listen"}) {
+    SCOPED_TRACE(gone);
+    {
+      Programs p(options());
+      ASSERT_TRUE(p.load());
+      ASSERT_TRUE(p.commit());
+      ASSERT_TRUE(bpf::unpin(pin() + "/maps/" + gone));
+    }
+    Programs p(options());
+    auto r = p.load();
+    ASSERT_TRUE(r) << r.error().text();
+    EXPECT_FALSE(r->dns_kept);
+    EXPECT_EQ(story(*r, gone).origin, MapOrigin::kRebuilt);
+    // The listeners alone are written anew at every start, names are not found by them.
+    auto others = gone == "ls_dns_listen" ? MapOrigin::kReused : MapOrigin::kRebuilt;
+    EXPECT_EQ(story(*r, "ls_dns_bucket").origin, others);
+    ASSERT_TRUE(p.commit());
+  }
+}
+
+TEST_F(ProgramsTest, SwitchedOffDnsIsNotLoaded) {
+  auto o = options();
+  o.dns = false;
+  Programs p(o);
+  auto r = p.load();
+  ASSERT_TRUE(r) << r.error().text();
+  EXPECT_EQ(r->dns_xdp_error + r->dns_tc_error, "") << "no fault";
+  EXPECT_EQ(p.program("ls_dns_xdp"), -1);
+  EXPECT_EQ(p.program("ls_dns_try"), -1);
+  EXPECT_THAT(p.load_error(datapath::ProgramObject::kDnsTc), HasSubstr("dns.kernel"));
+  EXPECT_GE(p.map("ls_dns_conf"), 0);
 }
 
 TEST_F(ProgramsTest, NetworkChangesVoidNextHops) {

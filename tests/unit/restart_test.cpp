@@ -11,7 +11,7 @@ using namespace test;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-constexpr size_t kMaps = 18, kLinks = 13;
+constexpr size_t kMaps = 26, kLinks = 16;
 
 class RestartTest : public DatapathFixture {
  protected:
@@ -21,6 +21,7 @@ class RestartTest : public DatapathFixture {
     config_.cgroup = make_group();
     config_.uplinks = {"up0"};
     config_.ports = {"port1"};
+    config_.dns_xdp = datapath::XdpChoice::kNative;
     add_veth("up0", "up0peer");
     add_veth("port1", "port1peer");
   }
@@ -76,6 +77,14 @@ class RestartTest : public DatapathFixture {
     }
   }
 
+  /// DNS is answered by XDP on the uplink, and by a second program elsewhere.
+  void expect_attached() {
+    EXPECT_EQ(tcx_count("up0", bpf::kTcxIngress), 1u);
+    EXPECT_NE(xdp_program("up0"), 0u);
+    EXPECT_EQ(tcx_count("port1", bpf::kTcxIngress), 2u);
+    EXPECT_EQ(tcx_count("lo", bpf::kTcxEgress), 2u);
+  }
+
   void expect_good(Programs& p, Attachments& a) {
     EXPECT_EQ(failures(a.status()), "");
     EXPECT_THAT(pins("maps"), SizeIs(kMaps));
@@ -83,11 +92,9 @@ class RestartTest : public DatapathFixture {
     EXPECT_FALSE(bpf::exists(pin() + "/maps_next"));
     EXPECT_FALSE(bpf::exists(pin() + "/maps_old"));
     EXPECT_EQ(a.check(true).value_or(-1), 0);
-    for (auto* d : {"up0", "port1"}) {
-      EXPECT_EQ(tcx_count(d, bpf::kTcxIngress), 1u) << d;
-      EXPECT_EQ(tcx_count(d, bpf::kTcxEgress), 1u) << d;
-    }
-    EXPECT_EQ(tcx_count("lo", bpf::kTcxEgress), 1u);
+    expect_attached();
+    EXPECT_EQ(tcx_count("up0", bpf::kTcxEgress), 1u);
+    EXPECT_EQ(tcx_count("port1", bpf::kTcxEgress), 1u);
     EXPECT_EQ(cgroup_count(config_.cgroup, BPF_CGROUP_INET4_CONNECT), 1u);
     EXPECT_GE(p.map("ls_be"), 0);
   }
@@ -99,6 +106,7 @@ class RestartTest : public DatapathFixture {
     for (auto* d : {"up0", "port1", "lo"}) {
       EXPECT_EQ(tcx_count(d, bpf::kTcxIngress) + tcx_count(d, bpf::kTcxEgress), 0u) << d;
     }
+    EXPECT_EQ(xdp_program("up0"), 0u);
     EXPECT_EQ(cgroup_count(config_.cgroup, BPF_CGROUP_INET4_CONNECT), 0u);
   }
 
@@ -140,6 +148,7 @@ TEST_F(RestartTest, ResizeKilledAnywhereKeepsServicesAndPrograms) {
   bigger.services *= 2;
   bigger.backends *= 2;
   bigger.flows *= 4;
+  bigger.dns_megabytes *= 2;
   auto first = start(small(), {}, [&](Programs& p, Attachments&) { put_service(p); });
   ASSERT_TRUE(first) << first.error().text();
   int k = 0;
@@ -151,12 +160,13 @@ TEST_F(RestartTest, ResizeKilledAnywhereKeepsServicesAndPrograms) {
     SCOPED_TRACE(fmt::format("killed before step {}: {}", k, where));
     expect_whole_set(true);
     // The programs of one of the two daemons are on every device all the time.
-    for (auto* d : {"up0", "port1"}) EXPECT_EQ(tcx_count(d, bpf::kTcxIngress), 1u) << d;
+    expect_attached();
     EXPECT_EQ(cgroup_count(config_.cgroup, BPF_CGROUP_INET6_CONNECT), 1u);
     auto r = start(sizes, {}, [&](Programs& p, Attachments& a) {
       expect_good(p, a);
       EXPECT_TRUE(has_service(p));
       EXPECT_EQ(bpf::map_layout(p.map("ls_flow4"))->max_entries, sizes.flows);
+      EXPECT_EQ(bpf::map_layout(p.map("ls_dns_data"))->max_entries, sizes.dns_megabytes);
     });
     ASSERT_TRUE(r) << r.error().text();
     if (HasFailure()) return;
@@ -171,7 +181,7 @@ TEST_F(RestartTest, PlainRestartKilledAnywhereNeverDetaches) {
   int k = 0;
   for (std::string where; start_and_die(small(), k, &where); k++) {
     SCOPED_TRACE(fmt::format("killed before step {}: {}", k, where));
-    for (auto* d : {"up0", "port1"}) EXPECT_EQ(tcx_count(d, bpf::kTcxIngress), 1u) << d;
+    expect_attached();
     EXPECT_EQ(cgroup_count(config_.cgroup, BPF_CGROUP_UDP4_RECVMSG), 1u);
     EXPECT_THAT(pins("maps"), SizeIs(kMaps));
     EXPECT_THAT(pins("links"), SizeIs(kLinks));

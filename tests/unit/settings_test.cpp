@@ -104,13 +104,14 @@ RawValue other_value(const Setting& s, const std::string& printed) {
     if (s.name == "log.format") other = "json";
     if (s.name == "source.kind") other = "replay";
     if (s.name == "resolver.rotation") other = "none";
+    if (s.name == "dns.kernel_xdp") other = "native";
     if (s.name == "resolver.cluster_id") other = std::string(52, 'y');
     if (s.name == "watchdog.unit") other = "other.service";
     raw.value = other;
   } else if (printed.find('.') != printed.npos) {
     raw.value = 7.5;
   } else {
-    bool large = s.name.starts_with("lb.");
+    bool large = s.name.starts_with("lb.") || s.name == "dns.kernel_names";
     raw.value = large ? int64_t(1) << 19 : s.name == "dns.udp_size" ? 700 : s.name == "resolver.in_flight" ? 77 : 7;
   }
   return raw;

@@ -191,6 +191,11 @@ struct ls_dns_listen {
 	__u8 pad[5];
 };
 LS_ABI_ASSERT(sizeof(struct ls_dns_listen) == 24);
+/* Where the search for an address and port begins; it ends at a free place, or after LS_DNS_LISTEN_PROBES. */
+static inline __attribute__((always_inline)) __u32 ls_dns_listen_at(const __be32 addr_be[4], __be16 port_be)
+{
+	return ((addr_be[3] ^ addr_be[2] ^ port_be) * 0x9e3779b1u >> 22) & (LS_DNS_LISTEN_MAX - 1);
+}
 
 /* Key of ls_dns_acl. */
 struct ls_dns_acl_key {
