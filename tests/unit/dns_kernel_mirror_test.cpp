@@ -107,7 +107,11 @@ struct World {
     const std::string owner = *relative_name(owners[random() % std::size(owners)]);
     const uint32_t n = static_cast<uint32_t>(random() % 3), ttl = static_cast<uint32_t>(random() % 2 * 30);
     Record r{owner, RrType::kTxt, "", ttl};
-    switch (random() % 10) {
+    switch (random() % 11) {
+      case 10:
+        r.type = RrType::kNs;
+        r.rdata = wire(targets[random() % std::size(targets)]);
+        return r;
       case 0: r.rdata = std::string("\1") + static_cast<char>('a' + n); return r;
       case 1:
         r.type = RrType::kMx;
@@ -307,6 +311,7 @@ size_t history(uint32_t seed, int steps, unsigned no_room_percent, size_t& answe
   EXPECT_EQ(fresh.view().names, mirror.view().names);
   EXPECT_EQ(fresh.view().views, mirror.view().views);
   EXPECT_EQ(fresh.view().ready, mirror.view().ready);
+  EXPECT_EQ(mirror.view().names + mirror.view().views + mirror.view().ready, store.entries.size());
   EXPECT_EQ(fresh.view().incomplete_zones, mirror.view().incomplete_zones);
   EXPECT_EQ(other.entries.size(), store.entries.size()) << "seed " << seed;
   for (const auto& [key, entry] : other.entries) {
@@ -489,6 +494,58 @@ TEST_F(KernelMirrorTest, ATakenOverZoneThatIsNeverLoadedGoesUpOnceSettled) {
   EXPECT_FALSE(ask("a.plain"));
   EXPECT_EQ(next.view().names, 0u);
   EXPECT_EQ(store.entries.size(), next.view().views);
+}
+
+TEST_F(KernelMirrorTest, AnswersADaemonBeforeMadeGoWhenTheyCannotBeMadeAnyMore) {
+  const std::string owner = *relative_name("alias");
+  add("plain", "a", 1);
+  world.tables["plain"]->apply({{cname_record(owner, name_of("a.plain"))}, {}});
+  ASSERT_TRUE(ask("alias.plain"));
+  World other(2, false);
+  KernelMirror next(store, other.epoch, ready_spartan());
+  set_routes(next, other);
+  EXPECT_TRUE(ask("alias.plain"));
+  other.tables["plain"]->replace({cname_record(owner, name_of("www.example"))});
+  EXPECT_FALSE(ask("alias.plain")) << "leads out of the zones";
+  EXPECT_TRUE(ask("alias.plain", 5));
+}
+
+TEST_F(KernelMirrorTest, ATableMayBeReplacedByAnother) {
+  for (const char* table : {"plain", "mesos"}) {
+    add(table, "a", 1);
+    add(table, "b", 2);
+    world.tables[table]->apply({{cname_record(*relative_name("c"), name_of(std::string("a.") + table)), {*relative_name("t"), RrType::kTxt, "\1x", 0}}, {}});
+  }
+  const auto names_stay = [&] {
+    for (const char* name : {"a.plain", "c.plain", "t.plain", "a.mesos", "c.mesos", "t.mesos"}) {
+      const auto said = ask(name, 99);
+      if (said) {
+        ASSERT_EQ((*said)[3] & 0xf, 0) << name;
+      }
+    }
+  };
+  for (const char* table : {"plain", "mesos"}) {
+    auto fresh = std::make_shared<ZoneTable>(world.epoch);
+    fresh->replace({address_record("\1a", IpAddress::from_v4(77)), cname_record("\1c", name_of(std::string("a.") + table)),
+                    {"\1t", RrType::kTxt, "\1y", 0}});
+    world.tables[table] = fresh;
+  }
+  store.after = names_stay;
+  world.reroute(0);
+  // For a while each service has its own table under one name.
+  mirror.set_routes(ServiceKind::kResolver, world.routes[kResolver]);
+  EXPECT_EQ(mirror.view().incomplete_zones, 1u) << "the one that is never loaded";
+  EXPECT_EQ(ask("b.mesos")->at(3) & 0xf, 3);
+  EXPECT_EQ(ask("b.mesos", 1, kAuthority)->at(3) & 0xf, 0);
+  EXPECT_EQ(ask("a.mesos", 1)->back(), 77);
+  EXPECT_EQ(ask("c.mesos", 1)->back(), 77);
+  EXPECT_EQ(ask("a.mesos", 1, kAuthority)->back(), 1);
+  EXPECT_EQ(ask("c.mesos", 1, kAuthority)->back(), 1);
+  mirror.set_routes(ServiceKind::kAuthority, world.routes[kAuthority]);
+  EXPECT_EQ(ask("a.mesos", 1, kAuthority)->back(), 77);
+  store.after = nullptr;
+  EXPECT_EQ(mirror.view().names + mirror.view().views + mirror.view().ready, store.entries.size()) << "nothing is left of the tables before";
+  for (int i = 0; i < 2000 && !HasFatalFailure(); ++i) world.compare(store, mirror);
 }
 
 TEST_F(KernelMirrorTest, SerialsAndNothingElse) {
