@@ -180,7 +180,7 @@ inline void scribble(DnsMaps& maps, std::mt19937& rng) {
       uint64_t at = uint64_t(LS_DNS_PLACE(word)) * LS_DNS_UNIT;
       ls_dns_entry e;
       std::memcpy(&e, maps.data[uint32_t(at / LS_DNS_SEGMENT)].octets + at % LS_DNS_SEGMENT, sizeof e);
-      spans[at] = at + e.octets;
+      spans[at] = at + std::max<uint64_t>(1, e.octets);
     }
   }
   for (uint32_t s = 0; s < maps.data.size(); s++) {
