@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <stdexcept>
 
 #include "bench.h"
@@ -141,8 +142,16 @@ bool DnsBench::put(const dns::KernelKey& k, uint8_t flags, uint8_t sets, std::sp
   return tables_->put({k.space, k.aux, k.key}, flags, sets, body);
 }
 bool DnsBench::remove(const dns::KernelKey& k) { return tables_->remove({k.space, k.aux, k.key}); }
+bool DnsBench::contains(const dns::KernelKey& k) const { return !tables_->find({k.space, k.aux, k.key}).empty(); }
 uint64_t DnsBench::hash(const dns::KernelKey& k) const { return tables_->hash({k.space, k.aux, k.key}); }
 size_t DnsBench::sweep(uint32_t space) { return tables_->sweep(space); }
+size_t DnsBench::sweep_all() {
+  std::set<uint32_t> spaces;
+  tables_->for_each([&](const ls_dns_entry& e, std::string_view) { spaces.insert(e.space); });
+  size_t n = 0;
+  for (uint32_t space : spaces) n += tables_->sweep(space);
+  return n;
+}
 void DnsBench::mark() { tables_->mark(); }
 
 uint8_t* DnsBench::entry(uint32_t place) {
@@ -163,7 +172,7 @@ bool DnsBench::listen(std::string_view address, uint16_t port, int service) {
   for (auto& p : conf_->port_be) known = known || p == l.port_be;
   for (auto& p : conf_->port_be)
     if (!known && !p) p = l.port_be, known = true;
-  const uint32_t first = uint32_t(l.addr_be[3] ^ l.addr_be[2] ^ l.port_be) * 0x9e3779b1u >> 22;
+  const uint32_t first = ls_dns_listen_at(l.addr_be, l.port_be);
   for (uint32_t i = 0; i < LS_DNS_LISTEN_PROBES; i++) {
     const uint32_t at = (first + i) & (LS_DNS_LISTEN_MAX - 1);
     ls_dns_listen there;

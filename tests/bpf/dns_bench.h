@@ -60,8 +60,10 @@ class DnsBench : public dns::KernelStore {
   // dns::KernelStore, in the programs' maps.
   bool put(const dns::KernelKey& key, uint8_t flags, uint8_t sets, std::span<const uint8_t> body) override;
   bool remove(const dns::KernelKey& key) override;
+  bool contains(const dns::KernelKey& key) const override;
   uint64_t hash(const dns::KernelKey& key) const override;
   size_t sweep(uint32_t space) override;
+  size_t sweep_all() override;
   void mark() override;
 
   ls_dns_conf& conf() { return *conf_; }

@@ -30,6 +30,7 @@ class DnsProcess {
 
   SystemClock clock;
   dns::CookieSecret secret{};
+  std::vector<dns::HotAnswer> hot;  ///< what the cache handed on
   dns::Cache cache;
 
  private:
@@ -79,8 +80,10 @@ class DnsLab {
   /// What the program says; fails the test when it goes up.
   Bytes kernel(const Question& q, std::string_view program = "ls_dns_try");
   DnsFrame how;
+  uint64_t asked = 0;  ///< questions to a program by differs()
 
  private:
+  static void wait_for_middle_of_second();
   std::shared_ptr<const dns::Routes> routes_;
 };
 
