@@ -70,6 +70,7 @@ struct DnsTables::Impl {
   std::optional<uint32_t> room(uint32_t units, RoomFor use);
   void write(uint32_t place, const Key& k, uint8_t flags, uint8_t sets, std::span<const uint8_t> body);
   void freshen(uint32_t place, uint8_t to);
+  size_t sweep(const uint32_t* space);  ///< nullptr: all spaces
   void clear(Slot s);
   bool put(const Key& k, uint8_t flags, uint8_t sets, std::span<const uint8_t> body);
 
@@ -269,10 +270,7 @@ bool DnsTables::Impl::put(const Key& k, uint8_t flags, uint8_t sets, std::span<c
   std::optional<uint32_t> place;
   if (to && octets <= LS_DNS_ENTRY_MAX)
     place = room(DnsRooms::units_of(octets), found || is_view(k.space) ? RoomFor::kKept : RoomFor::kNew);
-  if (!place) {
-    if (found) clear(*found);
-    return false;
-  }
+  if (!place) return false;
   write(*place, k, flags, sets, body);
   show(*to, LS_DNS_SLOT(h, *place));
   if (found) {
@@ -316,12 +314,16 @@ bool DnsTables::remove(const Key& key) {
 
 uint64_t DnsTables::hash(const Key& key) const { return impl_->hash(key); }
 
-size_t DnsTables::sweep(uint32_t space) {
+size_t DnsTables::sweep(uint32_t space) { return impl_->sweep(&space); }
+
+size_t DnsTables::sweep_all() { return impl_->sweep(nullptr); }
+
+size_t DnsTables::Impl::sweep(const uint32_t* space) {
   size_t gone = 0;
-  impl_->walk([&](Slot s, uint64_t word) {
-    auto e = impl_->header(LS_DNS_PLACE(word));
-    if (e.space != space || e.round == impl_->round) return;
-    impl_->clear(s);
+  walk([&](Slot s, uint64_t word) {
+    auto e = header(LS_DNS_PLACE(word));
+    if ((space && e.space != *space) || e.round == round) return;
+    clear(s);
     gone++;
   });
   return gone;

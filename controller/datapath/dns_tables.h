@@ -53,6 +53,7 @@ class DnsTables {
   bool remove(const Key& key);
   uint64_t hash(const Key& key) const;
   size_t sweep(uint32_t space);
+  size_t sweep_all();
   void mark();
 
   /// What is kept under a key, the header included; empty: nothing. Good until the next change.

@@ -161,9 +161,14 @@ struct Programs::Impl {
   }
   Slot& at(ProgramObject o) { return slots[size_t(o)]; }
 
+  std::span<const std::byte> elf_of(const File& file) const {
+    auto& other = file.object == ProgramObject::kDnsXdp ? options.dns_xdp_file : options.dns_tc_file;
+    return file.dns && !other.empty() ? other : file.elf();
+  }
+
   Result<> load_object(const File& file, std::optional<bpf::Object>& out) {
     std::string name(to_text(file.object));
-    LS_ASSIGN(auto object, bpf::Object::open(name, file.elf()));
+    LS_ASSIGN(auto object, bpf::Object::open(name, elf_of(file)));
     for (auto& m : object.maps()) {
       auto it = set.maps().find(m.name);
       if (it == set.maps().end()) return fail(ENOENT, fmt::format("find map {} of {}", m.name, name));

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -69,6 +70,8 @@ class Programs {
     std::string pin = "/sys/fs/bpf/loadstar";
     Sizes sizes;
     bool dns = true;  ///< false: the DNS programs are not loaded; their maps are there all the same
+    /// For tests of attaching: files with programs of the same names in place of dns_xdp and dns_tc. Empty: the real ones.
+    std::span<const std::byte> dns_xdp_file, dns_tc_file;
     MigrateFlows migrate_flows;
     Steps steps;
     std::string verifier_log;  ///< path for the whole log of a refused program; empty: none

@@ -319,12 +319,14 @@ TEST(DnsLiveKernel, IsThereFromWhenItIsSet) {
   SystemClock clock;
   dns::Server server({}, epoch, clock);
   DnsLive live(server, epoch, {});
+  std::string flushed;
   EXPECT_FALSE(live.kernel());
   EXPECT_FALSE(live.kernel_try(dns::ServiceKind::kResolver, {}));
   live.set_kernel({[] { return sample_kernel(); },
                    [](dns::ServiceKind service, std::span<const uint8_t> q) {
                      return KernelDnsTry{service == dns::ServiceKind::kAuthority ? "authority" : "resolver", "", {q.begin(), q.end()}};
-                   }});
+                   },
+                   [&](const DnsName& suffix) { flushed = suffix.text(); }});
   ASSERT_TRUE(live.kernel());
   EXPECT_EQ(live.kernel()->names, 100u);
   uint8_t question[] = {1, 2};
@@ -332,6 +334,8 @@ TEST(DnsLiveKernel, IsThereFromWhenItIsSet) {
   ASSERT_TRUE(tried);
   EXPECT_EQ(tried->result, "authority");
   EXPECT_EQ(tried->answer, (std::vector<uint8_t>{1, 2}));
+  live.flush(dns_name("corp."));
+  EXPECT_EQ(flushed, "corp.") << "the kernel must not go on with what was dropped here";
   live.set_kernel({});
   EXPECT_FALSE(live.kernel());
 }

@@ -161,14 +161,14 @@ TEST_F(CliDns, StatusSaysWhatTheKernelAnswers) {
   EXPECT_THAT(cli("status").out, testing::Not(HasSubstr("dns kernel")));
   provider_.source.kernel_view = sample_kernel();
   auto s = ready_status();
-  s.attachments.push_back({"eth0", "dns_xdp", "xdp native", 80, AttachState::kAttached, ""});
+  s.attachments.push_back({"eth0", "dns_xdp", "xdp", 80, AttachState::kAttached, ""});
   s.attachments.push_back({"eth1", "dns_uplink", "tcx", 81, AttachState::kAttached, ""});
   s.attachments.push_back({"lo", "dns_lo", "tcx", 82, AttachState::kFailed, "no"});
   for (int i = 0; i < 5; i++) s.attachments.push_back({"veth" + std::to_string(i), "dns_port", "tcx", 83, AttachState::kAttached, ""});
   provider_.set(s);
   EXPECT_THAT(cli("status").out, HasSubstr(R"(
 dns kernel 96.0 % of 1000 questions answered in the kernel, 35 went up, 5 dropped by the rate limit; 100 names
-           dns_lo (failed) on lo, dns_port (tcx) on 5 devices, dns_uplink (tcx) on eth1, dns_xdp (xdp native) on eth0
+           dns_lo (failed) on lo, dns_port (tcx) on 5 devices, dns_uplink (tcx) on eth1, dns_xdp (xdp) on eth0
 )"));
   provider_.source.kernel_view->counts = {};
   EXPECT_THAT(cli("status").out, HasSubstr("\ndns kernel on, no question yet; 100 names\n"));

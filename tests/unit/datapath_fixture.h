@@ -34,11 +34,28 @@ class DatapathFixture : public NetnsFixture {
             .dns_megabytes = 1,
             .dns_cached = 64};
   }
+  /// With DNS programs that the verifier is done with at once.
   Programs::Options options(Sizes sizes = small()) const {
+    static const auto xdp = read_file(LS_SMALL_DNS "/dns_xdp_small.bpf.o"), tc = read_file(LS_SMALL_DNS "/dns_tc_small.bpf.o");
     Programs::Options o;
     o.pin = pin();
     o.sizes = sizes;
+    o.dns_xdp_file = std::as_bytes(std::span(xdp));
+    o.dns_tc_file = std::as_bytes(std::span(tc));
     return o;
+  }
+  /// With those of the product.
+  Programs::Options real_options() const {
+    auto o = options();
+    o.dns_xdp_file = o.dns_tc_file = {};
+    return o;
+  }
+  static std::string read_file(const std::string& path) {
+    std::ifstream in(path, std::ios::binary);
+    std::stringstream out;
+    out << in.rdbuf();
+    EXPECT_FALSE(out.str().empty()) << path;
+    return out.str();
   }
   static Result<> no_flows(int, int) { return {}; }
 

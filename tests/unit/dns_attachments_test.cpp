@@ -129,7 +129,7 @@ TEST_F(DnsAttachmentsTest, LivesWithoutPacketHooks) {
 TEST_F(DnsAttachmentsTest, NativeXdpIsAdoptedAndExchanged) {
   uint32_t link = 0, program = 0;
   {
-    Daemon d(options(), config(XdpChoice::kNative));
+    Daemon d(real_options(), config(XdpChoice::kNative));
     auto all = d.attachments.status();
     EXPECT_EQ(failures(all), "");
     auto* s = find(all, "dns_xdp", "up0");
@@ -450,7 +450,7 @@ TEST_F(DnsAttachmentsTest, WithoutPerfmonTheProcessAnswersAndTheRestWorks) {
   ASSERT_EQ(chown(pin().c_str(), 65534, 65534), 0);
   int status = in_child([&] {
     if (!become({CAP_BPF, CAP_NET_ADMIN})) return 1;
-    Programs programs(options());
+    Programs programs(real_options());
     auto report = programs.load();
     if (!report) return 2;
     if (report->dns_tc_error.find("CAP_PERFMON") == report->dns_tc_error.npos) return 3;

@@ -2,10 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "api/dns_event.h"
 #include "api/event_hub.h"
+#include "api/labels.h"
 #include "api_fake.h"
 
 namespace ls::api {
@@ -161,7 +163,7 @@ TEST(DnsEvent, Filters) {
   EXPECT_TRUE(f.matches(e));
   EXPECT_FALSE(f.matches(other));
   EXPECT_FALSE(f.matches(drop_event())) << "has no name";
-  f.name = DnsName::parse("arathon.mesos");
+  f.name = *DnsName::parse("arathon.mesos");
   EXPECT_FALSE(f.matches(e)) << "a part of a label is not a zone";
   f.name = DnsName();
   EXPECT_TRUE(f.matches(e) && f.matches(other));
@@ -184,6 +186,14 @@ TEST(DnsEvent, Filters) {
   EXPECT_TRUE(f.matches(packet));
   f.hook.reset();
   EXPECT_FALSE(f.matches(packet)) << "a hook of DNS alone selects no packet";
+}
+
+TEST(DnsEvent, ThePageHasEveryHookAndResult) {
+  std::ifstream in(LS_SOURCE_DIR "/docs/operate/dns.md");
+  std::string page{std::istreambuf_iterator<char>(in), {}};
+  auto row = [](std::string_view label, std::string_view text) { return "\n| `" + std::string(label) + "` | " + std::string(text) + " |\n"; };
+  for (uint32_t i = 0; i < LS_DNS_RESULT_MAX; i++) EXPECT_NE(page.find(row(dns_result_label(i), dns_result_text(i))), page.npos) << dns_result_label(i);
+  for (uint32_t i = 0; i < LS_DNS_HOOK_MAX; i++) EXPECT_NE(page.find(row(dns_hook_label(i), dns_hook_text(i))), page.npos) << dns_hook_label(i);
 }
 
 }  // namespace

@@ -57,7 +57,7 @@ size_t cpus() {
 class ProgramsTest : public DatapathFixture {};
 
 TEST_F(ProgramsTest, LoadsPinsAndDescribes) {
-  Programs p(options());
+  Programs p(real_options());
   auto r = p.load();
   ASSERT_TRUE(r) << r.error().text();
   EXPECT_EQ(r->packet_error, "");

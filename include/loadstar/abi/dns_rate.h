@@ -80,9 +80,9 @@ static inline __attribute__((always_inline)) __u64 ls_dns_rate_ahead(__u64 word,
 struct ls_dns_rate_pick {
 	__u64 word; /* as it was read */
 	__u64 next; /* what it becomes: ls_dns_rate_take */
-	__u64 idle;
+	__u64 idle; /* 0: the word is of this prefix; else how far its time lies ahead, plus one */
 	__u32 way;
-	__u32 known; /* the word is of this prefix */
+	__u32 pad;
 };
 LS_ABI_ASSERT(sizeof(struct ls_dns_rate_pick) == 32);
 #define LS_DNS_RATE_NONE { 0, 0, ~0ull, 0, 0 }
@@ -91,17 +91,8 @@ LS_ABI_ASSERT(sizeof(struct ls_dns_rate_pick) == 32);
 static inline __attribute__((always_inline)) void ls_dns_rate_look(struct ls_dns_rate_pick *p, __u32 way, __u64 word, __u64 hash,
 								   __u64 now)
 {
-	__u64 d;
+	__u64 d = (word ^ hash) >> LS_DNS_RATE_TAG_SHIFT ? ls_dns_rate_ahead(word, now) + 1 : 0;
 
-	if (p->known)
-		return;
-	if (word >> LS_DNS_RATE_TAG_SHIFT == hash >> LS_DNS_RATE_TAG_SHIFT) {
-		p->known = 1;
-		p->way = way;
-		p->word = word;
-		return;
-	}
-	d = ls_dns_rate_ahead(word, now);
 	if (d < p->idle) {
 		p->idle = d;
 		p->way = way;
@@ -115,7 +106,7 @@ static inline __attribute__((always_inline)) __u32 ls_dns_rate_take(struct ls_dn
 								    __u32 slip)
 {
 	__u64 tag = hash >> LS_DNS_RATE_TAG_SHIFT << LS_DNS_RATE_TAG_SHIFT;
-	__u64 due = p->known ? ls_dns_rate_ahead(p->word, now) : 0;
+	__u64 due = p->idle == 0 ? ls_dns_rate_ahead(p->word, now) : 0;
 	__u64 count;
 	__u32 slipped;
 
