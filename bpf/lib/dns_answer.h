@@ -113,13 +113,9 @@ __noinline int ls_dns_services(struct ls_dns_work *w, __u32 place, __u32 set_at,
 	w->st.seen = 0;
 	start = ls_dns_start(&w->st, n);
 	for (i = 0; i < LS_DNS_SRV_MAX; i++) {
-		__u32 number = i + start;
-
 		if (i >= n)
 			break;
-		if (number >= n)
-			number -= n;
-		why = ls_dns_put_srv(w, place, set_at << 16 | number, front_be);
+		why = ls_dns_put_srv(w, place, set_at << 16 | (i + start), front_be);
 		if (why)
 			return why;
 	}

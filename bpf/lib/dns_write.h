@@ -69,6 +69,7 @@ __noinline int ls_dns_put_addresses(struct ls_dns_work *w, __u32 place, __u32 se
 	const struct ls_dns_entry *e = ls_dns_entry(place);
 	const struct ls_dns_set *set;
 	__u32 pos, n, at, start, i, ttl;
+	const __u32 *from; /* sets are there twice, so that reading goes on behind the last record */
 	__u64 front, ttl_be;
 
 	if (!w || !e)
@@ -82,47 +83,43 @@ __noinline int ls_dns_put_addresses(struct ls_dns_work *w, __u32 place, __u32 se
 	/* owner, type, class and the upper half of the TTL; then its lower half, length, data */
 	ttl_be = bpf_htonl(ttl);
 	front = (__u64)bpf_htons((__u16)set_owner) | (__u64)set->type_be << 16 | (__u64)bpf_htons(1) << 32 | ttl_be << 48;
-	if (at > LS_DNS_ENTRY_MAX - 64 * 16)
+	start *= set->form == LS_DNS_FORM_A ? 4 : 16;
+	if (at > LS_DNS_ENTRY_MAX - 2 * LS_DNS_AAAA_MAX * 16 || start > LS_DNS_AAAA_MAX * 16)
 		return LS_DNS_UP_NAME;
+	from = (const void *)e + at + start;
 	if (set->form == LS_DNS_FORM_A) {
 		for (i = 0; i < LS_DNS_A_MAX; i++) {
-			__u32 *to, from = i + start;
+			__u32 *to;
 
 			if (i >= n)
 				break;
 			ls_dns_opaque(pos);
 			if (pos > LS_DNS_OUT - 64)
 				return LS_DNS_UP_LARGE;
-			if (from >= n)
-				from -= n;
 			to = (__u32 *)(w->msg + pos);
 			to[0] = (__u32)front;
 			to[1] = (__u32)(front >> 32);
 			to[2] = (__u32)(ttl_be >> 16) | (__u32)bpf_htons(4) << 16;
-			to[3] = *(const __u32 *)((const void *)e + at + (from & 127) * 4);
+			to[3] = from[i];
 			pos += 16;
 		}
 	} else {
 		for (i = 0; i < LS_DNS_AAAA_MAX; i++) {
-			__u32 *to, number = i + start;
-			const __u32 *from;
+			__u32 *to;
 
 			if (i >= n)
 				break;
 			ls_dns_opaque(pos);
 			if (pos > LS_DNS_OUT - 64)
 				return LS_DNS_UP_LARGE;
-			if (number >= n)
-				number -= n;
 			to = (__u32 *)(w->msg + pos);
-			from = (const __u32 *)((const void *)e + at + (number & 63) * 16);
 			to[0] = (__u32)front;
 			to[1] = (__u32)(front >> 32);
 			to[2] = (__u32)(ttl_be >> 16) | (__u32)bpf_htons(16) << 16;
-			to[3] = from[0];
-			to[4] = from[1];
-			to[5] = from[2];
-			to[6] = from[3];
+			to[3] = from[i * 4];
+			to[4] = from[i * 4 + 1];
+			to[5] = from[i * 4 + 2];
+			to[6] = from[i * 4 + 3];
 			pos += 28;
 		}
 	}
@@ -158,9 +155,9 @@ __noinline int ls_dns_put_srv(struct ls_dns_work *w, __u32 place, __u32 set_inde
 	if (!w || !e)
 		return LS_DNS_UP_NAME;
 	set = (const void *)e + ((set_index >> 16) & 0x3ff);
-	if (set->at > LS_DNS_ENTRY_MAX - 2 * LS_DNS_SRV_MAX)
+	if (set->at > LS_DNS_ENTRY_MAX - 4 * LS_DNS_SRV_MAX)
 		return LS_DNS_UP_NAME;
-	record = *(const __u16 *)((const void *)e + set->at + (set_index & (LS_DNS_SRV_MAX - 1)) * 2);
+	record = *(const __u16 *)((const void *)e + set->at + (set_index & (2 * LS_DNS_SRV_MAX - 1)) * 2);
 	if (record > LS_DNS_ENTRY_MAX - sizeof(*srv) - 264)
 		return LS_DNS_UP_NAME;
 	srv = (const void *)e + record;

@@ -207,6 +207,8 @@ struct Daemon::Impl {
     datapath::Programs::Options options;
     options.pin = config.bpf.pin;
     options.sizes = sizes_of(config);
+    options.packet = config.lb.packet;
+    options.socket = config.lb.socket;
     options.dns = config.dns.kernel;
     options.steps = [](std::string_view what) { log::debug("kernel_step", {{"step", what}}); };
     options.migrate_flows = [this](int from, int to) -> Result<> {

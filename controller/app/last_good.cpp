@@ -42,6 +42,7 @@ Result<> write_all(int fd, std::string_view bytes) {
 
 std::string encode_zone(const dns::ZoneTable& table) {
   std::string out(kMagic);
+  out.reserve(out.size() + table.bytes() + SHA256_DIGEST_LENGTH);  // about what it takes; pages that are not reached cost nothing
   table.for_each([&](const dns::ZoneName& name) {
     name.for_each([&](dns::RrSet set) {
       for (size_t i = 0; i < set.count(); i++) {
@@ -53,7 +54,8 @@ std::string encode_zone(const dns::ZoneTable& table) {
       }
     });
   });
-  return out + digest(out);
+  out += digest(out);
+  return out;
 }
 
 Result<> write_zone_file(const std::filesystem::path& file, const std::string& bytes) {

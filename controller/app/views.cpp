@@ -75,9 +75,8 @@ DaemonViews::DaemonViews(std::function<void(uint32_t)> events_wanted)
 
 Result<> DaemonViews::open(const MapOpener& opener, std::vector<datapath::MapInfo> maps) {
   LS_ASSIGN(auto tables, TablesReader::open(opener));
-  LS_ASSIGN(auto flows, FlowReader::open(opener));
   LS_ASSIGN(auto counters, Counters::open(opener));
-  kernel_.reset(new Kernel{std::move(tables), std::move(flows), std::move(counters), std::move(maps)});
+  kernel_.reset(new Kernel{std::move(tables), opener, std::move(counters), std::move(maps)});
   return {};
 }
 
@@ -268,7 +267,8 @@ std::vector<api::VipView> DaemonViews::vips() {
 Result<api::FlowList> DaemonViews::flows(const api::FlowFilter& filter, size_t limit) {
   api::FlowList out;
   if (!kernel_) return out;
-  kernel_->flows.for_each({}, [&](const Flow& f) {
+  LS_ASSIGN(auto flows, FlowReader::open(kernel_->opener));
+  flows.for_each({}, [&](const Flow& f) {
     api::FlowView v;
     v.client = f.client;
     v.service = {f.service.address, f.service.port, f.protocol};
@@ -293,7 +293,8 @@ Result<std::vector<api::MapView>> DaemonViews::maps() {
   std::vector<api::MapView> out;
   if (!kernel_) return out;
   auto used = usage_.get();
-  auto flows = kernel_->flows.count();
+  LS_ASSIGN(auto reader, FlowReader::open(kernel_->opener));
+  auto flows = reader.count();
   for (auto& m : kernel_->maps) {
     api::MapView v;
     v.name = m.layout.name;
@@ -356,8 +357,9 @@ Result<std::vector<api::StatView>> DaemonViews::stats() {
 api::MetricsView DaemonViews::metrics() {
   api::MetricsView v;
   for (auto& e : map_errors()) v.map_update_errors.push_back({e.map, strerrorname_np(e.error) ? strerrorname_np(e.error) : std::to_string(e.error), e.count});
-  if (kernel_) {
-    auto counts = kernel_->flows.count();
+  auto reader = kernel_ ? FlowReader::open(kernel_->opener) : Result<FlowReader>(fail("no kernel"));
+  if (reader) {
+    auto counts = reader->count();
     v.flows.emplace();
     for (size_t i = 0; i < counts.forward_by_state.size(); i++) (*v.flows)[size_t(state_of(FlowState(i)))] += counts.forward_by_state[i];
   }

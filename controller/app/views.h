@@ -71,7 +71,7 @@ class DaemonViews final : public api::Provider {
  private:
   struct Kernel {
     TablesReader tables;
-    FlowReader flows;
+    MapOpener opener;  ///< flow tables are mapped while they are read: the kernel counts every mapped page as this process's
     Counters counters;
     std::vector<datapath::MapInfo> maps;
   };

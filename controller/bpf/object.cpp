@@ -4,11 +4,11 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <mutex>
@@ -176,18 +176,22 @@ void Object::skip_programs() {
 }
 
 Result<> Object::load(const std::string& verifier_log) {
+  struct Unmap {
+    void operator()(char* p) const { munmap(p, kVerifierLogBytes); }
+  };
   struct Log {
     bpf_program* program;
-    std::unique_ptr<char, void (*)(void*)> text;
+    std::unique_ptr<char, Unmap> text;
   };
   std::vector<Log> logs;
   bpf_program* p;
   bpf_object__for_each_program(p, object_.get()) {
-    // calloc of this size is a fresh mapping: only what the verifier writes becomes memory.
-    Log log{p, {static_cast<char*>(std::calloc(1, kVerifierLogBytes)), std::free}};
-    if (log.text && bpf_program__set_log_buf(p, log.text.get(), kVerifierLogBytes) == 0) {
-      logs.push_back(std::move(log));
-    }
+    // Mappings of their own: only what the verifier writes becomes memory. calloc would hand out former ones again, zeroed page by
+    // page, and malloc would from then on take blocks of this size from its heap.
+    void* fresh = mmap(nullptr, kVerifierLogBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (fresh == MAP_FAILED) continue;
+    Log log{p, std::unique_ptr<char, Unmap>(static_cast<char*>(fresh))};
+    if (bpf_program__set_log_buf(p, log.text.get(), kVerifierLogBytes) == 0) logs.push_back(std::move(log));
   }
   last_warning.clear();
   int err = bpf_object__load(object_.get());

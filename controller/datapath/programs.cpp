@@ -220,12 +220,16 @@ Result<LoadReport> Programs::load() {
   // All objects define every map (bpf/lib/maps.h), any will do.
   LS_TRY(s.set.build(tc_elf(), map_entries(s.options.sizes)));
   LS_TRY(s.map_ctl());
-  for (auto& file : kFiles) s.load_one(file);
+  const bool packet_wanted = s.options.packet, socket_wanted = s.options.socket;
+  for (auto& file : kFiles) {
+    if ((file.object == ProgramObject::kPacket && !packet_wanted) || (file.object == ProgramObject::kSocket && !socket_wanted)) continue;
+    s.load_one(file);
+  }
   auto& packet = s.at(ProgramObject::kPacket);
   auto& socket = s.at(ProgramObject::kSocket);
-  if (!packet.object && !socket.object) {
+  if ((packet_wanted || socket_wanted) && !packet.object && !socket.object) {
     s.set.abandon();
-    return fail(packet.error + "; " + socket.error);
+    return fail(packet_wanted && socket_wanted ? packet.error + "; " + socket.error : packet.error + socket.error);
   }
   LoadReport report;
   report.packet_error = packet.error;

@@ -59,7 +59,7 @@ struct LoadReport {
   /// False: ls_dns_{conf,bucket,data,listen} start empty. Programs of the daemon before go on answering from their own
   /// until Attachments exchanges them (AttachmentConfig::hold_dns).
   bool dns_kept = false;
-  std::string packet_error;  ///< why lb_tc is not there; empty: it is
+  std::string packet_error;  ///< why lb_tc is not there; empty: it is, or is not wanted
   std::string socket_error;  ///< the same for lb_sock
   std::string dns_xdp_error, dns_tc_error;
 };
@@ -74,6 +74,8 @@ class Programs {
     std::span<const std::byte> dns_xdp_file, dns_tc_file;
     MigrateFlows migrate_flows;
     Steps steps;
+    /// What nothing will be attached of is not loaded: verifying lb_tc takes the kernel a quarter of a second.
+    bool packet = true, socket = true;
     std::string verifier_log;  ///< path for the whole log of a refused program; empty: none
   };
   explicit Programs(Options options);

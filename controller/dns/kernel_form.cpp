@@ -18,8 +18,8 @@ constexpr size_t kSoaNumbers = 20;  // serial, refresh, retry, expire, minimum
 constexpr size_t kSrvFront = 6;     // priority, weight, port
 
 static_assert(LS_DNS_BODY(LS_DNS_KEY_MAX) + sizeof(ls_dns_ready) + LS_DNS_MESSAGE_MAX <= LS_DNS_ENTRY_MAX);
-static_assert(LS_DNS_BODY(LS_DNS_KEY_MAX) + LS_DNS_SETS_MAX * sizeof(ls_dns_set) + LS_DNS_PADDED(4 * LS_DNS_A_MAX) +
-                  LS_DNS_PADDED(16 * LS_DNS_AAAA_MAX) <= LS_DNS_ENTRY_MAX,
+static_assert(LS_DNS_BODY(LS_DNS_KEY_MAX) + LS_DNS_SETS_MAX * sizeof(ls_dns_set) + LS_DNS_PADDED(8 * LS_DNS_A_MAX) +
+                  LS_DNS_PADDED(32 * LS_DNS_AAAA_MAX) <= LS_DNS_ENTRY_MAX,
               "addresses always fit");
 
 void clear(KernelBody& out) {
@@ -46,7 +46,7 @@ size_t name_octets(std::string_view target) { return target.size() - (target.bac
 
 /// Octets of an SRV set's data; more than LS_DNS_ENTRY_MAX when it cannot be kept.
 size_t srv_octets(const RrSet& set) {
-  size_t size = LS_DNS_PADDED(2 * set.count());
+  size_t size = LS_DNS_PADDED(2 * LS_DNS_TIMES(set.count()));
   for (size_t i = 0; i < set.count(); ++i) {
     const size_t name = name_octets(target_of(set, i));
     if (name > LS_DNS_KEY_MAX) return LS_DNS_ENTRY_MAX + size_t{1};
@@ -58,7 +58,7 @@ size_t srv_octets(const RrSet& set) {
 /// Writes the data of an SRV set behind `out`, of an entry whose body is at `base`. Gives the set's flags.
 uint16_t write_srv(const RrSet& set, size_t base, const std::function<uint64_t(std::string_view)>& hash_of, std::vector<uint8_t>& out) {
   uint16_t flags = 0;
-  const size_t offsets = extend(out, 2 * set.count());
+  const size_t offsets = extend(out, 2 * LS_DNS_TIMES(set.count()));
   for (size_t i = 0; i < set.count(); ++i) {
     const std::string_view target = target_of(set, i);
     const bool below = target.back() == kApexMark;
@@ -82,6 +82,7 @@ uint16_t write_srv(const RrSet& set, size_t base, const std::function<uint64_t(s
     std::memcpy(out.data() + at + sizeof srv, name.data(), name.size());
     const auto offset = static_cast<uint16_t>(base + at);
     std::memcpy(out.data() + offsets + 2 * i, &offset, 2);
+    if (set.count() > 1) std::memcpy(out.data() + offsets + 2 * (set.count() + i), &offset, 2);
   }
   return flags;
 }
@@ -204,7 +205,7 @@ void kernel_name(const ZoneName& name, const std::function<uint64_t(std::string_
     size_t data = set->count() > most_records(set->type()) ? LS_DNS_ENTRY_MAX + size_t{1} : 0;
     if (data == 0) {
       if (set->type() == RrType::kSrv) data = srv_octets(*set);
-      else data = LS_DNS_PADDED((set->type() == RrType::kA ? 4 : 16) * set->count());
+      else data = LS_DNS_PADDED((set->type() == RrType::kA ? 4 : 16) * LS_DNS_TIMES(set->count()));
     }
     if (size + sizeof(ls_dns_set) + data > LS_DNS_ENTRY_MAX) {
       set.reset();
@@ -229,8 +230,8 @@ void kernel_name(const ZoneName& name, const std::function<uint64_t(std::string_
       head.flags = write_srv(*set, base, hash_of, out.octets);
     } else {
       size_t fixed = set->type() == RrType::kA ? 4 : 16;
-      const size_t at = extend(out.octets, fixed * set->count());
-      for (size_t i = 0; i < set->count(); ++i) std::memcpy(out.octets.data() + at + i * fixed, set->rdata(i).data(), fixed);
+      const size_t times = LS_DNS_TIMES(set->count()), at = extend(out.octets, fixed * times);
+      for (size_t i = 0; i < times; ++i) std::memcpy(out.octets.data() + at + i * fixed, set->rdata(i % set->count()).data(), fixed);
     }
     std::memcpy(out.octets.data() + head_at, &head, sizeof head);
     head_at += sizeof head;

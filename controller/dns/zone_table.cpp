@@ -254,16 +254,33 @@ struct ZoneTable::Impl {
     epoch.collect();
   }
 
+  /// The names of a change lie anywhere in the table, so in a large zone each would be waited for. The places and blocks of the
+  /// next ones are asked for while one is worked on.
+  static constexpr size_t kAhead = 8;
+  void fetch_place(size_t item) const {
+    const Slots& s = *slots.load(std::memory_order_relaxed);
+    if (item < items.size()) __builtin_prefetch(&s.at[items[item].hash & s.mask]);
+  }
+  void fetch_name(size_t item) const {
+    if (item >= items.size()) return;
+    const Slots& s = *slots.load(std::memory_order_relaxed);
+    const uint64_t slot = s.at[items[item].hash & s.mask].load(std::memory_order_relaxed);
+    if (is_name(slot)) __builtin_prefetch(name_of(slot));
+  }
+
   /// Goes through items_ name by name.
   template <class Change>
   void each_name(Change change) {
     size_t groups = 0;
     for (size_t i = 0; i < items.size(); ++i) groups += i == 0 || items[i].record->owner != items[i - 1].record->owner;
     reserve(groups);
+    for (size_t i = 0; i < 2 * kAhead; ++i) fetch_place(i);
+    for (size_t i = 0; i < kAhead; ++i) fetch_name(i);
     for (size_t from = 0, to; from < items.size(); from = to) {
       const std::string& owner = items[from].record->owner;
       const uint64_t hash = items[from].hash;
       for (to = from + 1; to < items.size() && items[to].hash == hash && items[to].record->owner == owner;) ++to;
+      for (size_t i = from; i < to; ++i) fetch_place(i + 2 * kAhead), fetch_name(i + kAhead);
       auto* existing = const_cast<ZoneName*>(find(owner, hash));
       builder.start(existing);
       change(std::span<const Item>(items).subspan(from, to - from));

@@ -128,9 +128,18 @@ class Reader {
     read();
     path_.pop_back();
   }
+  /// Good as long as the document and its parser.
   std::optional<std::string_view> text(od::value v) {
+    if (is_null(v) || broken) return std::nullopt;
+    // What has no escapes is read where it lies: the parser would copy it, and keep the copy of every string of the document.
+    const std::string_view token = v.raw_json_token();
+    if (token.size() >= 2 && token.front() == '"') {
+      const std::string_view inside = token.substr(1, token.find('"', 1) - 1);
+      od::raw_json_string raw;
+      if (inside.size() + 2 <= token.size() && inside.find('\\') == inside.npos && !v.get_raw_json_string().get(raw)) return inside;
+    }
     std::string_view s;
-    if (is_null(v) || broken || failed(v.get_string().get(s), "a readable string")) return std::nullopt;
+    if (failed(v.get_string().get(s), "a readable string")) return std::nullopt;
     return s;
   }
   std::optional<double> number(od::value v) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
@@ -142,18 +143,24 @@ void ReplaySource::Run::begin(const std::shared_ptr<Run>& self) {
 Result<bool> ReplaySource::Run::next_document() {
   if (ready) return true;
   if (status.records > 0) return false;
-  std::string text;
-  while (true) {
+  struct stat file;
+  if (::fstat(fd.get(), &file) != 0) return fail(errno, "read");
+  const auto size = static_cast<uint64_t>(file.st_size);
+  if (size > config.record_limit) return fail("the document is longer than the limit of a record");
+  // As a record with its length in front, so that the text is written once and grows where it lies.
+  const std::string length = std::to_string(size) + "\n";
+  std::string_view fresh = length;
+  while (!ready) {
+    LS_ASSIGN(ready, reader.next(fresh));
+    if (ready || !fresh.empty()) continue;
     ssize_t n = ::read(fd.get(), chunk.data(), chunk.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return fail(errno, "read");
-    if (n == 0) break;
-    if (text.size() + static_cast<size_t>(n) > config.record_limit) return fail("the document is longer than the limit of a record");
-    text.append(chunk.data(), static_cast<size_t>(n));
+    if (n == 0) return fail("the document ends before the size that the file had");
+    fresh = std::string_view(chunk.data(), static_cast<size_t>(n));
   }
-  status.bytes += text.size();
+  status.bytes += size;
   last_byte = std::chrono::steady_clock::now();
-  ready = PaddedRecord::copy_of(text);
   return true;
 }
 

@@ -288,7 +288,7 @@ void ClusterState::framework_removed(std::string_view id, StateDelta& out) {
 
 // ---- snapshot, time ----
 
-void ClusterState::replace(Snapshot&& s, Instant now, SnapshotContext context, StateDelta& out) {
+void ClusterState::replace(Snapshot s, Instant now, SnapshotContext context, StateDelta& out) {
   bool had_agents = std::any_of(agents_.begin(), agents_.end(), [](auto& a) { return a.second->registered; });
   bool fresh = context.leader_changed || (had_agents && s.agents.empty());
   epoch_++;

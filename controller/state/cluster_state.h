@@ -147,7 +147,7 @@ class ClusterState {
     std::vector<TaskEntry*> tasks;
   };
 
-  void replace(Snapshot&& snapshot, Instant now, SnapshotContext context, StateDelta& out);
+  void replace(Snapshot snapshot, Instant now, SnapshotContext context, StateDelta& out);
   void put_task(Task&& task, StateDelta& out);
   void update_task(TaskUpdated&& update, StateDelta& out);
   void agent_added(Agent&& agent, Instant now, StateDelta& out);

@@ -27,7 +27,7 @@
 
 #define LS_DNS_SERVICES 2 /* 0 authority, 1 resolver: dns/server.h ServiceKind */
 
-/* Spaces. The space of a zone is LS_DNS_SPACE_ZONE | hash of its name (controller); two zones with equal hashes are not kept here. */
+/* Spaces. The space of a zone is LS_DNS_SPACE_ZONE | hash of its name (controller); where two zones have one hash, the second takes the next number. */
 #define LS_DNS_SPACE_VIEW 1u  /* + service: key is the suffix, absolute; struct ls_dns_view */
 #define LS_DNS_SPACE_CACHE 3u /* key is the whole name, absolute, aux the type; struct ls_dns_ready */
 #define LS_DNS_SPACE_ZONE 0x80000000u /* names, key relative to the apex; struct ls_dns_set[] */
@@ -82,11 +82,14 @@ LS_ABI_ASSERT(sizeof(struct ls_dns_entry) == 16);
 
 /* --- a name and its records --- */
 
+/* What is said to be there `times` is there once when the set has one record, else twice in a row: a reader can begin at any record and
+ * read on, so rotation needs no second half. */
 enum ls_dns_form {
-	LS_DNS_FORM_A = 1,    /* count x 4 octets */
-	LS_DNS_FORM_AAAA = 2, /* count x 16 octets */
-	LS_DNS_FORM_SRV = 3,  /* count x __u16 offset from the entry's start, then struct ls_dns_srv each, at multiples of 8 */
+	LS_DNS_FORM_A = 1,    /* `times` count x 4 octets */
+	LS_DNS_FORM_AAAA = 2, /* `times` count x 16 octets */
+	LS_DNS_FORM_SRV = 3,  /* `times` count x __u16 offset from the entry's start, then struct ls_dns_srv each, at multiples of 8 */
 };
+#define LS_DNS_TIMES(count) ((count) > 1 ? 2 * (count) : (count))
 #define LS_DNS_SETS_MAX 4
 #define LS_DNS_A_MAX 75 /* as many as LS_DNS_MESSAGE_MAX holds */
 #define LS_DNS_AAAA_MAX 42
