@@ -139,7 +139,8 @@ DnsProcess::Said DnsProcess::answer(const Bytes& packet, const IpAddress& client
   return said;
 }
 
-DnsLab::DnsLab(DnsBench& b) : bench(b), process(world.epoch) {
+DnsLab::DnsLab(DnsBench& b, DnsWorld* zones)
+    : own_(zones ? nullptr : std::make_unique<DnsWorld>()), world(zones ? *zones : *own_), bench(b), process(world.epoch) {
   std::copy_n(bench.conf().cookie_secret, 16, process.secret.begin());
   if (!bench.listen(how.dst, how.dport, 1)) ADD_FAILURE() << "no place for the address";
 }
@@ -178,6 +179,15 @@ void DnsLab::fill(dns::ServiceKind kind, const std::vector<std::string>& incompl
     put_view(group.zone.folded().wire());
   }
   process.set_routes(std::make_shared<const dns::Routes>(world.views, world.groups));
+}
+
+void DnsLab::mirror(dns::ServiceKind kind) {
+  mirror_ = std::make_unique<dns::KernelMirror>(bench, world.epoch, std::vector<DnsName>{name_of("ready.spartan").folded()});
+  auto routes = std::make_shared<const dns::Routes>(world.views, world.groups);
+  mirror_->set_routes(kind, routes);
+  mirror_->settled();
+  std::ranges::copy(mirror_->suffixes(kind), bench.conf().service[size_t(kind)].suffixes);
+  process.set_routes(routes);
 }
 
 /// Cookies have the second in them: both sides are asked in the middle of one.

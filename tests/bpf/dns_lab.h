@@ -8,6 +8,7 @@
 
 #include "../support/dns_world.h"
 #include "dns/kernel_form.h"
+#include "dns/kernel_mirror.h"
 #include "dns/responder.h"
 #include "dns_bench.h"
 
@@ -63,10 +64,14 @@ std::string hex(const Bytes& b);
 
 class DnsLab {
  public:
-  /// `b`: as newly loaded.
-  explicit DnsLab(DnsBench& b);
+  /// `b`: as newly loaded. `zones`: somebody else's, or its own.
+  explicit DnsLab(DnsBench& b, DnsWorld* zones = nullptr);
 
-  DnsWorld world;
+ private:
+  std::unique_ptr<DnsWorld> own_;
+
+ public:
+  DnsWorld& world;
   DnsBench& bench;
   DnsProcess process;
   IpAddress client = *IpAddress::parse("10.1.2.3");
@@ -74,6 +79,8 @@ class DnsLab {
   /// Puts all views and names of `world` into the maps and before the process, as the service `kind`. Zones whose apex is in `incomplete` are
   /// not complete.
   void fill(dns::ServiceKind kind = dns::ServiceKind::kResolver, const std::vector<std::string>& incomplete = {});
+  /// The same as the product does it: a KernelMirror keeps the maps equal to the zones from now on.
+  void mirror(dns::ServiceKind kind = dns::ServiceKind::kResolver);
   /// The answer of `program` and that of the process are the same, byte for byte but for rotation. Gives what is different, or nothing;
   /// `up`: the kernel did not answer.
   std::string differs(const Bytes& packet, bool* up = nullptr, std::string_view program = "ls_dns_try");
@@ -84,6 +91,7 @@ class DnsLab {
 
  private:
   static void wait_for_middle_of_second();
+  std::unique_ptr<dns::KernelMirror> mirror_;
   std::shared_ptr<const dns::Routes> routes_;
 };
 
