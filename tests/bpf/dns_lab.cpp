@@ -190,6 +190,17 @@ void DnsLab::mirror(dns::ServiceKind kind) {
   process.set_routes(routes);
 }
 
+void DnsLab::keep(const Bytes& message, Instant stored) {
+  process.cache.store(message, false, false, stored);
+  process.hot.clear();
+  Bytes question(message);
+  question[2] = 1, question[3] = 0;
+  std::fill(question.begin() + 6, question.begin() + 12, 0);
+  for (int i = 0; i < 5; i++) process.answer(question, client);
+  EXPECT_EQ(process.hot.size(), 1u);
+  for (auto& h : process.hot) mirror_->put_cached(h.message, h.stored_ns, h.expires_ns);
+}
+
 /// Cookies have the second in them: both sides are asked in the middle of one.
 void DnsLab::wait_for_middle_of_second() {
   timespec wall;

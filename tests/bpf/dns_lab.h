@@ -81,6 +81,8 @@ class DnsLab {
   void fill(dns::ServiceKind kind = dns::ServiceKind::kResolver, const std::vector<std::string>& incomplete = {});
   /// The same as the product does it: a KernelMirror keeps the maps equal to the zones from now on.
   void mirror(dns::ServiceKind kind = dns::ServiceKind::kResolver);
+  /// After mirror(): an upstream's answer, in the process's cache since `stored`, asked for often.
+  void keep(const Bytes& message, Instant stored);
   /// The answer of `program` and that of the process are the same, byte for byte but for rotation. Gives what is different, or nothing;
   /// `up`: the kernel did not answer.
   std::string differs(const Bytes& packet, bool* up = nullptr, std::string_view program = "ls_dns_try");

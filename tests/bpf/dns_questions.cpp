@@ -6,7 +6,7 @@ namespace ls::test {
 namespace {
 
 constexpr const char* kSources[] = {"10.1.2.3", "fd00::9", "192.168.255.254", "10.9.9.9"};
-constexpr uint16_t kTypes[] = {1, 28, 33, 1, 28, 33, 6, 2, 16, 5, 12, 15, 65, 46, 255, 0, 41, 251, 64, 127, 128, 256, 65535};
+constexpr uint16_t kTypes[] = {1, 1, 1, 1, 1, 1, 28, 28, 28, 28, 33, 33, 33, 33, 33, 33, 6, 2, 16, 5, 12, 15, 65, 46, 255, 0, 41, 251, 64, 127, 128, 256, 65535};
 
 void put16(Bytes& b, size_t at, unsigned v) {
   b[at] = uint8_t(v >> 8);
@@ -19,7 +19,7 @@ void add16(Bytes& b, unsigned v) {
 
 }  // namespace
 
-std::vector<Bytes> names_of(const dns::Routes& routes, Epoch::Reader& reader) {
+std::vector<Bytes> names_of(const dns::Routes& routes, Epoch::Reader& reader, int times) {
   std::vector<Bytes> out;
   Epoch::Guard guard(reader);
   auto add = [&](std::string_view front, std::string_view apex) {
@@ -35,7 +35,7 @@ std::vector<Bytes> names_of(const dns::Routes& routes, Epoch::Reader& reader) {
     add("\1*", apex);
     view.table->for_each([&](const dns::ZoneName& name) {
       const std::string front(name.owner());
-      add(front, apex);
+      for (int i = 0; i < times; i++) add(front, apex);
       add("\5below" + front, apex);
       add("\1*" + front, apex);
       if (!front.empty()) add("\4next" + front.substr(size_t(uint8_t(front[0])) + 1), apex);
@@ -55,14 +55,14 @@ Bytes DnsQuestions::name() {
   if (one_in(3))
     for (auto& c : n)
       if (c >= 'a' && c <= 'z' && one_in(2)) c = uint8_t(c - 32);
-  if (one_in(12) && n.size() < 240) {  // a label in front
+  if (one_in(20) && n.size() < 240) {  // a label in front
     const size_t length = 1 + below(std::min<size_t>(63, 254 - n.size()));
     Bytes label(length + 1);
     label[0] = uint8_t(length);
     for (size_t i = 1; i <= length; i++) label[i] = one_in(40) ? uint8_t(random_()) : uint8_t('a' + below(26));
     n.insert(n.begin(), label.begin(), label.end());
   }
-  if (one_in(20)) n[below(n.size())] = uint8_t(random_());
+  if (one_in(30)) n[below(n.size())] = uint8_t(random_());
   return n;
 }
 
@@ -116,7 +116,7 @@ const DnsQuestions::One& DnsQuestions::next() {
   add16(m, one_in(20) ? unsigned(random_() & 0xffff) : kTypes[below(std::size(kTypes))]);
   add16(m, one_in(40) ? 255 : one_in(40) ? 3 : 1);
   if (one_in(2)) opt(m);
-  if (one_in(3)) {
+  if (one_in(4)) {
     damage(m, 0);
     while (one_in(3)) damage(m, 0);
   } else if (one_in(10)) {

@@ -34,7 +34,7 @@ class DnsQuestions {
   One one_;
 };
 
-/// All names of all views: apexes, names, and names that are not there.
-std::vector<Bytes> names_of(const dns::Routes& routes, Epoch::Reader& reader);
+/// All names of all views: apexes, names, and names that are not there. Those that are there `times` times.
+std::vector<Bytes> names_of(const dns::Routes& routes, Epoch::Reader& reader, int times = 1);
 
 }  // namespace ls::test
