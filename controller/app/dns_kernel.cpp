@@ -15,7 +15,8 @@
 #include "datapath/dns_tables.h"
 #include "datapath/svc_tables.h"
 #include "dns/kernel_mirror.h"
-#include "util/abi_labels.h"
+#include "loadstar/abi/dns_rate.h"
+#include "api/labels.h"
 #include "util/log.h"
 #include "util/published.h"
 
@@ -227,7 +228,8 @@ Result<std::unique_ptr<DnsKernel>> DnsKernel::open(const datapath::Programs& pro
     conf.write(0, fresh);
   }
   if (c.bucket_mask != buckets.size() - 1) return fail(EPROTO, "read ls_dns_conf: made for another size of ls_dns_bucket");
-  LS_ASSIGN(auto tables, DnsTables::adopt({std::move(buckets), std::move(data)}, c.key, wait_for_programs));
+  const uint64_t hash_key[2] = {c.key[0], c.key[1]};
+  LS_ASSIGN(auto tables, DnsTables::adopt({std::move(buckets), std::move(data)}, hash_key, wait_for_programs));
   auto impl = std::make_unique<Impl>(std::move(conf), std::move(listen), std::move(rate), std::move(acl), std::move(tables), epoch);
   impl->stats = UniqueFd(fcntl(programs.map("ls_dns_stats"), F_DUPFD_CLOEXEC, 0));
   impl->program = UniqueFd(fcntl(programs.program("ls_dns_try"), F_DUPFD_CLOEXEC, 0));
@@ -339,8 +341,8 @@ std::optional<api::KernelDnsTry> DnsKernel::try_question(ServiceKind service, st
               .data_size_out = uint32_t(out.size()), .repeat = 1);
   if (bpf_prog_test_run_opts(impl_->program.get(), &run) != 0) return std::nullopt;
   api::KernelDnsTry t;
-  t.result = dns_result_label(run.retval);
-  t.text = dns_result_text(run.retval);
+  t.result = api::dns_result_label(run.retval);
+  t.text = api::dns_result_text(run.retval);
   const size_t header = 14 + (to->address.is_v4() ? 20 : 40) + 8;
   if (run.retval <= LS_DNS_SLIP && run.data_size_out > header)
     t.answer.assign(out.begin() + ptrdiff_t(header), out.begin() + ptrdiff_t(run.data_size_out));

@@ -16,13 +16,8 @@
 #include <new>
 #include <string>
 
-#include "derive/dcos_zone.h"
-#include "derive/mesos_masters.h"
-#include "derive/mesos_zone.h"
-#include "derive/vips.h"
-#include "dns/zone_table.h"
 #include "sources/mesos_state.h"
-#include "state/cluster_state.h"
+#include "zone_cluster.h"
 
 namespace {
 /// How often memory was asked for: a measure of work that does not depend on the machine. One thread.
@@ -55,93 +50,6 @@ double status_mib(const char* field) {
 
 // What Mesos-DNS took for a state of 50,000 tasks, as the order for the DNS work gives it. Its document is not recorded.
 constexpr double kMesosDnsCpu_s = 4.4, kMesosDnsMemory_mib = 429;
-
-enum class Shape { kPlain, kHard };
-
-std::string plain_task(size_t t, size_t f, size_t a) {
-  return fmt::format(
-      R"({{"id":"service-{}.{:08x}-7c1d-11e9-9a1e-70b3d5800001","name":"service-{}","framework_id":"6c1a9d2e-54b0-4a53-9c1b-2f8d9f1c7b11-{:04}","executor_id":"","slave_id":"6c1a9d2e-54b0-4a53-9c1b-2f8d9f1c7b11-S{}","state":"TASK_RUNNING","resources":{{"cpus":0.5,"mem":128.0,"disk":0.0,"gpus":0.0}},"statuses":[{{"state":"TASK_RUNNING","timestamp":1500000000.5,"container_status":{{"network_infos":[{{"ip_addresses":[{{"ip_address":"9.{}.{}.{}"}}]}}]}}}}]}})",
-      t * 10 / 7, t, t * 10 / 7, f, a, t / 65536, t / 256 % 256, t % 256);
-}
-
-/// Ten frameworks, a hundred tasks an agent, addresses in the newest status.
-std::string state_text(size_t tasks, Shape shape) {
-  const size_t agents = std::max<size_t>(tasks / 100, 1), frameworks = std::min<size_t>(tasks, 10);
-  std::string out = R"({"version":"1.11.0","id":"6c1a9d2e-54b0-4a53-9c1b-2f8d9f1c7b11","leader":"master@10.9.0.11:5050","slaves":[)";
-  for (size_t a = 0; a < agents; a++)
-    out += fmt::format(
-        R"({}{{"id":"6c1a9d2e-54b0-4a53-9c1b-2f8d9f1c7b11-S{}","hostname":"10.9.{}.{}","pid":"slave(1)@10.9.{}.{}:5051","active":true,"port":5051,"attributes":{{}},"resources":{{"cpus":8.0,"mem":30000.0,"disk":100000.0,"ports":"[1025-2180, 2182-3887]"}},"version":"1.11.0"}})",
-        a ? "," : "", a, a / 250, a % 250 + 1, a / 250, a % 250 + 1);
-  out += R"(],"recovered_slaves":[],"frameworks":[)";
-  for (size_t f = 0; f < frameworks; f++) {
-    out += fmt::format(
-        R"({}{{"id":"6c1a9d2e-54b0-4a53-9c1b-2f8d9f1c7b11-{:04}","name":"{}","hostname":"10.9.0.11","pid":"scheduler-{}@10.9.0.11:{}","active":true,"connected":true,"user":"root","role":"*","checkpoint":true,"failover_timeout":604800.0,"tasks":[)",
-        f ? "," : "", f, f ? fmt::format("team-{}", f) : "marathon", f, 15000 + f);
-    bool first = true;
-    for (size_t t = f; t < tasks; t += frameworks) {
-      const size_t a = t % agents, service = t / 5;
-      if (shape == Shape::kPlain) {
-        out += first ? "" : ",";
-        out += plain_task(t, f, a);
-        first = false;
-        continue;
-      }
-      out += fmt::format(
-          R"({}{{"id":"service-{}.group.instance-{:08x}-7c1d-11e9-9a1e-70b3d5800001.app.{}","name":"service-{}.group","framework_id":"6c1a9d2e-54b0-4a53-9c1b-2f8d9f1c7b11-{:04}","executor_id":"","slave_id":"6c1a9d2e-54b0-4a53-9c1b-2f8d9f1c7b11-S{}","state":"TASK_RUNNING","resources":{{"cpus":0.5,"mem":128.0,"disk":0.0,"gpus":0.0,"ports":"[{}-{}]"}},"role":"*","statuses":[{{"state":"TASK_STARTING","timestamp":1500000000.25,"container_status":{{"container_id":{{"value":"da87d8aa-98f1-4fc3-a260-f92c116fc926"}},"network_infos":[{{"ip_addresses":[{{"protocol":"IPv4","ip_address":"9.{}.{}.{}"}}],"name":"dcos"}}]}}}},{{"state":"TASK_RUNNING","timestamp":1500000000.5,"healthy":true,"container_status":{{"container_id":{{"value":"da87d8aa-98f1-4fc3-a260-f92c116fc926"}},"network_infos":[{{"ip_addresses":[{{"protocol":"IPv4","ip_address":"9.{}.{}.{}"}}],"name":"dcos"}}]}}}}],"labels":[{{"key":"team","value":"a"}}],"discovery":{{"visibility":"FRAMEWORK","name":"service-{}.group","ports":{{"ports":[{{"number":8080,"name":"http","protocol":"tcp","labels":{{"labels":[{{"key":"VIP_0","value":"/service-{}:80"}}]}}}}]}}}},"container":{{"type":"MESOS","network_infos":[{{"name":"dcos"}}]}}}})",
-          first ? "" : ",", service, t, t, service, f, a, 31000 + t % 500 * 2, 31001 + t % 500 * 2, t / 65536, t / 256 % 256, t % 256,
-          t / 65536, t / 256 % 256, t % 256, service, service);
-      first = false;
-    }
-    out += R"(],"completed_tasks":[],"unreachable_tasks":[],"offers":[]})";
-  }
-  return out + R"(],"completed_frameworks":[],"orphan_tasks":[],"unregistered_frameworks":[]})";
-}
-
-/// Everything between a decoded event and a DNS worker, as DnsNode wires it.
-struct Cluster {
-  FakeClock clock;
-  ClusterState state;
-  VipDeriver vips;
-  MesosZone zone{MesosZoneOptions{}};
-  Epoch epoch;
-  dns::ZoneTable mesos{epoch}, dcos{epoch}, l4lb{epoch};
-  std::map<ServiceKey, std::vector<Record>> named;
-
-  void name(const VipDelta& delta) {
-    RecordDelta out;
-    for (auto& s : delta.upsert) {
-      auto records = l4lb_records(s);
-      auto& before = named[s.key];
-      if (records == before) continue;
-      out.add.insert(out.add.end(), records.begin(), records.end());
-      out.remove.insert(out.remove.end(), before.begin(), before.end());
-      before = std::move(records);
-    }
-    for (auto& key : delta.remove)
-      if (auto it = named.find(key); it != named.end()) {
-        out.remove.insert(out.remove.end(), it->second.begin(), it->second.end());
-        named.erase(it);
-      }
-    if (!out.empty()) l4lb.apply(out);
-  }
-  void load(const StateDelta& delta) {
-    zone.apply(delta, [&](RecordDelta&& piece) { mesos.apply_unloaded(piece); });
-    mesos.apply({});
-  }
-  void load_dcos(const StateDelta& delta) {
-    dcos_records(delta, [&](RecordDelta&& piece) { dcos.apply_unloaded(piece); });
-    dcos.apply({});
-  }
-  /// Not inlined, so that a profiler can count what is inside (callgrind --toggle-collect).
-  [[gnu::noinline]] size_t change(Event&& event) {
-    StateDelta delta = state.apply(std::move(event), clock.now());
-    name(vips.apply(delta));
-    RecordDelta a = zone.apply(delta), b = dcos_records(delta);
-    if (!a.empty()) mesos.apply(a);
-    if (!b.empty()) dcos.apply(b);
-    return a.add.size() + a.remove.size() + b.add.size() + b.remove.size();
-  }
-};
 
 void forget_peak() { std::ofstream("/proc/self/clear_refs") << 5; }
 
