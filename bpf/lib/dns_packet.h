@@ -10,7 +10,7 @@
  * Checksums: at XDP the answer's is made anew over the whole datagram, so it is right whatever the question's was (left to
  * hardware, or none). At tc only the kernel knows whether the sum in the packet is final (CHECKSUM_PARTIAL), so the difference goes
  * through bpf_l4_csum_replace, and a question without checksum (IPv4) gets an answer without.
- * The question's own checksum is not verified: a damaged question gets an answer to what it says, and its sender, who compares
+ * The question's own UDP checksum is not verified (that of an IPv4 header is): a damaged question gets an answer to what it says, and its sender, who compares
  * question, id and port, leaves it alone.
  */
 #include "lib/dns_answer.h"
@@ -107,6 +107,14 @@ static __always_inline bool ls_dns_sender6(const __be32 *a, bool loopback)
 	return a[0] || a[1] || a[2] || (a[3] && (loopback || a[3] != bpf_htonl(1)));
 }
 
+/* The checksum of an IPv4 header of 20 octets is right: who sends to a damaged address sends to somebody else (RFC 1122 3.2.1.2). */
+static __always_inline bool ls_dns_header4_sound(const struct iphdr *ip)
+{
+	const __u32 *word = (const __u32 *)ip;
+
+	return ls_csum_fold((__u64)word[0] + word[1] + word[2] + word[3] + word[4]) == 0xffff;
+}
+
 /* 0: a message to one of our addresses, w->st has what is known of the packet. LS_DNS_RESULT_MAX: not ours, not counted. Else the reason
  * to go up. */
 static __always_inline int ls_dns_take(void *ctx, const bool xdp, const bool loopback, struct ls_dns_work *w,
@@ -152,7 +160,7 @@ static __always_inline int ls_dns_take(void *ctx, const bool xdp, const bool loo
 		ls_addr_wide(st->dst, &ip->daddr - 3, false);
 		if (ip->frag_off & bpf_htons(LS_IP_OFFSET))
 			return LS_DNS_RESULT_MAX;
-		odd = ip->frag_off & bpf_htons(LS_IP_MF) || !ls_dns_sender4(ip->saddr, loopback);
+		odd = ip->frag_off & bpf_htons(LS_IP_MF) || !ls_dns_sender4(ip->saddr, loopback) || !ls_dns_header4_sound(ip);
 		length = bpf_ntohs(ip->tot_len) - sizeof(*ip);
 		st->dns = l3 + sizeof(*ip) + sizeof(*udp);
 	} else if (proto == bpf_htons(ETH_P_IPV6)) {
