@@ -327,12 +327,22 @@ static __always_inline __u64 ls_dns_message_diff(struct ls_dns_work *w, __u32 bo
 	return sum + h->flags + (__u16)~st->flags_be + h->counts[1] + h->counts[2] + h->counts[3] + (__u16)~(st->edns ? bpf_htons(1) : 0);
 }
 
-/* Writes `body` octets of w->msg behind the question, in steps of eight, the last one overlapping. False: they are too many or too few. */
-static __always_inline bool ls_dns_put_body(void *to, const void *end, const struct ls_dns_work *w, __u32 body)
+/* Writes flags, counts and the `body` octets behind the question; those in steps of eight, the last one overlapping. False: they are
+ * too many or too few, and still to be written. */
+static __always_inline bool ls_dns_put_message(void *ctx, const bool xdp, const struct ls_dns_work *w, __u32 body)
 {
+	const struct ls_dns_header *had = (const struct ls_dns_header *)w->msg;
+	struct ls_dns_header *h = LS_DNS_DATA(ctx, xdp) + (w->st.dns & 0x7f);
+	void *end = LS_DNS_END(ctx, xdp), *to = (void *)h + (w->st.question_end & 0x1ff);
 	const __u8 *from = w->msg + (w->st.question_end & 0x1ff);
 	__u32 i;
 
+	if ((void *)(h + 1) > end)
+		return false;
+	h->flags = had->flags;
+	h->counts[1] = had->counts[1];
+	h->counts[2] = had->counts[2];
+	h->counts[3] = had->counts[3];
 	if (body < 8 || body > LS_DNS_BODY_DIRECT)
 		return false;
 	for (i = 0; i < LS_DNS_BODY_DIRECT / 8; i++) {
@@ -357,11 +367,8 @@ static __always_inline bool ls_dns_send_xdp(struct xdp_md *ctx, struct ls_dns_wo
 {
 	struct ls_dns_state *st = &w->st;
 	__u32 message = st->pos, packet, body = message - st->question_end, at = st->question_end & 0x1ff;
-	const struct ls_dns_header *from = (const struct ls_dns_header *)w->msg;
 	__be16 length = bpf_htons(sizeof(struct udphdr) + message), had = bpf_htons(sizeof(struct udphdr) + st->message);
 	__u64 sum = ls_dns_address_sum(st) + bpf_htons(IPPROTO_UDP);
-	struct ls_dns_header *h;
-	void *data, *end;
 	__u16 check;
 
 	if (message < LS_DNS_HEADER || message > LS_DNS_MESSAGE_MAX)
@@ -383,16 +390,7 @@ static __always_inline bool ls_dns_send_xdp(struct xdp_md *ctx, struct ls_dns_wo
 		return false;
 	if (!ls_dns_headers(ctx, true, w, message, check))
 		return false;
-	data = LS_DNS_DATA(ctx, true);
-	end = LS_DNS_END(ctx, true);
-	h = data + (st->dns & 0x7f);
-	if ((void *)(h + 1) > end)
-		return false;
-	h->flags = from->flags;
-	h->counts[1] = from->counts[1];
-	h->counts[2] = from->counts[2];
-	h->counts[3] = from->counts[3];
-	if (ls_dns_put_body((void *)h + at, end, w, body))
+	if (ls_dns_put_message(ctx, true, w, body))
 		return true;
 	body &= 0x7ff;
 	return !body || !bpf_xdp_store_bytes(ctx, st->dns + at, w->msg + at, body);
@@ -412,11 +410,15 @@ static __always_inline bool ls_dns_send_tc(struct __sk_buff *ctx, struct ls_dns_
 	diff = ls_dns_message_diff(w, body) + length_diff;
 	if (bpf_skb_change_tail(ctx, st->dns + message, 0))
 		return false;
-	/* From here on nothing fails: the frame is linear, writable and long enough. */
+	/* From here on nothing fails: the frame is linear, writable and long enough. A frame that grew has no sum of the NIC's any more
+	 * (CHECKSUM_COMPLETE), others keep theirs right by the helper. */
 	body &= 0x7ff;
-	if (bpf_skb_store_bytes(ctx, st->dns, w->msg, LS_DNS_HEADER, BPF_F_RECOMPUTE_CSUM) ||
-	    (body && bpf_skb_store_bytes(ctx, st->dns + at, w->msg + at, body, BPF_F_RECOMPUTE_CSUM)) ||
-	    !ls_dns_headers(ctx, false, w, message, 0))
+	if (message <= st->message || !ls_dns_put_message(ctx, false, w, body)) {
+		if (bpf_skb_store_bytes(ctx, st->dns, w->msg, LS_DNS_HEADER, BPF_F_RECOMPUTE_CSUM) ||
+		    (body && bpf_skb_store_bytes(ctx, st->dns + at, w->msg + at, body, BPF_F_RECOMPUTE_CSUM)))
+			return false;
+	}
+	if (!ls_dns_headers(ctx, false, w, message, 0))
 		return false;
 	bpf_l4_csum_replace(ctx, check_at, 0, ls_csum_fold32(diff), BPF_F_MARK_MANGLED_0);
 	bpf_l4_csum_replace(ctx, check_at, 0, ls_csum_fold32(length_diff), BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0 | ls_csum_ipv6_flag);
