@@ -12,19 +12,12 @@
 #define LS_DNS_RCODE_REFUSED 5
 
 /* Reads all labels and finds the view of the longest suffix. The view's place; 0: none; below 0: minus the reason to go up. */
-__noinline int ls_dns_find_view(struct ls_dns_work *w)
+static __always_inline int ls_dns_find_view(struct ls_dns_work *w, const struct ls_dns_service *service)
 {
-	__u32 zero = 0, at = 0, octets, i, rest, length;
-	struct ls_dns_conf *conf = bpf_map_lookup_elem(&ls_dns_conf, &zero);
-	const struct ls_dns_service *service;
-	const __u8 *name;
+	const __u8 *name = (const __u8 *)w->name;
+	__u32 at = 0, octets = w->st.name_octets, i, rest, length;
 	int place;
 
-	if (!w || !conf)
-		return 0;
-	service = &conf->service[w->st.service & (LS_DNS_SERVICES - 1)];
-	name = (const __u8 *)w->name;
-	octets = w->st.name_octets;
 	for (i = 0; i < 128; i++) {
 		if (at >= octets || at > LS_DNS_KEY_MAX)
 			return -LS_DNS_UP_NAME_FORM;
@@ -44,8 +37,6 @@ __noinline int ls_dns_find_view(struct ls_dns_work *w)
 			return at + 1 == octets ? 0 : -LS_DNS_UP_NAME_FORM;
 		if (length > 63)
 			return -LS_DNS_UP_NAME_FORM;
-		if (at + 1 <= LS_DNS_KEY_MAX && name[at + 1] == '*')
-			w->st.star = 1;
 		at += length + 1;
 	}
 	return -LS_DNS_UP_NAME_FORM;
@@ -70,6 +61,22 @@ static __always_inline int ls_dns_from_cache(struct ls_dns_work *w)
 		ad = w->st.out_flags_be & bpf_htons(LS_DNS_AD);
 	w->st.out_flags_be = (w->st.out_flags_be & bpf_htons(0xf)) | ad | bpf_htons(LS_DNS_RA);
 	return LS_DNS_CACHED;
+}
+
+/* Whether there is a '*' in front of the view's suffix: what the process takes out of a name before it looks it up. */
+static __always_inline bool ls_dns_has_star(const struct ls_dns_work *w)
+{
+	__u32 i;
+
+	for (i = 0; i < LS_DNS_WORDS; i++) {
+		__u64 x = w->name[i] ^ '*' * LS_DNS_ONES;
+
+		if (i * 8 >= w->st.apex)
+			break;
+		if ((x - LS_DNS_ONES) & ~x & LS_DNS_HIGHS)
+			return true;
+	}
+	return false;
 }
 
 static __always_inline int ls_dns_refuse(struct ls_dns_work *w)
@@ -139,7 +146,7 @@ static __always_inline int ls_dns_from_zone(struct ls_dns_work *w, __u32 view_pl
 	int place, why;
 	bool exists;
 
-	if (w->st.star && flags & LS_DNS_VIEW_STRIP_STARS)
+	if (flags & LS_DNS_VIEW_STRIP_STARS && ls_dns_has_star(w))
 		return LS_DNS_UP_STAR;
 	w->st.out_flags_be = bpf_htons(LS_DNS_AA) | (flags & LS_DNS_VIEW_RA ? bpf_htons(LS_DNS_RA) : 0);
 	if (w->st.type == LS_DNS_TYPE_RRSIG && flags & LS_DNS_VIEW_REFUSE_RRSIG)
@@ -165,8 +172,12 @@ static __always_inline int ls_dns_from_zone(struct ls_dns_work *w, __u32 view_pl
 			return LS_DNS_UP_NAME;
 		set_at = ls_dns_set_of(e, w->st.type_be);
 		if (set_at) {
+			const struct ls_dns_set *set = (const void *)e + set_at;
+
 			if (w->st.type == LS_DNS_TYPE_SRV)
 				why = ls_dns_services(w, place, set_at, front_be);
+			else if (set->count == 1 && set->form == LS_DNS_FORM_A)
+				why = ls_dns_put_one(w, e, set);
 			else
 				why = ls_dns_put_addresses(w, place, set_at << 16 | LS_DNS_QUESTION_NAME);
 			return why ?: LS_DNS_HIT;
@@ -271,7 +282,7 @@ __noinline int ls_dns_answer(struct ls_dns_work *w)
 			ls_dns_cookies(w);
 	}
 	ls_dns_bare(st);
-	place = ls_dns_find_view(w);
+	place = ls_dns_find_view(w, service);
 	if (place <= 0)
 		return place ? -place : LS_DNS_UP_NO_VIEW;
 	e = ls_dns_entry(place);

@@ -36,19 +36,15 @@ static __always_inline __u32 ls_dns_in_bucket(__u32 number, __u64 hash)
 }
 
 /* Looks for the key in w->key, `octets` long, padded with zeros. `space_aux`: space << 16 | aux. */
-__noinline int ls_dns_probe(struct ls_dns_work *w, __u64 hash, __u64 space_aux, __u32 octets)
+static __always_inline int ls_dns_look(const struct ls_dns_work *w, __u32 mask, __u64 hash, __u64 space_aux, __u32 octets)
 {
-	__u32 zero = 0, place, i;
 	const struct ls_dns_entry *e;
-	struct ls_dns_conf *conf;
 	const __u64 *key;
+	__u32 place, i;
 
-	conf = bpf_map_lookup_elem(&ls_dns_conf, &zero);
-	if (!w || !conf)
-		return 0;
-	place = ls_dns_in_bucket(ls_dns_bucket1(hash, conf->bucket_mask), hash);
+	place = ls_dns_in_bucket(ls_dns_bucket1(hash, mask), hash);
 	if (!place)
-		place = ls_dns_in_bucket(ls_dns_bucket2(hash, conf->bucket_mask), hash);
+		place = ls_dns_in_bucket(ls_dns_bucket2(hash, mask), hash);
 	if (!place)
 		return 0;
 	e = ls_dns_entry(place);
@@ -92,7 +88,18 @@ __noinline int ls_dns_find(struct ls_dns_work *w, __u64 space_aux, __u32 part)
 		w->key[i] = word;
 		h = ls_dns_hash_word(h, word, key1);
 	}
-	return ls_dns_probe(w, ls_dns_hash_end(h, octets, key1), space_aux, octets);
+	return ls_dns_look(w, conf->bucket_mask, ls_dns_hash_end(h, octets, key1), space_aux, octets);
+}
+
+/* The same where the hash is known and w->key is filled. */
+__noinline int ls_dns_probe(struct ls_dns_work *w, __u64 hash, __u64 space_aux, __u32 octets)
+{
+	__u32 zero = 0;
+	struct ls_dns_conf *conf = bpf_map_lookup_elem(&ls_dns_conf, &zero);
+
+	if (!w || !conf)
+		return 0;
+	return ls_dns_look(w, conf->bucket_mask, hash, space_aux, octets);
 }
 
 #define LS_DNS_SPACE_AUX(space, aux) ((__u64)(space) << 16 | (__u16)(aux))

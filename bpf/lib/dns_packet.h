@@ -187,6 +187,7 @@ static __always_inline int ls_dns_take(void *ctx, const bool xdp, const bool loo
 	st->type_be = 0;
 	st->out_flags_be = 0;
 	st->sport = udp->source;
+	st->check = udp->check;
 	st->l3 = l3;
 	if (!conf->enabled)
 		return LS_DNS_UP_OFF;
@@ -288,30 +289,96 @@ static __always_inline bool ls_dns_headers(void *ctx, const bool xdp, struct ls_
 	return true;
 }
 
+static __always_inline __u64 ls_dns_address_sum(const struct ls_dns_state *st)
+{
+	__u64 sum = (__u64)st->src[3] + st->dst[3];
+
+	if (st->v6)
+		sum += (__u64)st->src[0] + st->src[1] + st->src[2] + st->dst[0] + st->dst[1] + st->dst[2];
+	return sum;
+}
+
+/* Octets of a question without EDNS stay where they are: what changes are lengths, flags and counts, and `body` octets come behind.
+ * So the checksum takes in the difference. 0: it must be made anew. */
+static __always_inline __u16 ls_dns_next_check(struct ls_dns_work *w, __u32 body)
+{
+	struct ls_dns_state *st = &w->st;
+	const struct ls_dns_header *h = (const struct ls_dns_header *)w->msg;
+	__u32 message = st->question_end + body, octets = body & 0x3fc;
+	__u64 pseudo = ls_dns_address_sum(st) + bpf_htons(sizeof(struct udphdr) + st->message) + bpf_htons(IPPROTO_UDP), sum;
+	const __u64 *words = (const __u64 *)(w->msg + (st->question_end & 0x1ff));
+	__u16 check;
+
+	/* None, or only the sum of the pseudo header: the rest was left to hardware (CHECKSUM_PARTIAL of a local sender). */
+	if (st->edns || (body & 3) || body > 512 || !st->check || st->check == ls_csum_fold(pseudo))
+		return 0;
+	if (body == 16)
+		sum = (words[0] & 0xffffffff) + (words[0] >> 32) + (words[1] & 0xffffffff) + (words[1] >> 32);
+	else
+		sum = octets ? (__u32)bpf_csum_diff(NULL, 0, (__be32 *)words, octets, 0) : 0;
+	if (st->question_end & 1) {
+		__u16 odd = ls_csum_fold(sum);
+
+		sum = (__u16)(odd << 8 | odd >> 8);
+	}
+	sum += (__u16)~st->check;
+	sum += (__u64)h->flags + (__u16)~st->flags_be + h->counts[1] + h->counts[2] + h->counts[3];
+	sum += 2 * ((__u64)bpf_htons(sizeof(struct udphdr) + message) + (__u16)~bpf_htons(sizeof(struct udphdr) + st->message));
+	check = ~ls_csum_fold(sum);
+	return check ? check : 0xffff;
+}
+
 /* Turns the packet at XDP into the answer. False: it is as it was. */
 static __always_inline bool ls_dns_send_xdp(struct xdp_md *ctx, struct ls_dns_work *w)
 {
 	struct ls_dns_state *st = &w->st;
-	__u32 message = st->pos, packet;
-	__u64 sum;
+	__u32 message = st->pos, packet, body = message - st->question_end, at = st->question_end & 0x1ff;
+	const struct ls_dns_header *from = (const struct ls_dns_header *)w->msg;
+	struct ls_dns_header *h;
+	void *data, *end;
 	__u16 check;
+	__u64 sum;
+	bool stays;
 
 	if (message < LS_DNS_HEADER || message > LS_DNS_MESSAGE_MAX)
 		return false;
 	packet = st->dns + message;
-	sum = ls_dns_sum(w, message) + st->dport + st->sport + 2 * (__u64)bpf_htons(sizeof(struct udphdr) + message) + bpf_htons(IPPROTO_UDP) +
-	      (__u64)st->src[3] + st->dst[3];
-	if (st->v6)
-		sum += (__u64)st->src[0] + st->src[1] + st->src[2] + st->dst[0] + st->dst[1] + st->dst[2];
-	check = ~ls_csum_fold(sum);
-	if (!check)
-		check = 0xffff;
+	check = ls_dns_next_check(w, body);
+	stays = check;
+	if (!stays) {
+		sum = ls_dns_sum(w, message) + st->dport + st->sport + 2 * (__u64)bpf_htons(sizeof(struct udphdr) + message) +
+		      bpf_htons(IPPROTO_UDP) + ls_dns_address_sum(st);
+		check = ~ls_csum_fold(sum);
+		if (!check)
+			check = 0xffff;
+	}
 	/* Whatever follows the datagram (padding of short frames) goes as well. */
 	if (packet != st->frame && bpf_xdp_adjust_tail(ctx, (int)packet - (int)st->frame))
 		return false;
 	if (!ls_dns_headers(ctx, true, w, message, check))
 		return false;
-	return !bpf_xdp_store_bytes(ctx, st->dns, w->msg, message);
+	if (!stays)
+		return !bpf_xdp_store_bytes(ctx, st->dns, w->msg, message);
+	data = LS_DNS_DATA(ctx, true);
+	end = LS_DNS_END(ctx, true);
+	h = data + (st->dns & 0x7f);
+	if ((void *)(h + 1) > end)
+		return false;
+	h->flags = from->flags;
+	h->counts[1] = from->counts[1];
+	h->counts[2] = from->counts[2];
+	h->counts[3] = from->counts[3];
+	if (body == 16) {
+		__u64 *to = (void *)h + at;
+
+		if ((void *)(to + 2) > end)
+			return false;
+		to[0] = *(const __u64 *)(w->msg + at);
+		to[1] = *(const __u64 *)(w->msg + at + 8);
+		return true;
+	}
+	body &= 0x7ff;
+	return !body || !bpf_xdp_store_bytes(ctx, st->dns + at, w->msg + at, body);
 }
 
 /* The same at tc. `before`: sum of the question's message. */

@@ -106,20 +106,15 @@ static __always_inline bool ls_dns_read_opt(struct ls_dns_work *w)
 }
 
 /* 0, or the reason to go up. */
-__noinline int ls_dns_read_query(struct ls_dns_work *w)
+static __always_inline int ls_dns_read_query(struct ls_dns_work *w)
 {
-	const struct ls_dns_header *h;
-	struct ls_dns_state *st;
+	const struct ls_dns_header *h = (const struct ls_dns_header *)w->msg;
+	struct ls_dns_state *st = &w->st;
 	__u32 fixed;
 
-	if (!w)
-		return LS_DNS_UP_OFF;
-	st = &w->st;
-	h = (const struct ls_dns_header *)w->msg;
 	st->edns = 0;
 	st->cookie = 0;
 	st->cookie_valid = 0;
-	st->star = 0;
 	st->edns_flags_be = 0;
 	st->udp_size = 512;
 	st->flags_be = h->flags;

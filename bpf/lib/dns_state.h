@@ -17,13 +17,15 @@ struct ls_dns_state {
 	__be32 dst[4];
 	__be16 sport;
 	__be16 dport;
+	__u16 check;       /* UDP's, as it came */
+	__u16 pad16;
 	/* the question */
 	__be16 flags_be;
 	__u16 id;
 	__be16 type_be;
 	__u16 type;
 	__u8 service;
-	__u8 star;         /* a label begins with '*' */
+	__u8 pad8;
 	__u16 name_octets; /* root included */
 	__u16 question_end;
 	__u16 apex;        /* where the view's suffix begins in the name */

@@ -131,6 +131,22 @@ __noinline int ls_dns_put_addresses(struct ls_dns_work *w, __u32 place, __u32 se
 	return 0;
 }
 
+/* The only address of the name that was asked for. */
+static __always_inline int ls_dns_put_one(struct ls_dns_work *w, const struct ls_dns_entry *e, const struct ls_dns_set *set)
+{
+	__u32 pos = w->st.pos, at = set->at;
+	__u8 *to;
+
+	if (pos > LS_DNS_OUT - 64 || at > LS_DNS_ENTRY_MAX - 8)
+		return LS_DNS_UP_LARGE;
+	to = w->msg + pos;
+	ls_dns_put_head(to, LS_DNS_QUESTION_NAME, bpf_htons(LS_DNS_TYPE_A), set->ttl ?: w->st.ttl, 4);
+	*(__u32 *)(to + LS_DNS_RECORD_HEAD) = *(const __u32 *)((const void *)e + at);
+	w->st.pos = pos + LS_DNS_RECORD_HEAD + 4;
+	w->st.answers = 1;
+	return 0;
+}
+
 /* Copies octets in steps of eight; up to seven more than asked may be written. */
 static __always_inline void ls_dns_copy(__u8 *to, const __u8 *from, __u32 octets, __u32 words)
 {
