@@ -63,18 +63,31 @@ static __always_inline int ls_dns_from_cache(struct ls_dns_work *w)
 	return LS_DNS_CACHED;
 }
 
-/* Whether there is a '*' in front of the view's suffix: what the process takes out of a name before it looks it up. */
+/* Whether a label in front of the view's suffix begins with '*': what the process takes out of a name before it looks it up. */
 static __always_inline bool ls_dns_has_star(const struct ls_dns_work *w)
 {
-	__u32 i;
+	const __u8 *name = (const __u8 *)w->name;
+	__u32 i, at = 0;
+	bool any = false;
 
 	for (i = 0; i < LS_DNS_WORDS; i++) {
 		__u64 x = w->name[i] ^ '*' * LS_DNS_ONES;
 
 		if (i * 8 >= w->st.apex)
 			break;
-		if ((x - LS_DNS_ONES) & ~x & LS_DNS_HIGHS)
+		if ((x - LS_DNS_ONES) & ~x & LS_DNS_HIGHS) {
+			any = true;
+			break;
+		}
+	}
+	if (!any)
+		return false;
+	for (i = 0; i < 128; i++) {
+		if (at >= w->st.apex || at > LS_DNS_KEY_MAX)
+			break;
+		if (name[at + 1] == '*')
 			return true;
+		at += name[at] + 1;
 	}
 	return false;
 }

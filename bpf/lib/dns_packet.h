@@ -7,11 +7,11 @@
  *
  * What goes up untouched: everything that is not UDP to one of our addresses and ports, fragments, IP options and IPv6
  * extension headers, packets whose lengths disagree, senders no answer can go to.
- * Checksums: at XDP the answer's is made anew over the whole datagram, so it is right whatever the question's was (left to
- * hardware, or none). At tc only the kernel knows whether the sum in the packet is final (CHECKSUM_PARTIAL), so the difference goes
- * through bpf_l4_csum_replace, and a question without checksum (IPv4) gets an answer without.
- * The question's own UDP checksum is not verified (that of an IPv4 header is): a damaged question gets an answer to what it says, and its sender, who compares
- * question, id and port, leaves it alone.
+ * Checksums: at XDP the answer to a question without EDNS takes the difference into the question's own sum; where that says nothing
+ * (none, or left to hardware), and for others, it is made anew. At tc only the kernel knows whether the sum in the packet is final
+ * (CHECKSUM_PARTIAL), so the difference goes through bpf_l4_csum_replace, and a question without checksum (IPv4) gets an answer without.
+ * A UDP checksum is not verified here (that of an IPv4 header is): a damaged question gets an answer that is as damaged, or an
+ * answer to what it says, and its sender, who compares question, id and port, leaves both alone.
  */
 #include "lib/dns_answer.h"
 #include "lib/drop.h"
