@@ -49,7 +49,7 @@ static __always_inline int ls_dns_ingress(struct __sk_buff *skb, const __u32 hoo
 		return TC_ACT_UNSPEC;
 	result = ls_dns_question(skb, hook, false);
 	if (result == LS_DNS_RATE_DROP)
-		return TC_ACT_SHOT;
+		return ls_drop_question(false);
 	return result <= LS_DNS_SLIP ? bpf_redirect(skb->ifindex, 0) : TC_ACT_UNSPEC;
 }
 
@@ -73,7 +73,7 @@ int ls_dns_lo(struct __sk_buff *skb)
 {
 	int result = ls_dns_question(skb, LS_DNS_HOOK_LO, true);
 
-	return result == LS_DNS_RATE_DROP ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+	return result == LS_DNS_RATE_DROP ? ls_drop_question(false) : TC_ACT_UNSPEC;
 }
 
 /* Not attached anywhere: run on a packet by loadstar dns explain and by tests. Returns enum ls_dns_result. */

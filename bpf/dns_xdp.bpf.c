@@ -29,6 +29,6 @@ int ls_dns_xdp(struct xdp_md *ctx)
 	if (ctl && unlikely(ctl->events & (1u << LS_EVENT_DNS)))
 		ls_dns_emit(w, LS_DNS_HOOK_XDP, result, ctx->ingress_ifindex);
 	if (result == LS_DNS_RATE_DROP)
-		return XDP_DROP;
+		return ls_drop_question(true);
 	return result <= LS_DNS_SLIP ? XDP_TX : XDP_PASS;
 }

@@ -7,8 +7,8 @@
  *
  * What goes up untouched: everything that is not UDP to one of our addresses and ports, fragments, IP options and IPv6
  * extension headers, packets whose lengths disagree, senders no answer can go to.
- * Checksums: at XDP the answer to a question without EDNS takes the difference into the question's own sum; where that says nothing
- * (none, or left to hardware), and for others, it is made anew. At tc only the kernel knows whether the sum in the packet is final
+ * Checksums: at XDP the answer to a question without cookie takes the difference into the question's own sum; where that says
+ * nothing (none, or left to hardware), and for others, it is made anew. At tc only the kernel knows whether the sum in the packet is final
  * (CHECKSUM_PARTIAL), so the difference goes through bpf_l4_csum_replace, and a question without checksum (IPv4) gets an answer without.
  * A UDP checksum is not verified here (that of an IPv4 header is): a damaged question gets an answer that is as damaged, or an
  * answer to what it says, and its sender, who compares question, id and port, leaves both alone.
@@ -298,32 +298,39 @@ static __always_inline __u64 ls_dns_address_sum(const struct ls_dns_state *st)
 	return sum;
 }
 
-/* Octets of a question without EDNS stay where they are: what changes are lengths, flags and counts, and `body` octets come behind.
- * So the checksum takes in the difference. 0: it must be made anew. */
+/* A sum of octets that begin at an odd place. */
+static __always_inline __u16 ls_dns_turned(__u64 sum)
+{
+	__u16 folded = ls_csum_fold(sum);
+
+	return folded << 8 | folded >> 8;
+}
+
+/* The question stays where it is: what changes are lengths, flags, counts, and what stands behind it, `body` octets now. So the
+ * checksum takes in the difference. 0: it must be made anew. */
 static __always_inline __u16 ls_dns_next_check(struct ls_dns_work *w, __u32 body)
 {
 	struct ls_dns_state *st = &w->st;
 	const struct ls_dns_header *h = (const struct ls_dns_header *)w->msg;
-	__u32 message = st->question_end + body, octets = body & 0x3fc;
+	__u32 at = st->question_end & 0x1ff, octets = (body + 3) & 0x3fc;
 	__u64 pseudo = ls_dns_address_sum(st) + bpf_htons(sizeof(struct udphdr) + st->message) + bpf_htons(IPPROTO_UDP), sum;
-	const __u64 *words = (const __u64 *)(w->msg + (st->question_end & 0x1ff));
+	const __u64 *words = (const __u64 *)(w->msg + at);
 	__u16 check;
 
 	/* None, or only the sum of the pseudo header: the rest was left to hardware (CHECKSUM_PARTIAL of a local sender). */
-	if (st->edns || (body & 3) || body > 512 || !st->check || st->check == ls_csum_fold(pseudo))
+	if (st->cookie || body > 512 || !st->check || st->check == ls_csum_fold(pseudo))
 		return 0;
+	*(__u32 *)(w->msg + at + (body & 0x3ff)) = 0;
 	if (body == 16)
 		sum = (words[0] & 0xffffffff) + (words[0] >> 32) + (words[1] & 0xffffffff) + (words[1] >> 32);
 	else
 		sum = octets ? (__u32)bpf_csum_diff(NULL, 0, (__be32 *)words, octets, 0) : 0;
-	if (st->question_end & 1) {
-		__u16 odd = ls_csum_fold(sum);
-
-		sum = (__u16)(odd << 8 | odd >> 8);
-	}
+	sum += (__u16)~st->tail_sum;
+	if (at & 1)
+		sum = ls_dns_turned(sum);
 	sum += (__u16)~st->check;
-	sum += (__u64)h->flags + (__u16)~st->flags_be + h->counts[1] + h->counts[2] + h->counts[3];
-	sum += 2 * ((__u64)bpf_htons(sizeof(struct udphdr) + message) + (__u16)~bpf_htons(sizeof(struct udphdr) + st->message));
+	sum += (__u64)h->flags + (__u16)~st->flags_be + h->counts[1] + h->counts[2] + h->counts[3] + (__u16)~(st->edns ? bpf_htons(1) : 0);
+	sum += 2 * ((__u64)bpf_htons(sizeof(struct udphdr) + at + body) + (__u16)~bpf_htons(sizeof(struct udphdr) + st->message));
 	check = ~ls_csum_fold(sum);
 	return check ? check : 0xffff;
 }

@@ -7,6 +7,7 @@
  * A name with a zero octet inside a label is legal and goes up: here the first zero octet ends the name.
  */
 #include "lib/common.h"
+#include "lib/nat.h"
 
 #define LS_DNS_HEADER 12
 #define LS_DNS_QUERY_MAX 384 /* longest question: header, name, type, class, OPT with cookies: 323 */
@@ -89,8 +90,12 @@ static __always_inline bool ls_dns_read_opt(struct ls_dns_work *w)
 	st->edns = 1;
 	st->udp_size = opt[3] << 8 | opt[4];
 	st->edns_flags_be = *(const __be16 *)(opt + 7) & bpf_htons(LS_DNS_DO);
-	if (!rdata)
+	if (!rdata) {
+		__u64 sum = (__u64)*(const __u32 *)opt + *(const __u32 *)(opt + 4) + (*(const __u32 *)(opt + 8) & bpf_htonl(0xffffff00));
+
+		st->tail_sum = ls_csum_fold(sum);
 		return true;
+	}
 	if (opt[11] || opt[12] != LS_DNS_COOKIE_OPTION || opt[13] || opt[14] + 4u != rdata)
 		return false;
 	memcpy(&st->client_cookie, opt + 15, 8);
@@ -116,6 +121,7 @@ static __always_inline int ls_dns_read_query(struct ls_dns_work *w)
 	st->cookie = 0;
 	st->cookie_valid = 0;
 	st->edns_flags_be = 0;
+	st->tail_sum = 0;
 	st->udp_size = 512;
 	st->flags_be = h->flags;
 	st->id = bpf_ntohs(h->id);

@@ -18,7 +18,7 @@ struct ls_dns_state {
 	__be16 sport;
 	__be16 dport;
 	__u16 check;       /* UDP's, as it came */
-	__u16 pad16;
+	__u16 tail_sum;    /* of what stood behind the question: an OPT without options; 0 with options */
 	/* the question */
 	__be16 flags_be;
 	__u16 id;

@@ -73,13 +73,20 @@ static __always_inline void ls_count_drop(__u32 hook, __u32 reason)
 		*n += 1;
 }
 
-/* Drops a packet: reason counted, event sent, verdict returned. The only TC_ACT_SHOT of the project. */
+/* Drops a packet: reason counted, event sent, verdict returned. The only TC_ACT_SHOT besides ls_drop_question(). */
 static __always_inline int ls_drop(struct __sk_buff *skb, const struct ls_tuple *t, __u32 hook, __u32 reason)
 {
 	ls_count_drop(hook, reason);
 	ls_count(hook, LS_VERDICT_DROP, skb->len);
 	LS_EMIT(t, DROP, hook, reason, skb->ifindex, 0);
 	return TC_ACT_SHOT;
+}
+
+/* Drops a DNS question over the rate limit: its events are those of DNS (lib/dns_packet.h). The only XDP_DROP of the project. */
+static __always_inline int ls_drop_question(const bool xdp)
+{
+	ls_count_drop(LS_HOOK_DNS, LS_DROP_DNS_RATE);
+	return xdp ? XDP_DROP : TC_ACT_SHOT;
 }
 
 #endif

@@ -15,10 +15,11 @@
 	X(REPLY_FAILED, 4, "reply_failed", "RST or ICMP answer could not be built")                              \
 	X(NOT_FROM_OUTSIDE, 5, "not_from_outside", "service address dialled from an uplink")                     \
 	X(SERVICE_BUSY, 6, "service_busy", "service tables changed three times under one look-up")               \
-	X(SOCK_REFUSED, 7, "sock_refused", "connect or send to a service without backend refused")
+	X(SOCK_REFUSED, 7, "sock_refused", "connect or send to a service without backend refused")               \
+	X(DNS_RATE, 8, "dns_rate", "DNS question over the rate limit")
 
 #define LS_DROP_ENUM(name, num, label, text) LS_DROP_##name = num,
-enum ls_drop_reason { LS_DROP_REASONS(LS_DROP_ENUM) LS_DROP_MAX = 8 };
+enum ls_drop_reason { LS_DROP_REASONS(LS_DROP_ENUM) LS_DROP_MAX = 9 };
 #undef LS_DROP_ENUM
 #define LS_DROP_SLOTS 32 /* reasons a hook has room for in ls_drops */
 
@@ -30,10 +31,11 @@ enum ls_drop_reason { LS_DROP_REASONS(LS_DROP_ENUM) LS_DROP_MAX = 8 };
 	X(UPLINK_OUT, 4, "uplink_out", "tc, packets to the network")       \
 	X(LO, 5, "lo", "tc, loopback egress")                              \
 	X(CONNECT, 6, "connect", "cgroup, connect")                        \
-	X(SENDMSG, 7, "sendmsg", "cgroup, sendmsg of an unconnected socket")
+	X(SENDMSG, 7, "sendmsg", "cgroup, sendmsg of an unconnected socket") \
+	X(DNS, 8, "dns", "XDP and tc, DNS answers; ls_dns_stats has more")
 
 #define LS_HOOK_ENUM(name, num, label, text) LS_HOOK_##name = num,
-enum ls_hook { LS_HOOKS(LS_HOOK_ENUM) LS_HOOK_MAX = 8 };
+enum ls_hook { LS_HOOKS(LS_HOOK_ENUM) LS_HOOK_MAX = 9 };
 #undef LS_HOOK_ENUM
 
 /* What became of a packet or a call; one counter update each. */
