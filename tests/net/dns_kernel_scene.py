@@ -80,7 +80,7 @@ class Scene:
 
     def start(self):
         took = self.agent.start()
-        wait_until(lambda: self.data(f"s0.{MARATHON}.mesos") == [address_of(0)], 10, "names of the cluster")
+        wait_until(lambda: self.data(f"s0.{MARATHON}.mesos", place=self.n1) == [address_of(0)], 10, "names of the cluster")
         return took
 
     def restart(self, **settings):
