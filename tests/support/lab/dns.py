@@ -292,7 +292,8 @@ class Client:
                     self.tcp(timeout).sendall(len(message).to_bytes(2, "big") + message)
                     return self.receive_tcp(timeout)
                 except ConnectionError:
-                    self._tcp.close()
+                    if self._tcp:  # none: nobody listens
+                        self._tcp.close()
                     self._tcp = None
                     if attempt == 2:
                         raise
