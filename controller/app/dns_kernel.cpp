@@ -10,9 +10,9 @@
 #include <map>
 #include <set>
 
+#include "app/dns_kernel_store.h"
 #include "bpf/map.h"
 #include "datapath/dns_counters.h"
-#include "datapath/dns_tables.h"
 #include "datapath/svc_tables.h"
 #include "dns/kernel_mirror.h"
 #include "loadstar/abi/dns_rate.h"
@@ -25,25 +25,6 @@ namespace {
 
 using datapath::DnsTables;
 using dns::ServiceKind;
-
-/// The mirror knows names, the tables know maps; this is all that lies between.
-class Store final : public dns::KernelStore {
- public:
-  explicit Store(DnsTables& tables) : tables_(tables) {}
-  bool put(const dns::KernelKey& k, uint8_t flags, uint8_t sets, std::span<const uint8_t> body) override {
-    return tables_.put(key(k), flags, sets, body);
-  }
-  bool remove(const dns::KernelKey& k) override { return tables_.remove(key(k)); }
-  bool contains(const dns::KernelKey& k) const override { return !tables_.find(key(k)).empty(); }
-  uint64_t hash(const dns::KernelKey& k) const override { return tables_.hash(key(k)); }
-  size_t sweep(uint32_t space) override { return tables_.sweep(space); }
-  size_t sweep_all() override { return tables_.sweep_all(); }
-  void mark() override { tables_.mark(); }
-
- private:
-  static DnsTables::Key key(const dns::KernelKey& k) { return {k.space, k.aux, k.key}; }
-  DnsTables& tables_;
-};
 
 struct ListenKey {
   std::array<uint8_t, 16> address;
@@ -95,7 +76,7 @@ struct DnsKernel::Impl {
   Map<ls_dns_acl_key, uint64_t> acl;
   UniqueFd stats, program;
   DnsTables tables;
-  Store store{tables};
+  DnsKernelStore store{tables, conf};
   dns::KernelMirror mirror;
   std::map<ListenKey, uint8_t> listening;
   std::string listen_problem;
