@@ -6,6 +6,13 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+static __always_inline bool ls_dns_linear(struct __sk_buff *skb, const struct ls_dns_work *w)
+{
+	void *data = LS_DNS_DATA(skb, false), *end = LS_DNS_END(skb, false);
+
+	return data + ((w->st.dns + w->st.message) & 0x1ff) <= end;
+}
+
 /* enum ls_dns_result, or LS_DNS_RESULT_MAX for what is not ours. Up to SLIP the packet is its answer. */
 static __always_inline int ls_dns_question(struct __sk_buff *skb, const __u32 hook, const bool loopback)
 {
@@ -13,7 +20,6 @@ static __always_inline int ls_dns_question(struct __sk_buff *skb, const __u32 ho
 	struct ls_dns_conf *conf = bpf_map_lookup_elem(&ls_dns_conf, &zero);
 	struct ls_dns_work *w = bpf_map_lookup_elem(&ls_dns_work, &zero);
 	struct ls_ctl *ctl;
-	__u64 before;
 	int result;
 
 	if (!conf || !w)
@@ -23,16 +29,13 @@ static __always_inline int ls_dns_question(struct __sk_buff *skb, const __u32 ho
 		return result;
 	if (!result && skb->gso_size)
 		result = LS_DNS_UP_PACKET; /* several questions in one */
-	if (!result) {
-		if (ls_dns_load(skb, false, w)) {
-			before = ls_dns_sum(w, w->st.message);
-			result = ls_dns_answer(w);
-			if (result <= LS_DNS_SLIP && !ls_dns_send_tc(skb, w, before))
-				result = LS_DNS_UP_NO_ROOM;
-		} else {
-			result = LS_DNS_UP_PACKET;
-		}
-	}
+	/* Drivers may leave all behind the headers in pages of its own. */
+	if (!result && !ls_dns_linear(skb, w) && bpf_skb_pull_data(skb, w->st.dns + w->st.message))
+		result = LS_DNS_UP_PACKET;
+	if (!result)
+		result = ls_dns_read_query(skb, false, w) ?: ls_dns_answer(w);
+	if (result <= LS_DNS_SLIP && !ls_dns_send_tc(skb, w))
+		result = LS_DNS_UP_NO_ROOM;
 	ls_dns_count(hook, result);
 	ctl = ls_control();
 	if (ctl && unlikely(ctl->events & (1u << LS_EVENT_DNS)))

@@ -21,7 +21,7 @@ int ls_dns_xdp(struct xdp_md *ctx)
 	if (result == LS_DNS_RESULT_MAX)
 		return XDP_PASS;
 	if (!result)
-		result = ls_dns_load(ctx, true, w) ? ls_dns_answer(w) : LS_DNS_UP_PACKET;
+		result = ls_dns_read_query(ctx, true, w) ?: ls_dns_answer(w);
 	if (result <= LS_DNS_SLIP && !ls_dns_send_xdp(ctx, w))
 		result = LS_DNS_UP_NO_ROOM;
 	ls_dns_count(LS_DNS_HOOK_XDP, result);

@@ -2,7 +2,7 @@
 #ifndef LS_LIB_DNS_ANSWER_H
 #define LS_LIB_DNS_ANSWER_H
 /*
- * The answer engine, one for XDP and tc: from a message in w->msg to the answer in its place, or the reason why it goes up.
+ * The answer engine, one for XDP and tc: from a question in w->name and w->st to its answer in w->msg, or the reason why it goes up.
  * Nothing here knows about packets (lib/dns_packet.h).
  */
 #include "lib/dns_limit.h"
@@ -247,6 +247,8 @@ static __always_inline __u32 ls_dns_finish(struct ls_dns_work *w, __u32 udp_max)
 	}
 	if (pos > st->limit)
 		return 0;
+	h->id = bpf_htons(st->id);
+	h->counts[0] = bpf_htons(1);
 	h->flags = bpf_htons(LS_DNS_QR) | (st->flags_be & bpf_htons(LS_DNS_RD | LS_DNS_CD)) | st->out_flags_be;
 	h->counts[1] = bpf_htons(st->answers);
 	h->counts[2] = bpf_htons(st->authorities);
@@ -264,7 +266,8 @@ static __always_inline void ls_dns_bare(struct ls_dns_state *st)
 	st->out_flags_be = 0;
 }
 
-/* enum ls_dns_result; up to SLIP the answer is in w->msg, w->st.pos octets long. */
+/* The question was read. enum ls_dns_result; up to SLIP the answer is in w->msg, w->st.pos octets long, but for the question behind its
+ * header, which nobody has put there. */
 __noinline int ls_dns_answer(struct ls_dns_work *w)
 {
 	__u32 zero = 0, size, udp_max, body;
@@ -278,9 +281,6 @@ __noinline int ls_dns_answer(struct ls_dns_work *w)
 	if (!w || !conf)
 		return LS_DNS_UP_OFF;
 	st = &w->st;
-	result = ls_dns_read_query(w);
-	if (result)
-		return result;
 	service = &conf->service[st->service & (LS_DNS_SERVICES - 1)];
 	udp_max = service->udp_max;
 	st->limit = 512;

@@ -7,8 +7,8 @@
  *
  * What goes up untouched: everything that is not UDP to one of our addresses and ports, fragments, IP options and IPv6
  * extension headers, packets whose lengths disagree, senders no answer can go to.
- * Checksums: at XDP the answer to a question without cookie takes the difference into the question's own sum; where that says
- * nothing (none, or left to hardware), and for others, it is made anew. At tc only the kernel knows whether the sum in the packet is final
+ * Checksums: at XDP the answer takes the difference into the question's own sum; where that says nothing (none, or left to
+ * hardware) it is made anew. At tc only the kernel knows whether the sum in the packet is final
  * (CHECKSUM_PARTIAL), so the difference goes through bpf_l4_csum_replace, and a question without checksum (IPv4) gets an answer without.
  * A UDP checksum is not verified here (that of an IPv4 header is): a damaged question gets an answer that is as damaged, or an
  * answer to what it says, and its sender, who compares question, id and port, leaves both alone.
@@ -19,14 +19,12 @@
 
 #define LS_DNS_TTL 64 /* of answers (RFC 1700) */
 #define LS_DNS_VLANS 2
+#define LS_DNS_BODY_DIRECT 64 /* octets behind the question that are stored without a helper */
 
 struct ls_vlan {
 	__be16 tci;
 	__be16 proto;
 };
-
-#define LS_DNS_DATA(ctx, xdp) ((void *)(long)((xdp) ? ((struct xdp_md *)(ctx))->data : ((struct __sk_buff *)(ctx))->data))
-#define LS_DNS_END(ctx, xdp) ((void *)(long)((xdp) ? ((struct xdp_md *)(ctx))->data_end : ((struct __sk_buff *)(ctx))->data_end))
 
 static __always_inline void ls_dns_count(__u32 hook, __u32 result)
 {
@@ -202,18 +200,6 @@ static __always_inline int ls_dns_take(void *ctx, const bool xdp, const bool loo
 	return 0;
 }
 
-/* Copies the message into w->msg. */
-static __always_inline bool ls_dns_load(void *ctx, const bool xdp, struct ls_dns_work *w)
-{
-	__u32 octets = w->st.message;
-
-	if (octets < LS_DNS_HEADER || octets > LS_DNS_QUERY_MAX)
-		return false;
-	if (xdp)
-		return !bpf_xdp_load_bytes(ctx, w->st.dns, w->msg, octets);
-	return !bpf_skb_load_bytes(ctx, w->st.dns, w->msg, octets);
-}
-
 /* Sum of the first `octets` of w->msg. Pieces of 512: what kernels before 6.14 take in one call. */
 static __always_inline __u64 ls_dns_sum(struct ls_dns_work *w, __u32 octets)
 {
@@ -306,33 +292,74 @@ static __always_inline __u16 ls_dns_turned(__u64 sum)
 	return folded << 8 | folded >> 8;
 }
 
-/* The question stays where it is: what changes are lengths, flags, counts, and what stands behind it, `body` octets now. So the
- * checksum takes in the difference. 0: it must be made anew. */
-static __always_inline __u16 ls_dns_next_check(struct ls_dns_work *w, __u32 body)
+/* What the sum of the message's octets grows by: flags, counts, and what stands behind the question, `body` octets now. */
+static __always_inline __u64 ls_dns_message_diff(struct ls_dns_work *w, __u32 body)
 {
 	struct ls_dns_state *st = &w->st;
 	const struct ls_dns_header *h = (const struct ls_dns_header *)w->msg;
-	__u32 at = st->question_end & 0x1ff, octets = (body + 3) & 0x3fc;
-	__u64 pseudo = ls_dns_address_sum(st) + bpf_htons(sizeof(struct udphdr) + st->message) + bpf_htons(IPPROTO_UDP), sum;
+	__u32 at = st->question_end & 0x1ff, i;
 	const __u64 *words = (const __u64 *)(w->msg + at);
-	__u16 check;
+	__u64 sum = 0;
 
-	/* None, or only the sum of the pseudo header: the rest was left to hardware (CHECKSUM_PARTIAL of a local sender). */
-	if (st->cookie || body > 512 || !st->check || st->check == ls_csum_fold(pseudo))
-		return 0;
-	*(__u32 *)(w->msg + at + (body & 0x3ff)) = 0;
-	if (body == 16)
+	if (body == 16) {
 		sum = (words[0] & 0xffffffff) + (words[0] >> 32) + (words[1] & 0xffffffff) + (words[1] >> 32);
-	else
-		sum = octets ? (__u32)bpf_csum_diff(NULL, 0, (__be32 *)words, octets, 0) : 0;
+	} else {
+		*(__u32 *)(w->msg + at + (body & 0x7ff)) = 0;
+		body = (body + 3) & 0x7fc;
+		/* Pieces of 512: what kernels before 6.14 take in one call. */
+		for (i = 0; i < 3; i++) {
+			__u32 piece;
+
+			if (body <= i * 512)
+				break;
+			piece = body - i * 512;
+			if (piece > 512)
+				piece = 512;
+			piece &= 0x3fc;
+			if (!piece)
+				break;
+			sum += (__u32)bpf_csum_diff(NULL, 0, (__be32 *)(w->msg + at + i * 512), piece, 0);
+		}
+	}
 	sum += (__u16)~st->tail_sum;
 	if (at & 1)
 		sum = ls_dns_turned(sum);
-	sum += (__u16)~st->check;
-	sum += (__u64)h->flags + (__u16)~st->flags_be + h->counts[1] + h->counts[2] + h->counts[3] + (__u16)~(st->edns ? bpf_htons(1) : 0);
-	sum += 2 * ((__u64)bpf_htons(sizeof(struct udphdr) + at + body) + (__u16)~bpf_htons(sizeof(struct udphdr) + st->message));
-	check = ~ls_csum_fold(sum);
-	return check ? check : 0xffff;
+	return sum + h->flags + (__u16)~st->flags_be + h->counts[1] + h->counts[2] + h->counts[3] + (__u16)~(st->edns ? bpf_htons(1) : 0);
+}
+
+/* Writes flags, counts and the `body` octets behind the question; those in steps of eight, the last one overlapping. False: they are
+ * too many or too few, and still to be written. */
+static __always_inline bool ls_dns_put_message(void *ctx, const bool xdp, const struct ls_dns_work *w, __u32 body)
+{
+	const struct ls_dns_header *had = (const struct ls_dns_header *)w->msg;
+	struct ls_dns_header *h = LS_DNS_DATA(ctx, xdp) + (w->st.dns & 0x7f);
+	void *end = LS_DNS_END(ctx, xdp), *to = (void *)h + (w->st.question_end & 0x1ff);
+	const __u8 *from = w->msg + (w->st.question_end & 0x1ff);
+	__u32 i;
+
+	if ((void *)(h + 1) > end)
+		return false;
+	h->flags = had->flags;
+	h->counts[1] = had->counts[1];
+	h->counts[2] = had->counts[2];
+	h->counts[3] = had->counts[3];
+	if (body < 8 || body > LS_DNS_BODY_DIRECT)
+		return false;
+	for (i = 0; i < LS_DNS_BODY_DIRECT / 8; i++) {
+		if (i * 8 + 8 > body)
+			break;
+		if (to + i * 8 + 8 > end)
+			return false;
+		*(__u64 *)(to + i * 8) = *(const __u64 *)(from + i * 8);
+	}
+	if (!(body & 7))
+		return true;
+	i = (body - 8) & 63;
+	to += i;
+	if (to + 8 > end)
+		return false;
+	*(__u64 *)to = *(const __u64 *)(from + i);
+	return true;
 }
 
 /* Turns the packet at XDP into the answer. False: it is as it was. */
@@ -340,73 +367,61 @@ static __always_inline bool ls_dns_send_xdp(struct xdp_md *ctx, struct ls_dns_wo
 {
 	struct ls_dns_state *st = &w->st;
 	__u32 message = st->pos, packet, body = message - st->question_end, at = st->question_end & 0x1ff;
-	const struct ls_dns_header *from = (const struct ls_dns_header *)w->msg;
-	struct ls_dns_header *h;
-	void *data, *end;
+	__be16 length = bpf_htons(sizeof(struct udphdr) + message), had = bpf_htons(sizeof(struct udphdr) + st->message);
+	__u64 sum = ls_dns_address_sum(st) + bpf_htons(IPPROTO_UDP);
 	__u16 check;
-	__u64 sum;
-	bool stays;
 
 	if (message < LS_DNS_HEADER || message > LS_DNS_MESSAGE_MAX)
 		return false;
 	packet = st->dns + message;
-	check = ls_dns_next_check(w, body);
-	stays = check;
-	if (!stays) {
-		sum = ls_dns_sum(w, message) + st->dport + st->sport + 2 * (__u64)bpf_htons(sizeof(struct udphdr) + message) +
-		      bpf_htons(IPPROTO_UDP) + ls_dns_address_sum(st);
-		check = ~ls_csum_fold(sum);
-		if (!check)
-			check = 0xffff;
+	/* None, or only the sum of the pseudo header: the rest was left to hardware (CHECKSUM_PARTIAL of a local sender). */
+	if (unlikely(!st->check || st->check == ls_csum_fold(sum + had))) {
+		if (!ls_dns_load(ctx, true, w, LS_DNS_HEADER, at - LS_DNS_HEADER))
+			return false;
+		sum += ls_dns_sum(w, message) + st->dport + st->sport + 2 * (__u64)length;
+	} else {
+		sum = ls_dns_message_diff(w, body) + (__u16)~st->check + 2 * ((__u64)length + (__u16)~had);
 	}
+	check = ~ls_csum_fold(sum);
+	if (!check)
+		check = 0xffff;
 	/* Whatever follows the datagram (padding of short frames) goes as well. */
 	if (packet != st->frame && bpf_xdp_adjust_tail(ctx, (int)packet - (int)st->frame))
 		return false;
 	if (!ls_dns_headers(ctx, true, w, message, check))
 		return false;
-	if (!stays)
-		return !bpf_xdp_store_bytes(ctx, st->dns, w->msg, message);
-	data = LS_DNS_DATA(ctx, true);
-	end = LS_DNS_END(ctx, true);
-	h = data + (st->dns & 0x7f);
-	if ((void *)(h + 1) > end)
-		return false;
-	h->flags = from->flags;
-	h->counts[1] = from->counts[1];
-	h->counts[2] = from->counts[2];
-	h->counts[3] = from->counts[3];
-	if (body == 16) {
-		__u64 *to = (void *)h + at;
-
-		if ((void *)(to + 2) > end)
-			return false;
-		to[0] = *(const __u64 *)(w->msg + at);
-		to[1] = *(const __u64 *)(w->msg + at + 8);
+	if (ls_dns_put_message(ctx, true, w, body))
 		return true;
-	}
 	body &= 0x7ff;
 	return !body || !bpf_xdp_store_bytes(ctx, st->dns + at, w->msg + at, body);
 }
 
-/* The same at tc. `before`: sum of the question's message. */
-static __always_inline bool ls_dns_send_tc(struct __sk_buff *ctx, struct ls_dns_work *w, __u64 before)
+/* The same at tc. */
+static __always_inline bool ls_dns_send_tc(struct __sk_buff *ctx, struct ls_dns_work *w)
 {
 	struct ls_dns_state *st = &w->st;
-	__u32 message = st->pos, at = st->dns - sizeof(struct udphdr) + offsetof(struct udphdr, check);
+	__u32 message = st->pos, check_at = st->dns - sizeof(struct udphdr) + offsetof(struct udphdr, check), at = st->question_end & 0x1ff;
 	__be16 length = bpf_htons(sizeof(struct udphdr) + message), had = bpf_htons(sizeof(struct udphdr) + st->message);
-	__u64 length_diff, diff;
+	__u64 length_diff = (__u64)length + (__u16)~had, diff;
+	__u32 body = message - st->question_end;
 
 	if (message < LS_DNS_HEADER || message > LS_DNS_MESSAGE_MAX)
 		return false;
-	length_diff = (__u64)length + (__u16)~had;
-	diff = ls_dns_sum(w, message) + (__u32)~ls_csum_fold32(before) + length_diff;
+	diff = ls_dns_message_diff(w, body) + length_diff;
 	if (bpf_skb_change_tail(ctx, st->dns + message, 0))
 		return false;
-	/* From here on nothing fails: the frame is linear, writable and long enough. */
-	if (bpf_skb_store_bytes(ctx, st->dns, w->msg, message, BPF_F_RECOMPUTE_CSUM) || !ls_dns_headers(ctx, false, w, message, 0))
+	/* From here on nothing fails: the frame is linear, writable and long enough. A frame that grew has no sum of the NIC's any more
+	 * (CHECKSUM_COMPLETE), others keep theirs right by the helper. */
+	body &= 0x7ff;
+	if (message <= st->message || !ls_dns_put_message(ctx, false, w, body)) {
+		if (bpf_skb_store_bytes(ctx, st->dns, w->msg, LS_DNS_HEADER, BPF_F_RECOMPUTE_CSUM) ||
+		    (body && bpf_skb_store_bytes(ctx, st->dns + at, w->msg + at, body, BPF_F_RECOMPUTE_CSUM)))
+			return false;
+	}
+	if (!ls_dns_headers(ctx, false, w, message, 0))
 		return false;
-	bpf_l4_csum_replace(ctx, at, 0, ls_csum_fold32(diff), BPF_F_MARK_MANGLED_0);
-	bpf_l4_csum_replace(ctx, at, 0, ls_csum_fold32(length_diff), BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0 | ls_csum_ipv6_flag);
+	bpf_l4_csum_replace(ctx, check_at, 0, ls_csum_fold32(diff), BPF_F_MARK_MANGLED_0);
+	bpf_l4_csum_replace(ctx, check_at, 0, ls_csum_fold32(length_diff), BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0 | ls_csum_ipv6_flag);
 	return true;
 }
 

@@ -2,7 +2,7 @@
 #ifndef LS_LIB_DNS_QUERY_H
 #define LS_LIB_DNS_QUERY_H
 /*
- * Reads a question out of w->msg, where the whole message was copied. What is not a plain question (RFC 1035 4.1, one EDNS
+ * Reads a question where it stands in the packet. What is not a plain question (RFC 1035 4.1, one EDNS
  * record at most, RFC 6891) gets a reason to go up. Sources of the rules: controller/dns/query.cpp, which reads everything.
  * A name with a zero octet inside a label is legal and goes up: here the first zero octet ends the name.
  */
@@ -34,6 +34,9 @@ enum ls_dns_type {
 	LS_DNS_TYPE_RRSIG = 46,
 };
 
+#define LS_DNS_DATA(ctx, xdp) ((void *)(long)((xdp) ? ((struct xdp_md *)(ctx))->data : ((struct __sk_buff *)(ctx))->data))
+#define LS_DNS_END(ctx, xdp) ((void *)(long)((xdp) ? ((struct xdp_md *)(ctx))->data_end : ((struct __sk_buff *)(ctx))->data_end))
+
 struct ls_dns_header {
 	__be16 id;
 	__be16 flags;
@@ -53,17 +56,23 @@ static __always_inline __u64 ls_dns_fold(__u64 w)
 	return w | ((from_a & ~past_z & ~w & LS_DNS_HIGHS) >> 2);
 }
 
-/* Folds the question's name into w->name and finds its length. False: too long. */
-static __always_inline bool ls_dns_read_name(struct ls_dns_work *w)
+/* Folds the question's name into w->name and finds its length. False: too long, or it does not end. Behind a name are at least
+ * four octets of its question, so four can be read where eight cannot. */
+static __always_inline bool ls_dns_read_name(struct ls_dns_work *w, const void *from, const void *end)
 {
-	const __u64 *from = (const __u64 *)(w->msg + LS_DNS_HEADER);
 	__u32 i;
 
 	for (i = 0; i < LS_DNS_WORDS; i++) {
-		__u64 word = from[i];
-		__u64 zero = (word - LS_DNS_ONES) & ~word & LS_DNS_HIGHS;
-		__u64 front; /* ones in the octets before the first zero octet */
+		const void *at = from + i * 8;
+		__u64 word, zero, front; /* front: ones in the octets before the first zero octet */
 
+		if (at + 8 <= end)
+			word = *(const __u64 *)at;
+		else if (at + 4 <= end)
+			word = *(const __u32 *)at;
+		else
+			return false;
+		zero = (word - LS_DNS_ONES) & ~word & LS_DNS_HIGHS;
 		if (!zero) {
 			w->name[i] = ls_dns_fold(word);
 			continue;
@@ -76,47 +85,73 @@ static __always_inline bool ls_dns_read_name(struct ls_dns_work *w)
 	return false;
 }
 
+/* Octets of the packet into w->msg, by a helper. */
+static __always_inline bool ls_dns_load(void *ctx, const bool xdp, struct ls_dns_work *w, __u32 at, __u32 octets)
+{
+	at &= 0x1ff;
+	octets &= 0x1ff;
+	if (!octets)
+		return true;
+	if (xdp)
+		return !bpf_xdp_load_bytes(ctx, w->st.dns + at, w->msg + at, octets);
+	return !bpf_skb_load_bytes(ctx, w->st.dns + at, w->msg + at, octets);
+}
+
 /* One OPT record and nothing behind it; of the options only a cookie (RFC 7873), alone. */
-static __always_inline bool ls_dns_read_opt(struct ls_dns_work *w)
+static __always_inline bool ls_dns_read_opt(void *ctx, const bool xdp, struct ls_dns_work *w, const __u8 *opt, const void *end)
 {
 	struct ls_dns_state *st = &w->st;
-	__u32 at = st->question_end & 0x1ff, left = st->message - st->question_end;
-	const __u8 *opt = w->msg + at;
-	__u32 rdata = opt[9] << 8 | opt[10];
+	__u32 left = st->message - st->question_end, at, rdata;
+	__u64 sum;
 
-	/* root, type 41, extended rcode 0 or not (it means nothing in a question), version 0 */
+	if ((const void *)opt + 12 > end) {
+		/* No room for a 12th octet: then there is none, and the packet ends with the record. */
+		if ((const void *)opt + LS_DNS_OPT_OCTETS > end)
+			return false;
+		sum = opt[8] | opt[9] << 8 | opt[10] << 16;
+	} else {
+		sum = *(const __u32 *)(opt + 8) & bpf_htonl(0xffffff00);
+	}
+	sum += (__u64)*(const __u32 *)opt + *(const __u32 *)(opt + 4);
+	rdata = opt[9] << 8 | opt[10];
+	/* root, type 41, extended rcode (it means nothing in a question), version 0 */
 	if (left < LS_DNS_OPT_OCTETS || opt[0] || opt[1] || opt[2] != LS_DNS_TYPE_OPT || opt[6] || left != LS_DNS_OPT_OCTETS + rdata)
 		return false;
 	st->edns = 1;
 	st->udp_size = opt[3] << 8 | opt[4];
 	st->edns_flags_be = *(const __be16 *)(opt + 7) & bpf_htons(LS_DNS_DO);
 	if (!rdata) {
-		__u64 sum = (__u64)*(const __u32 *)opt + *(const __u32 *)(opt + 4) + (*(const __u32 *)(opt + 8) & bpf_htonl(0xffffff00));
-
 		st->tail_sum = ls_csum_fold(sum);
 		return true;
 	}
+	if ((rdata != 4 + 8 && rdata != 4 + LS_DNS_COOKIE_OCTETS) || !ls_dns_load(ctx, xdp, w, st->question_end, left))
+		return false;
+	at = st->question_end & 0x1ff;
+	opt = w->msg + at;
 	if (opt[11] || opt[12] != LS_DNS_COOKIE_OPTION || opt[13] || opt[14] + 4u != rdata)
 		return false;
+	*(__u32 *)(w->msg + at + (left & 0x3f)) = 0;
+	st->tail_sum = ls_csum_fold((__u32)bpf_csum_diff(NULL, 0, (__be32 *)(w->msg + at), (left + 3) & 0x3c, 0));
 	memcpy(&st->client_cookie, opt + 15, 8);
-	if (rdata == 4 + 8) {
-		st->cookie = 1;
-		return true;
+	st->cookie = 1;
+	if (rdata == 4 + LS_DNS_COOKIE_OCTETS) {
+		memcpy(st->server_cookie, opt + 23, 16);
+		st->cookie = 2;
 	}
-	if (rdata != 4 + LS_DNS_COOKIE_OCTETS)
-		return false;
-	memcpy(st->server_cookie, opt + 23, 16);
-	st->cookie = 2;
 	return true;
 }
 
 /* 0, or the reason to go up. */
-static __always_inline int ls_dns_read_query(struct ls_dns_work *w)
+static __always_inline int ls_dns_read_query(void *ctx, const bool xdp, struct ls_dns_work *w)
 {
-	const struct ls_dns_header *h = (const struct ls_dns_header *)w->msg;
+	const void *end = LS_DNS_END(ctx, xdp);
+	const struct ls_dns_header *h = LS_DNS_DATA(ctx, xdp) + (w->st.dns & 0x7f);
 	struct ls_dns_state *st = &w->st;
-	__u32 fixed;
+	const __be16 *fixed;
+	__u32 at;
 
+	if ((const void *)(h + 1) > end)
+		return LS_DNS_UP_PACKET;
 	st->edns = 0;
 	st->cookie = 0;
 	st->cookie_valid = 0;
@@ -130,19 +165,20 @@ static __always_inline int ls_dns_read_query(struct ls_dns_work *w)
 	if ((h->flags & bpf_htons(LS_DNS_OPCODE | LS_DNS_TC)) || h->counts[0] != bpf_htons(1) || h->counts[1] || h->counts[2] ||
 	    (h->counts[3] & bpf_htons(0xfffe)))
 		return LS_DNS_UP_HEADER;
-	if (!ls_dns_read_name(w))
+	st->edns = !!h->counts[3];
+	if (!ls_dns_read_name(w, h + 1, end))
 		return LS_DNS_UP_NAME_FORM;
-	fixed = LS_DNS_HEADER + st->name_octets;
-	st->question_end = fixed + 4;
-	if (st->question_end > st->message)
+	at = (LS_DNS_HEADER + st->name_octets) & 0x1ff;
+	st->question_end = at + 4;
+	fixed = (const void *)h + at;
+	if (st->question_end > st->message || (const void *)(fixed + 2) > end)
 		return LS_DNS_UP_NAME_FORM;
-	fixed &= 0x1ff;
-	st->type_be = *(const __be16 *)(w->msg + fixed);
+	st->type_be = fixed[0];
 	st->type = bpf_ntohs(st->type_be);
-	if (*(const __be16 *)(w->msg + fixed + 2) != bpf_htons(1))
+	if (fixed[1] != bpf_htons(1))
 		return LS_DNS_UP_CLASS;
-	if (h->counts[3]) {
-		if (!ls_dns_read_opt(w))
+	if (st->edns) {
+		if (!ls_dns_read_opt(ctx, xdp, w, (const __u8 *)(fixed + 2), end))
 			return LS_DNS_UP_EDNS;
 	} else if (st->message != st->question_end) {
 		return LS_DNS_UP_PACKET;

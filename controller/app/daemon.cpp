@@ -170,6 +170,7 @@ struct Daemon::Impl {
     startup.reach(StartupState::kMapsAdopted);
 
     dns = std::make_unique<DnsNode>(io, config, config_file, clock);
+    if (config.dns.kernel) dns->use_kernel(*programs);
     if (auto r = dns->start(); !r) return pass(std::move(r.error()), "start DNS");
     registrations = std::make_unique<Registrations>(
         io, config, [this](const std::string& zone, const RecordDelta& d) { dns->apply_registered(zone, d); });

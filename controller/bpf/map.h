@@ -53,7 +53,7 @@ void set_map_write_hook_for_tests(MapWriteHook hook);
 namespace map_detail {
 
 inline constexpr uint32_t kBatch = 4096;
-inline constexpr uint32_t kHash = 1, kArray = 2, kPerCpuArray = 6, kLruHash = 9;  // enum bpf_map_type
+inline constexpr uint32_t kHash = 1, kArray = 2, kPerCpuArray = 6, kLruHash = 9, kLpmTrie = 11;  // enum bpf_map_type
 extern MapWriteHook* write_hook;
 
 inline int before_write(const std::string& map) {
@@ -74,7 +74,7 @@ unsigned possible_cpus();
 
 }  // namespace map_detail
 
-/// A hash map (plain or LRU) or an array used through syscalls.
+/// A hash map (plain or LRU), an array or a trie of prefixes, used through syscalls.
 template <class K, class V>
 class Map {
   static_assert(std::is_trivially_copyable_v<K> && std::has_unique_object_representations_v<K>,
@@ -82,12 +82,12 @@ class Map {
   static_assert(std::is_trivially_copyable_v<V>);
 
  public:
-  /// EPROTO unless the descriptor is a hash, LRU hash or array map with exactly these key and value sizes.
+  /// EPROTO unless the descriptor is a hash, LRU hash, array or LPM trie map with exactly these key and value sizes.
   static Result<Map> adopt(UniqueFd fd) {
     Map m;
     LS_ASSIGN(m.shape_,
               map_detail::check_shape(fd.get(), sizeof(K), sizeof(V),
-                                      {map_detail::kHash, map_detail::kLruHash, map_detail::kArray}));
+                                      {map_detail::kHash, map_detail::kLruHash, map_detail::kArray, map_detail::kLpmTrie}));
     m.fd_ = std::move(fd);
     return m;
   }
