@@ -43,12 +43,79 @@ static __always_inline int ls_dns_question(struct __sk_buff *skb, const __u32 ho
 	return result;
 }
 
+/* UDP to a port that we answer at: what costs a look at the routes is rare. */
+static __always_inline bool ls_dns_to_port(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = data;
+	struct ls_dns_conf *conf;
+	struct udphdr *udp;
+	__u32 zero = 0, i;
+
+	if (data + ETH_HLEN > end)
+		return false;
+	udp = data + ETH_HLEN + (eth->h_proto == bpf_htons(ETH_P_IPV6) ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	if ((void *)(udp + 1) > end)
+		return false;
+	conf = bpf_map_lookup_elem(&ls_dns_conf, &zero);
+	if (!conf)
+		return false;
+	for (i = 0; i < LS_DNS_PORTS; i++) {
+		if (conf->port_be[i] && conf->port_be[i] == udp->dest)
+			return true;
+	}
+	return false;
+}
+
+/* A frame for this machine that a bridge is still to tell from others: at a port the kernel compares with the port's own MAC, and
+ * a bridge has that of one of its ports only. The route back leaves by the bridge; the MAC it would be sent with is the bridge's. */
+__noinline int ls_dns_for_bridge(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct bpf_fib_lookup fib = {};
+	struct ethhdr *eth = data;
+	__u8 mac[ETH_ALEN];
+	__u32 i, other = 0;
+
+	if (data + ETH_HLEN > end)
+		return 0;
+	memcpy(mac, eth->h_dest, ETH_ALEN);
+	fib.ifindex = skb->ifindex;
+	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
+		struct iphdr *ip = data + ETH_HLEN;
+
+		if ((void *)(ip + 1) > end || ip->protocol != IPPROTO_UDP)
+			return 0;
+		fib.family = 2; /* AF_INET */
+		fib.ipv4_src = ip->daddr;
+		fib.ipv4_dst = ip->saddr;
+	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
+		struct ipv6hdr *ip = data + ETH_HLEN;
+
+		if ((void *)(ip + 1) > end || ip->nexthdr != IPPROTO_UDP)
+			return 0;
+		fib.family = 10; /* AF_INET6 */
+		memcpy(fib.ipv6_src, &ip->daddr, 16);
+		memcpy(fib.ipv6_dst, &ip->saddr, 16);
+	} else {
+		return 0;
+	}
+	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS)
+		return 0;
+	for (i = 0; i < ETH_ALEN; i++)
+		other |= mac[i] ^ fib.smac[i];
+	return !other;
+}
+
+#define LS_PACKET_OTHERHOST 3
+
 /* Where the packet came in, its answer goes out. */
 static __always_inline int ls_dns_ingress(struct __sk_buff *skb, const __u32 hook)
 {
 	int result;
 
-	if (skb->pkt_type != 0) /* PACKET_HOST: not for another machine, no broadcast */
+	/* PACKET_HOST: not for another machine, no broadcast */
+	if (skb->pkt_type != 0 && !(hook == LS_DNS_HOOK_PORT && skb->pkt_type == LS_PACKET_OTHERHOST && ls_dns_to_port(skb) && ls_dns_for_bridge(skb)))
 		return TC_ACT_UNSPEC;
 	result = ls_dns_question(skb, hook, false);
 	if (result == LS_DNS_RATE_DROP)

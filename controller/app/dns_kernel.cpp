@@ -52,6 +52,10 @@ std::vector<uint8_t> packet_of(std::span<const uint8_t> question, const Endpoint
     p[22] = 64, p[23] = 17;
     std::copy_n(self.bytes().data() + 12, 4, p.begin() + 26);
     std::copy_n(to.address.bytes().data() + 12, 4, p.begin() + 30);
+    uint32_t sum = 0;
+    for (size_t at = 14; at < 34; at += 2) sum += uint32_t(p[at]) << 8 | p[at + 1];
+    sum = (sum & 0xffff) + (sum >> 16);
+    put16(24, ~((sum & 0xffff) + (sum >> 16)));
   } else {
     p[14] = 0x60;
     put16(18, udp);
