@@ -182,7 +182,7 @@ struct DnsKernel::Impl {
 DnsKernel::DnsKernel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 DnsKernel::~DnsKernel() = default;
 
-Result<std::unique_ptr<DnsKernel>> DnsKernel::open(const datapath::Programs& programs, Epoch& epoch) {
+Result<std::unique_ptr<DnsKernel>> DnsKernel::open(const datapath::Programs& programs, Epoch& epoch, size_t max_cached) {
   auto fd = [&](const char* name) -> Result<UniqueFd> {
     UniqueFd own(fcntl(programs.map(name), F_DUPFD_CLOEXEC, 0));
     if (!own) return fail(errno, fmt::format("open map {}", name));
@@ -216,6 +216,7 @@ Result<std::unique_ptr<DnsKernel>> DnsKernel::open(const datapath::Programs& pro
   const uint64_t hash_key[2] = {c.key[0], c.key[1]};
   LS_ASSIGN(auto tables, DnsTables::adopt({std::move(buckets), std::move(data)}, hash_key, wait_for_programs));
   auto impl = std::make_unique<Impl>(std::move(conf), std::move(listen), std::move(rate), std::move(acl), std::move(tables), epoch);
+  impl->mirror.set_max_cached(max_cached);
   impl->stats = UniqueFd(fcntl(programs.map("ls_dns_stats"), F_DUPFD_CLOEXEC, 0));
   impl->program = UniqueFd(fcntl(programs.program("ls_dns_try"), F_DUPFD_CLOEXEC, 0));
   return std::unique_ptr<DnsKernel>(new DnsKernel(std::move(impl)));

@@ -263,7 +263,7 @@ enum ls_dns_hook { LS_DNS_HOOKS(LS_DNS_HOOK_ENUM) LS_DNS_HOOK_MAX = 5 };
 	X(SLIP, 5, "slip", "over the rate: answered truncated")                                    \
 	X(RATE_DROP, 6, "rate_drop", "over the rate: dropped")                                     \
 	X(UP_OFF, 7, "up_off", "kernel answers are switched off")                                  \
-	X(UP_PACKET, 8, "up_packet", "IP options, fragment, odd source or length")                 \
+	X(UP_PACKET, 8, "up_packet", "fragment, damaged header, odd source or length")             \
 	X(UP_RESPONSE, 9, "up_response", "not a question")                                         \
 	X(UP_HEADER, 10, "up_header", "opcode, TC or section counts are not those of a plain question") \
 	X(UP_NAME_FORM, 11, "up_name_form", "name malformed, or with a zero octet")                \
