@@ -24,7 +24,7 @@ static __always_inline int ls_dns_find_view(struct ls_dns_work *w, const struct 
 		rest = octets - at;
 		length = name[at];
 		if (service->suffixes[(rest >> 6) & 3] & (1ull << (rest & 63))) {
-			place = ls_dns_find(w, LS_DNS_SPACE_AUX(LS_DNS_SPACE_VIEW + w->st.service, 0), LS_DNS_PART(at, rest));
+			place = ls_dns_view_at(w, LS_DNS_PART(at, rest));
 			/* A collision here is no view: another suffix has the hash. A shorter one must not be taken for it. */
 			if (place == LS_DNS_COLLISION)
 				return -LS_DNS_UP_COLLISION;

@@ -102,7 +102,50 @@ __noinline int ls_dns_probe(struct ls_dns_work *w, __u64 hash, __u64 space_aux, 
 	return ls_dns_look(w, conf->bucket_mask, hash, space_aux, octets);
 }
 
+/* Whether the entry at a place is that of a part of the question's name, as ls_dns_find() takes it. */
+static __always_inline bool ls_dns_is(const struct ls_dns_work *w, __u32 place, __u32 space, __u32 part)
+{
+	const struct ls_dns_entry *e = ls_dns_entry(place);
+	__u32 from = (part >> 16) & 0xff, octets = part & 0xff, i;
+	const __u64 *key;
+	const __u8 *name;
+
+	if (!e || e->space != space || e->aux || e->key_octets != octets)
+		return false;
+	key = (const __u64 *)(e + 1);
+	name = (const __u8 *)w->name + from;
+	for (i = 0; i < LS_DNS_WORDS; i++) {
+		__u64 word;
+
+		if (i * 8 >= octets)
+			break;
+		if (from + i * 8 > LS_DNS_KEY_MAX)
+			return false;
+		word = *(const __u64 *)(name + i * 8);
+		if (octets - i * 8 < 8)
+			word &= (1ull << ((octets & 7) * 8)) - 1;
+		if (key[i] != word)
+			return false;
+	}
+	return true;
+}
+
 #define LS_DNS_SPACE_AUX(space, aux) ((__u64)(space) << 16 | (__u16)(aux))
 #define LS_DNS_PART(from, octets) ((__u32)(from) << 16 | (__u32)(octets))
+
+/* The view of a suffix. */
+__noinline int ls_dns_view_at(struct ls_dns_work *w, __u32 part)
+{
+	__u32 zero = 0, space, place;
+	struct ls_dns_conf *conf = bpf_map_lookup_elem(&ls_dns_conf, &zero);
+
+	if (!w || !conf)
+		return 0;
+	space = LS_DNS_SPACE_VIEW + w->st.service;
+	place = READ_ONCE(conf->service[w->st.service & (LS_DNS_SERVICES - 1)].view[part & 0xff]);
+	if (place && ls_dns_is(w, place, space, part))
+		return place;
+	return ls_dns_find(w, LS_DNS_SPACE_AUX(space, 0), part);
+}
 
 #endif

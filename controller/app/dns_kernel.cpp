@@ -10,9 +10,9 @@
 #include <map>
 #include <set>
 
+#include "app/dns_kernel_store.h"
 #include "bpf/map.h"
 #include "datapath/dns_counters.h"
-#include "datapath/dns_tables.h"
 #include "datapath/svc_tables.h"
 #include "dns/kernel_mirror.h"
 #include "loadstar/abi/dns_rate.h"
@@ -25,25 +25,6 @@ namespace {
 
 using datapath::DnsTables;
 using dns::ServiceKind;
-
-/// The mirror knows names, the tables know maps; this is all that lies between.
-class Store final : public dns::KernelStore {
- public:
-  explicit Store(DnsTables& tables) : tables_(tables) {}
-  bool put(const dns::KernelKey& k, uint8_t flags, uint8_t sets, std::span<const uint8_t> body) override {
-    return tables_.put(key(k), flags, sets, body);
-  }
-  bool remove(const dns::KernelKey& k) override { return tables_.remove(key(k)); }
-  bool contains(const dns::KernelKey& k) const override { return !tables_.find(key(k)).empty(); }
-  uint64_t hash(const dns::KernelKey& k) const override { return tables_.hash(key(k)); }
-  size_t sweep(uint32_t space) override { return tables_.sweep(space); }
-  size_t sweep_all() override { return tables_.sweep_all(); }
-  void mark() override { tables_.mark(); }
-
- private:
-  static DnsTables::Key key(const dns::KernelKey& k) { return {k.space, k.aux, k.key}; }
-  DnsTables& tables_;
-};
 
 struct ListenKey {
   std::array<uint8_t, 16> address;
@@ -99,7 +80,7 @@ struct DnsKernel::Impl {
   Map<ls_dns_acl_key, uint64_t> acl;
   UniqueFd stats, program;
   DnsTables tables;
-  Store store{tables};
+  DnsKernelStore store{tables, conf};
   dns::KernelMirror mirror;
   std::map<ListenKey, uint8_t> listening;
   std::string listen_problem;
@@ -201,7 +182,7 @@ struct DnsKernel::Impl {
 DnsKernel::DnsKernel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 DnsKernel::~DnsKernel() = default;
 
-Result<std::unique_ptr<DnsKernel>> DnsKernel::open(const datapath::Programs& programs, Epoch& epoch) {
+Result<std::unique_ptr<DnsKernel>> DnsKernel::open(const datapath::Programs& programs, Epoch& epoch, size_t max_cached) {
   auto fd = [&](const char* name) -> Result<UniqueFd> {
     UniqueFd own(fcntl(programs.map(name), F_DUPFD_CLOEXEC, 0));
     if (!own) return fail(errno, fmt::format("open map {}", name));
@@ -235,6 +216,7 @@ Result<std::unique_ptr<DnsKernel>> DnsKernel::open(const datapath::Programs& pro
   const uint64_t hash_key[2] = {c.key[0], c.key[1]};
   LS_ASSIGN(auto tables, DnsTables::adopt({std::move(buckets), std::move(data)}, hash_key, wait_for_programs));
   auto impl = std::make_unique<Impl>(std::move(conf), std::move(listen), std::move(rate), std::move(acl), std::move(tables), epoch);
+  impl->mirror.set_max_cached(max_cached);
   impl->stats = UniqueFd(fcntl(programs.map("ls_dns_stats"), F_DUPFD_CLOEXEC, 0));
   impl->program = UniqueFd(fcntl(programs.program("ls_dns_try"), F_DUPFD_CLOEXEC, 0));
   return std::unique_ptr<DnsKernel>(new DnsKernel(std::move(impl)));

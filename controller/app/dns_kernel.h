@@ -22,8 +22,8 @@ namespace ls {
 
 class DnsKernel {
  public:
-  /// `programs` are loaded. An error leaves DNS to the process.
-  static Result<std::unique_ptr<DnsKernel>> open(const datapath::Programs& programs, Epoch& epoch);
+  /// `programs` are loaded. At most `max_cached` forwarded answers are kept. An error leaves DNS to the process.
+  static Result<std::unique_ptr<DnsKernel>> open(const datapath::Programs& programs, Epoch& epoch, size_t max_cached);
   ~DnsKernel();
 
   /// Gives the servers what they share with the programs: rate limit, cookie secret, and where hot answers go. `hot` is called on

@@ -387,7 +387,7 @@ void DnsNode::tick(const ClusterState& state, const std::function<std::vector<Se
 // --- the kernel's answers ------------------------------------------------------------------------------------------------
 
 void DnsNode::use_kernel(const datapath::Programs& programs) {
-  auto opened = DnsKernel::open(programs, epoch_);
+  auto opened = DnsKernel::open(programs, epoch_, config_.dns.kernel_cached);
   if (opened) {
     kernel_ = std::move(*opened);
   } else {

@@ -139,7 +139,7 @@ std::vector<Setting> dns_lines() {
           {.limits = {1, 4096}, .unit = "MiB"}),
       line<&C::dns, &C::Dns::kernel_cached>("dns.kernel_cached",
           "Forwarded answers in demand that the kernel keeps as well. 0: none.",
-          {.limits = {0, 1'000'000}, .unit = "answers"}),
+          {.limits = {0, 65'536}, .unit = "answers"}),
 
       line<&C::authority, &C::Authority::enabled>("authority.enabled", "Serve the Mesos domain on a master."),
       line<&C::authority, &C::Authority::listen>("authority.listen", "Addresses and ports of the server, UDP and TCP.",

@@ -338,6 +338,11 @@ void DnsTables::mark() {
   impl_->round++;
 }
 
+uint32_t DnsTables::place(const Key& key) const {
+  auto found = impl_->locate(key, impl_->hash(key));
+  return found ? LS_DNS_PLACE(impl_->slot(*found)) : 0;
+}
+
 std::span<const uint8_t> DnsTables::find(const Key& key) const {
   auto found = impl_->locate(key, impl_->hash(key));
   if (!found) return {};

@@ -58,6 +58,8 @@ class DnsTables {
 
   /// What is kept under a key, the header included; empty: nothing. Good until the next change.
   std::span<const uint8_t> find(const Key& key) const;
+  /// Where it is (struct ls_dns_bucket); 0: nowhere. Good until the next change.
+  uint32_t place(const Key& key) const;
   /// Everything, for purge of one daemon's zones and for tests: calls visit(entry header, key), which changes nothing here.
   template <class Visit>
   void for_each(Visit visit) const {

@@ -36,7 +36,7 @@ void KernelCached::put(std::span<const uint8_t> message, uint64_t stored_ns, uin
   const std::string key = key_of(message);
   if (key.empty()) return;
   if (!kernel_cached(message, stored_ns, expires_ns, body_)) return remove(key);
-  if (entries_.size() >= kMax && !entries_.contains(key)) make_room(1);
+  if (entries_.size() >= max_ && !entries_.contains(key)) make_room(1);
   if (!store_.put(store_key(key), 0, 0, body_.octets)) {
     store_.remove(store_key(key));
     return remove(key);

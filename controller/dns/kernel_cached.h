@@ -1,5 +1,5 @@
 #pragma once
-/// KernelCached: forwarded answers in a KernelStore, at most kMax. Thread: control loop.
+/// KernelCached: forwarded answers in a KernelStore, at most kMax, or fewer. Thread: control loop.
 /// The index holds their keys and when they end, so that they can be found by suffix and by time. Cost: put and expiry O(log entries)
 /// each, flush O(entries).
 #include <cstdint>
@@ -21,7 +21,8 @@ class KernelCached {
   static constexpr size_t kMax = 65'536;  ///< some 100 octets each here, up to 1.5 KiB in the store
 
   explicit KernelCached(KernelStore& store) : store_(store) {}
-  /// When there are kMax, the one that ends soonest makes place. What cannot be kept takes the answer before with it.
+  void set_max(size_t max) { max_ = max < kMax ? max : kMax; }  ///< of what comes from now on
+  /// When there are so many, the one that ends soonest makes place. What cannot be kept takes the answer before with it.
   void put(std::span<const uint8_t> message, uint64_t stored_ns, uint64_t expires_ns);
   size_t flush(const DnsName& suffix);
   void expire(uint64_t now_ns);
@@ -33,6 +34,7 @@ class KernelCached {
   void remove(std::string_view key);
 
   KernelStore& store_;
+  size_t max_ = kMax;
   std::unordered_map<std::string, uint64_t> entries_;             ///< type (two octets) and name -> end
   std::set<std::pair<uint64_t, std::string_view>> by_end_;        ///< the views are keys of entries_
   KernelBody body_;

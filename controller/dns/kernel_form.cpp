@@ -240,10 +240,13 @@ void kernel_name(const ZoneName& name, const std::function<uint64_t(std::string_
 
 void kernel_view(const ZoneView& view, uint32_t zone, uint32_t ready, bool complete, bool nested, KernelBody& out) {
   ls_dns_view v{};
-  v.zone = zone;
+  // Programs write a target with the apex as it is in the folded question. One that is spelt otherwise is the process's: nothing is found
+  // in a space without entries, and nothing is denied.
+  const bool spelt = is_folded(view.apex.wire());
+  v.zone = spelt ? zone : 0;
   v.ready = ready;
   v.flags = rule_flags(view);
-  if (complete) v.flags |= LS_DNS_VIEW_COMPLETE;
+  if (complete && spelt) v.flags |= LS_DNS_VIEW_COMPLETE;
   if (nested) v.flags |= LS_DNS_VIEW_NESTED;
   v.ttl = view.ttl;
   v.soa_ttl = view.soa.ttl;

@@ -241,6 +241,8 @@ std::array<uint64_t, 4> KernelMirror::suffixes(ServiceKind service) const {
 void KernelMirror::settled() { impl_->settled(); }
 
 /// Names of zones have the first call on what room there is.
+void KernelMirror::set_max_cached(size_t max) { impl_->cached.set_max(max); }
+
 void KernelMirror::put_cached(std::span<const uint8_t> message, uint64_t stored_ns, uint64_t expires_ns) {
   for (const auto& [table, zone] : impl_->zones)
     if (!zone->missing.empty()) return;

@@ -50,6 +50,8 @@ class KernelMirror {
   /// All zones are what they should be: removes what a daemon before left. Once, when the first complete state has been applied.
   void settled();
 
+  /// How many forwarded answers are kept (dns.kernel_cached); at most 65,536.
+  void set_max_cached(size_t max);
   /// A forwarded answer that was asked for often.
   void put_cached(std::span<const uint8_t> message, uint64_t stored_ns, uint64_t expires_ns);
   /// Forwarded answers at and below `suffix` go; the root: all. Returns how many.

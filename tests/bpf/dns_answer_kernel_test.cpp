@@ -132,6 +132,16 @@ TEST_F(DnsAnswerKernel, Services) {
   }
 }
 
+/// The product folds the names of zones. One that is not folded is the process's alone: it writes targets as the zone is spelt.
+TEST_F(DnsAnswerKernel, ApexWithCapitalsGoesUp) {
+  world().zone("Upper.ORG");
+  world().add("Upper.ORG", "a.upper.org", "A", "10.0.0.1");
+  world().add("Upper.ORG", "_s._tcp.upper.org", "SRV", "1 2 3 a.upper.org");
+  lab->mirror();
+  for (const char* name : {"a.upper.org", "upper.org", "none.Upper.org", "_s._tcp.upper.org"})
+    for (uint16_t type : {kTypeA, kTypeSrv, kTypeSoa, kTypeRrsig}) up({name, type}, "up_zone");
+}
+
 TEST_F(DnsAnswerKernel, ServicesWithoutAddressesAndWithOverride) {
   world().zone("plain", resolver_rules());
   world().add("plain", "_web._tcp.plain", "SRV", "1 2 3 host.plain");

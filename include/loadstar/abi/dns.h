@@ -214,8 +214,10 @@ struct ls_dns_service {
 	__u8 acl;          /* 1: only who is in ls_dns_acl may ask, others get REFUSED */
 	__u8 slip;         /* one of so many answers above the rate goes out truncated; 0 none */
 	__u32 rate_step;   /* units of 256 ns between two answers of a kind to a prefix; 0: no limit */
+	/* Where the view is whose suffix has so many octets, if there is one only: spares hashing it. 0: look it up. Its key is compared. */
+	__u32 view[LS_DNS_KEY_MAX + 1];
 };
-LS_ABI_ASSERT(sizeof(struct ls_dns_service) == 40);
+LS_ABI_ASSERT(sizeof(struct ls_dns_service) == 1064);
 
 #define LS_DNS_PORTS 4
 struct ls_dns_conf {
@@ -228,7 +230,7 @@ struct ls_dns_conf {
 	__be16 port_be[LS_DNS_PORTS]; /* ports in ls_dns_listen; 0: none */
 	struct ls_dns_service service[LS_DNS_SERVICES];
 };
-LS_ABI_ASSERT(sizeof(struct ls_dns_conf) == 152);
+LS_ABI_ASSERT(sizeof(struct ls_dns_conf) == 2200);
 
 /* Response rate limit: controller/dns/rate_limit.cpp says what a word means; both sides change it by compare-and-swap. Service s has
  * the sets from s * LS_DNS_RATE_SETS on. */
@@ -261,7 +263,7 @@ enum ls_dns_hook { LS_DNS_HOOKS(LS_DNS_HOOK_ENUM) LS_DNS_HOOK_MAX = 5 };
 	X(SLIP, 5, "slip", "over the rate: answered truncated")                                    \
 	X(RATE_DROP, 6, "rate_drop", "over the rate: dropped")                                     \
 	X(UP_OFF, 7, "up_off", "kernel answers are switched off")                                  \
-	X(UP_PACKET, 8, "up_packet", "IP options, fragment, odd source or length")                 \
+	X(UP_PACKET, 8, "up_packet", "fragment, damaged header, odd source or length")             \
 	X(UP_RESPONSE, 9, "up_response", "not a question")                                         \
 	X(UP_HEADER, 10, "up_header", "opcode, TC or section counts are not those of a plain question") \
 	X(UP_NAME_FORM, 11, "up_name_form", "name malformed, or with a zero octet")                \

@@ -116,6 +116,8 @@ KernelZone::KernelZone(uint32_t names, uint32_t listen_be, uint16_t port_be) {
   must(zone_->mirror.view().no_room == 0 && zone_->mirror.view().incomplete_zones == 0, "room in the tables");
   const auto suffixes = zone_->mirror.suffixes(ls::dns::ServiceKind::kAuthority);
   std::copy(suffixes.begin(), suffixes.end(), conf_.service[kService].suffixes);
+  const std::string apex("\5mesos", 7);  // as app/dns_kernel_store.h shows the way to the only view of a length
+  conf_.service[kService].view[apex.size()] = zone_->store.tables().place({LS_DNS_SPACE_VIEW + kService, 0, apex});
   ls_dns_listen listen{};
   listen.addr_be[2] = htonl(0xffff);
   listen.addr_be[3] = listen_be;
