@@ -15,8 +15,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from lab import Lab, Report, Skip, arguments, dns, expect, find_binary, wait_until  # noqa: E402
 
-from dns_kernel_scene import (L4LB, MARATHON, R4, R6, RESOLVERS, STABLE, Checksums, Scene, UPSTREAM_TTL, address_of,  # noqa: E402
-                              checksum_errors, pass_all_xdp)
+from dns_kernel_scene import (L4LB, MARATHON, R4, R6, RESOLVERS, UPSTREAM_TTL, Checksums, Scene, address_of, checksum_errors,  # noqa: E402
+                              pass_all_xdp, unharmed)
 
 S0, S1 = f"s0.{MARATHON}.mesos", f"s1.{MARATHON}.mesos"
 HOOKS = {"dns_lo": "lo", "dns_port": "r-cl", "dns_bridge": "b-b1", "dns_uplink": "eth0"}
@@ -146,8 +146,14 @@ class Checks(Scene):
     def checksums(self, place, hook, device="eth0"):
         """Every answer as the client's device sees it. Without receive offload its kernel verifies each sum as well."""
         seen = []
-        for offload in ("on", "off"):
-            place.run(["ethtool", "-K", device, "tx", offload, "rx", offload], check=False)
+        Checksums.self_check()
+        ends = ((place, device), (self.n1, "eth0" if place is self.n2 else place.device))
+
+        def offload(end, value):
+            ends[end][0].run(["ethtool", "-K", ends[end][1], "tx", value, "rx", value])
+        for client, node in (("on", "on"), ("off", "on"), ("on", "off"), ("off", "off")):
+            offload(0, client)
+            offload(1, node)
             errors = checksum_errors(place)
             with Checksums(place, device) as look:
                 def what():
@@ -158,10 +164,11 @@ class Checks(Scene):
                 n = 4 * len(KINDS)
                 self.only_kernel(hook, what, n, no_room=hook == "xdp")
                 wait_until(lambda: sum(look.seen.values()) >= n, 3, f"answers at the client, saw {look.seen}")
-            seen.append(f"offload {offload}: {look.good(n)}")
+            seen.append(f"{client}/{node}: {look.good(n)}")
             expect(checksum_errors(place) == errors, f"{checksum_errors(place) - errors} datagrams were thrown away for their checksum")
-        place.run(["ethtool", "-K", device, "tx", "on", "rx", "on"], check=False)
-        return "; ".join(seen)
+        offload(0, "on")
+        offload(1, "on")
+        return "offload of client/node " + "; ".join(seen)
 
     def checksums_port(self):
         return self.checksums(self.client, "port")
@@ -227,6 +234,23 @@ class Checks(Scene):
 
     # --- who may ask, how often
 
+    def hot_under_load(self):
+        """Forwarded names in demand, over the end of several TTLs: the kernel has them, the process keeps them fresh."""
+        names = os.path.join(self.lab.dir, "hot-names")
+        hot = [f"h{i}.hot.example" for i in range(5)]
+        with open(names, "w") as f:
+            f.write("".join(f"{n} A 192.0.2.10\n" for n in hot))
+        for n in hot * 4:
+            self.ask(n)
+        before, asked = self.counts(), len(self.upstream.questions())
+        said = unharmed(self.result(self.load(names, 2 * UPSTREAM_TTL + 2, 500)))
+        c = self.counts() - before
+        asked = len(self.upstream.questions()) - asked
+        expect(asked >= len(hot), f"the upstream was asked {asked} times only")
+        share = c.sum("port", ("cached",)) / max(1, c.sum() + c.up())
+        expect(share > 0.5, f"{share:.0%} from the kernel: {c}")
+        return f"{said}, {share:.1%} from the kernel, {asked} questions to the upstream"
+
     def access_list(self):
         self.restart(dns__clients=["10.10.0.0/24", "fd00:10::/64"])
         try:
@@ -271,6 +295,23 @@ class Checks(Scene):
                     expect("tc" not in m.flags and m.answer, f"{m}")
             self.only_kernel("port", exempt, 100)
             return f"of 200: {got['full']} answered, {got['tc']} truncated, {d.sum('port', ('rate_drop',))} dropped; 100 with a cookie all answered"
+        finally:
+            self.restart()
+
+    def authority(self):
+        """A master's server, on a wildcard address: SRV with the addresses of its targets."""
+        self.restart(node__roles=["agent", "master"], authority__enabled=True, authority__listen=["0.0.0.0:61053", "[::]:61053"])
+        try:
+            name = f"_s0._tcp.{MARATHON}.mesos"
+            for place, server, hook in ((self.n2, "10.10.0.11", "uplink"), (self.n2, "fd00:10::11", "uplink"), (self.client, "10.10.0.11", "port"),
+                                        (self.n1, "127.0.0.1", "lo"), (self.bridged[0], "172.31.1.1", "port")):
+                with dns.Client(place, server, 61053) as c:
+                    m = self.only_kernel(hook, lambda: c.ask(name, "SRV"), 1)
+                    expect(len(m.answer) == 1 and [r.data for r in m.additional if r.type == "A"] == [address_of(0)] and "aa" in m.flags, f"{place.name} {server}: {m}")
+                    m = self.only_kernel(hook, lambda: c.ask("nothing.mesos"), 1)
+                    expect(m.rcode == "NXDOMAIN", f"{m}")
+            # The other service's port is not this one's: the agent's resolver has 53.
+            self.only_kernel("port", lambda: self.ask(S0), 1)
         finally:
             self.restart()
 
@@ -375,8 +416,8 @@ def main():
             return report.close()
         for name, check, *more in (("everybody IPv4", s.everybody, R4), ("everybody IPv6", s.everybody, R6), ("VIPs by all names", s.aliases),
                                    ("EDNS and cookies", s.edns), ("tools", s.tools), ("explain", s.explain), ("monitor", s.monitor),
-                                   ("forwarded names", s.forwarded), ("checksums, container", s.checksums_port), ("checksums, bridge", s.checksums_bridge),
-                                   ("checksums, network", s.checksums_uplink), ("native XDP", s.xdp), ("access list", s.access_list),
+                                   ("forwarded names", s.forwarded), ("forwarded under load", s.hot_under_load), ("checksums, container", s.checksums_port), ("checksums, bridge", s.checksums_bridge),
+                                   ("checksums, network", s.checksums_uplink), ("native XDP", s.xdp), ("authority", s.authority), ("access list", s.access_list),
                                    ("rate limit", s.rate_limit), ("switched off", s.switched_off), ("another server", s.foreign), ("purge", s.purge)):
             if args.only in name:
                 report.run(name, check, *more)

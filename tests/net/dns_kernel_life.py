@@ -97,6 +97,42 @@ class Checks(Scene):
             return self.start()
         return self.through(change)
 
+    def changed_meanwhile(self):
+        """What changed while nobody was there is seen after the first state, and only then."""
+        task = "task add {0}.1 F1 A1 name={0} container=mesos network=dcos ip={1} port=8080 scope=container vip=/{0}:80"
+        suffixes = (f"{MARATHON}.mesos", f"{MARATHON}.autoip.dcos.thisdcos.directory", f"{MARATHON}.l4lb.thisdcos.directory")
+        self.mesos.say(task.format("goes", "9.0.79.1"))
+        for suffix in suffixes:
+            wait_until(lambda: self.data(f"goes.{suffix}"), PATIENCE_S, f"goes.{suffix}")
+        self.agent.stop(signal.SIGKILL)
+        self.mesos.say("task state goes.1 TASK_FAILED", task.format("comes", "9.0.79.2"))
+        for suffix in suffixes:
+            expect(self.data(f"goes.{suffix}"), f"goes.{suffix} is gone before anybody knows")
+        self.start()
+        for suffix in suffixes:
+            wait_until(lambda: self.data(f"comes.{suffix}"), PATIENCE_S, f"comes.{suffix}")
+            wait_until(lambda: self.ask(f"goes.{suffix}").rcode == "NXDOMAIN", PATIENCE_S, f"goes.{suffix} gone")
+        before = self.counts()
+        for suffix in suffixes:
+            self.ask(f"goes.{suffix}")
+            self.ask(f"comes.{suffix}")
+        c = self.counts() - before
+        expect(c.sum("port") == 6, f"{c}")
+        self.mesos.say("task state comes.1 TASK_FAILED")
+
+    def no_leader(self):
+        """Started while no master leads: what was known is answered on."""
+        names = self.names_file()
+        self.agent.stop(signal.SIGTERM)
+        self.mesos.say("leader none")
+        load = self.load(names, 6, QPS, timeout=2)
+        self.agent.launch()
+        r = self.result(load)
+        self.mesos.say("leader 1")
+        wait_until(lambda: self.agent.get("/v1/status")["ready"], 15, "ready")
+        said = unharmed(r)
+        return f"{said}; then {unharmed(self.result(self.load(names, 2, QPS)))}"
+
     def larger(self):
         """Other sizes: new maps, into which everything is put before the programs change places."""
         before = self.kernel()
@@ -165,7 +201,7 @@ def main():
         s = Checks(lab)
         s.start()
         for name, check in (("changes under load", s.changes), ("dead daemon", s.dead), ("killed under load", s.killed), ("ended under load", s.ended),
-                            ("other sizes under load", s.larger)):
+                            ("changed meanwhile", s.changed_meanwhile), ("no leader", s.no_leader), ("other sizes under load", s.larger)):
             if args.only in name:
                 report.run(name, check)
         if report.failed:

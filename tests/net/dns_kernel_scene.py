@@ -11,7 +11,7 @@ import struct
 import subprocess
 import threading
 
-from lab import Daemon, Failed, dns, expect, proc, state, wait_until
+from lab import Daemon, Upstreams, dns, expect, proc, state, wait_until
 from mesos import MASTERS, Standin
 
 RESOLVERS = ["198.51.100.1", "198.51.100.2", "198.51.100.3", "fd01:d::c633:6401"]
@@ -63,17 +63,12 @@ class Scene:
         # Two, so that the bridge's address is not that of every port.
         self.bridged = [self.n1.bridged("b1"), self.n1.bridged("b2")]
         lab.fabric.ip(*[f"addr add {m}/24 dev fab" for m in MASTERS])
-        for place in (self.n2,):
-            place.ip("route add 198.51.100.0/24 via 10.10.0.11", "route add fd01:d::/64 via fd00:10::11")
+        self.n2.ip("route add 198.51.100.0/24 via 10.10.0.11", "route add fd01:d::/64 via fd00:10::11")
         self.mesos = Standin(lab, "mesos", 5050)
         self.mesos.say("heartbeat 1s", "agent add A1 10.10.0.11", "agent add A2 10.10.0.12", f"framework add F1 {MARATHON}",
                        *[stable_task(i, n) for i, n in enumerate(STABLE)])
-        self.upstream = self._start_upstream()
+        self.upstream = Upstreams(self.fabric, {f"{UPSTREAM}:53": {"address": "192.0.2.10", "ttl": UPSTREAM_TTL}})
         self.agent = self.make_agent(**settings)
-
-    def _start_upstream(self):
-        from lab.dns_upstream import Upstreams
-        return Upstreams(self.fabric, {f"{UPSTREAM}:53": {"address": "192.0.2.10", "ttl": UPSTREAM_TTL}})
 
     def make_agent(self, **more):
         return Daemon(self.n1, {"mesos": self.mesos.masters}, sock=False, tc=True, settings={
@@ -156,7 +151,7 @@ class Scene:
 
     # --- load
 
-    def names_file(self, forwarded=False, up=False):
+    def names_file(self):
         """Names that exist all the time, with the only right answer."""
         path = os.path.join(self.lab.dir, "stable-names")
         vips = {s["name"]: s["address"] for s in self.agent.get("/v1/services") if ":" not in s["address"] and s["name"]}
@@ -254,6 +249,24 @@ class Checksums:
         if kind == "none" and proto == 0x86DD:
             self.bad.append("IPv6 without checksum")
 
+    @classmethod
+    def self_check(cls):
+        """It can fail: an answer whose sums are right, and the same with one octet changed."""
+        udp = b"\0\x35\x30\x39\0\x0c\0\0" + b"abcd"
+        pseudo = bytes([192, 0, 2, 1, 192, 0, 2, 2, 0, 17])
+        udp = udp[:6] + (0xFFFF - _sum(pseudo + udp[4:6] + udp)).to_bytes(2, "big") + udp[8:]
+        ip = bytes([0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0]) + pseudo[:8]
+        ip = ip[:10] + (0xFFFF - _sum(ip)).to_bytes(2, "big") + ip[12:]
+        frame = bytes(12) + b"\x08\0" + ip + udp
+        for octet, wrong in ((None, 0), (18, 1), (40, 1), (44, 1)):
+            changed = bytearray(frame)
+            if octet:
+                changed[octet] ^= 1
+            looker = cls.__new__(cls)
+            looker.seen, looker.bad = {"full": 0, "partial": 0, "none": 0}, []
+            looker._look(bytes(changed), False)
+            expect(len(looker.bad) == wrong, f"octet {octet} changed: found {looker.bad}")
+
     def good(self, at_least):
         expect(not self.bad, lambda: f"{len(self.bad)} wrong checksums: {self.bad[0]}")
         expect(sum(self.seen.values()) >= at_least, f"saw {self.seen} of {at_least} answers")
@@ -291,16 +304,11 @@ def pass_all_xdp(place, device):
 def checksum_errors(place):
     """UDP datagrams that the place's kernel threw away for their checksum."""
     total = 0
-    for path in ("/proc/net/snmp", "/proc/net/snmp6"):
-        for block in [place.run(["cat", path])]:
-            lines = block.splitlines()
-            for i, line in enumerate(lines):
-                if line.startswith("Udp:") and i + 1 < len(lines) and "InCsumErrors" in line:
-                    total += int(lines[i + 1].split()[line.split().index("InCsumErrors")])
-                if line.startswith("Udp6InCsumErrors"):
-                    total += int(line.split()[1])
+    lines = place.run(["cat", "/proc/net/snmp", "/proc/net/snmp6"]).splitlines()
+    for line, following in zip(lines, lines[1:] + [""]):
+        if line.startswith("Udp:") and "InCsumErrors" in line:
+            total += int(following.split()[line.split().index("InCsumErrors")])
+        if line.startswith("Udp6InCsumErrors"):
+            total += int(line.split()[1])
     return total
 
-
-__all__ = ["Checksums", "Counts", "FINAL", "Failed", "L4LB", "MARATHON", "R4", "R6", "RESOLVERS", "STABLE", "Scene", "UPSTREAM", "UPSTREAM_TTL",
-           "address_of", "checksum_errors", "pass_all_xdp", "stable_task", "unharmed"]
