@@ -83,7 +83,8 @@ struct DnsKernel::Impl {
   DnsKernelStore store{tables, conf};
   dns::KernelMirror mirror;
   std::map<ListenKey, uint8_t> listening;
-  std::string listen_problem;
+  std::string listen_problem, clients_problem;  ///< the latter: nobody is answered here
+  bool wanted = false;
   uint64_t flushed_ns = 0;
   Published<api::KernelDnsView> shown;
   std::array<Published<std::optional<Endpoint>>, dns::kServices> first;
@@ -99,7 +100,7 @@ struct DnsKernel::Impl {
   void publish() {
     api::KernelDnsView v;
     v.enabled = conf[0].enabled != 0;
-    v.problem = listen_problem;
+    v.problem = clients_problem.empty() ? listen_problem : clients_problem;
     auto m = mirror.view();
     v.names = m.names, v.views = m.views, v.ready = m.ready, v.cached = m.cached;
     v.no_room = m.no_room, v.incomplete_zones = m.incomplete_zones;
@@ -217,6 +218,7 @@ Result<std::unique_ptr<DnsKernel>> DnsKernel::open(const datapath::Programs& pro
   LS_ASSIGN(auto tables, DnsTables::adopt({std::move(buckets), std::move(data)}, hash_key, wait_for_programs));
   auto impl = std::make_unique<Impl>(std::move(conf), std::move(listen), std::move(rate), std::move(acl), std::move(tables), epoch);
   impl->mirror.set_max_cached(max_cached);
+  impl->wanted = impl->conf[0].enabled != 0;  // what a daemon before switched on answers without a gap
   impl->stats = UniqueFd(fcntl(programs.map("ls_dns_stats"), F_DUPFD_CLOEXEC, 0));
   impl->program = UniqueFd(fcntl(programs.program("ls_dns_try"), F_DUPFD_CLOEXEC, 0));
   return std::unique_ptr<DnsKernel>(new DnsKernel(std::move(impl)));
@@ -248,12 +250,13 @@ void DnsKernel::set_policy(const dns::ServiceOptions& options, uint16_t udp_size
   const uint32_t per_second = options.rate_limit.per_second;
   std::atomic_ref(s.rate_step).store(per_second ? ls_dns_rate_step(per_second) : 0, std::memory_order_release);
   if (auto r = impl_->write_acl(options.kind, options.clients.networks()); !r) {
-    // Without the list nobody may be answered here who should not be.
-    enable(false);
-    impl_->listen_problem = r.error().text();
+    // Without the whole list somebody might be answered here who should not be.
+    impl_->clients_problem = "dns.clients: " + r.error().text();
     log::error("dns_kernel_clients", {{"error", r.error().text()}});
+  } else {
+    impl_->clients_problem.clear();
   }
-  impl_->publish();
+  enable(impl_->wanted);
 }
 
 void DnsKernel::set_listeners(const std::vector<dns::ListenerView>& listeners, const std::vector<IpAddress>& own) {
@@ -280,7 +283,8 @@ void DnsKernel::set_listeners(const std::vector<dns::ListenerView>& listeners, c
 }
 
 void DnsKernel::enable(bool on) {
-  impl_->conf.publish(0, &ls_dns_conf::enabled, on ? 1 : 0);
+  impl_->wanted = on;
+  impl_->conf.publish(0, &ls_dns_conf::enabled, on && impl_->clients_problem.empty() ? 1 : 0);
   impl_->publish();
 }
 
