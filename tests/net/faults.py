@@ -347,7 +347,7 @@ class Scene:
             return {a["hook"] for a in self.status()["attachments"] if a["device"] == "r-dev" and a["state"] == "attached"}
         for _ in range(2):
             self.node.ip("link add r-dev type veth peer name xdev")
-            wait_until(lambda: attached() == {"port_in", "port_out"}, 3, "attached to the new device")
+            wait_until(lambda: attached() == {"port_in", "port_out", "dns_port"}, 3, "attached to the new device")
             self.node.ip("link del r-dev")
             wait_until(lambda: not attached(), 3, "forgotten")
         left = self.node.run(["sh", "-c", f"ls {PIN}/links"])
@@ -505,8 +505,10 @@ class Scene:
         with open(f"/proc/{self.daemon.process.pid}/status") as f:
             effective = next(line for line in f if line.startswith("CapEff"))
         expect(int(effective.split()[1], 16) == 1 << 39 | 1 << 12 | 1 << 10, effective)
+        # DNS in the kernel is not to be had with these three: the process answers, and that is said.
         trouble = [a for a in self.status()["attachments"] if a["state"] != "attached" or a["error"]]
-        expect(not trouble, f"attachments: {trouble}")
+        expect(not [a for a in trouble if not a["hook"].startswith("dns_")], f"attachments: {trouble}")
+        expect(trouble and all(a["state"] == "degraded" and "CAP_PERFMON" in a["error"] for a in trouble), f"attachments: {trouble}")
         self.works()
         text = self.repaired(self.detach_as_root)
         self.daemon.stop(signal.SIGKILL)
