@@ -24,13 +24,14 @@ namespace {
 size_t allocations = 0;
 }  // namespace
 
-void* operator new(size_t bytes) {
+// Not inlined: the compiler would take malloc and free in them for a mismatch of the caller's.
+[[gnu::noinline]] void* operator new(size_t bytes) {
   allocations++;
   if (void* p = std::malloc(bytes)) return p;
   throw std::bad_alloc();
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, size_t) noexcept { std::free(p); }
 
 namespace ls {
 namespace {
