@@ -80,24 +80,28 @@ static inline __attribute__((always_inline)) __u64 ls_dns_rate_ahead(__u64 word,
 struct ls_dns_rate_pick {
 	__u64 word; /* as it was read */
 	__u64 next; /* what it becomes: ls_dns_rate_take */
-	__u64 idle; /* 0: the word is of this prefix; else how far its time lies ahead, plus one */
-	__u32 way;
+	__u64 best; /* how far ahead, plus one, or 0 when the word is of this prefix; below it three bits: the way */
+	__u32 way;  /* ls_dns_rate_take */
 	__u32 pad;
 };
 LS_ABI_ASSERT(sizeof(struct ls_dns_rate_pick) == 32);
-#define LS_DNS_RATE_NONE { 0, 0, ~0ull, 0, 0 }
+#define LS_DNS_RATE_NONE { 0, 0, 1ull << 62, 0, 0 }
 
-/* Shows the word of way `way`. The prefix's own word is taken; if it has none, that of the prefix that asked least lately. */
+/* Shows the word of way `way`. The prefix's own word is taken; if it has none, that of the prefix that asked least lately. Without branches:
+ * the verifier would follow each of them for each way. */
 static inline __attribute__((always_inline)) void ls_dns_rate_look(struct ls_dns_rate_pick *p, __u32 way, __u64 word, __u64 hash,
 								   __u64 now)
 {
-	__u64 d = (word ^ hash) >> LS_DNS_RATE_TAG_SHIFT ? ls_dns_rate_ahead(word, now) + 1 : 0;
+	const __u64 tags = (1ull << (64 - LS_DNS_RATE_TAG_SHIFT)) - 1;
+	__u64 foreign = 0 - ((((word ^ hash) >> LS_DNS_RATE_TAG_SHIFT) + tags) >> (64 - LS_DNS_RATE_TAG_SHIFT)); /* all ones: of another prefix */
+	__u64 ahead = (word - now) & LS_DNS_RATE_TIME_MASK;
+	__u64 score, better;
 
-	if (d < p->idle) {
-		p->idle = d;
-		p->way = way;
-		p->word = word;
-	}
+	ahead &= ((2 * LS_DNS_RATE_SECOND - ahead) >> 63) - 1; /* as ls_dns_rate_ahead */
+	score = ((ahead + 1) & foreign) << 3 | way;
+	better = 0 - ((score - p->best) >> 63);
+	p->best += (score - p->best) & better;
+	p->word ^= (p->word ^ word) & better;
 }
 
 /* enum ls_dns_rate_verdict, and `next`. A second's worth may come at once; after that one for each step; above it every `slip`-th
@@ -106,10 +110,11 @@ static inline __attribute__((always_inline)) __u32 ls_dns_rate_take(struct ls_dn
 								    __u32 slip)
 {
 	__u64 tag = hash >> LS_DNS_RATE_TAG_SHIFT << LS_DNS_RATE_TAG_SHIFT;
-	__u64 due = p->idle == 0 ? ls_dns_rate_ahead(p->word, now) : 0;
+	__u64 due = p->best >> 3 ? 0 : ls_dns_rate_ahead(p->word, now);
 	__u64 count;
 	__u32 slipped;
 
+	p->way = (__u32)p->best & 7;
 	if (due + step <= LS_DNS_RATE_SECOND) {
 		p->next = tag | ((now + due + step) & LS_DNS_RATE_TIME_MASK);
 		return LS_DNS_RATE_SEND;
