@@ -96,11 +96,14 @@ DnsBench::DnsBench(const Options& options) : options_(options) {
 }
 
 void DnsBench::adopt() {
+  store_.reset();
   tables_.reset();
   datapath::DnsMaps maps{array<ls_dns_bucket>(map_fd("ls_dns_bucket")), array<ls_dns_segment>(map_fd("ls_dns_data"))};
   auto tables = datapath::DnsTables::adopt(std::move(maps), options_.key.data(), wait_for_programs);
   if (!tables) throw std::runtime_error(tables.error().text());
   tables_.emplace(std::move(*tables));
+  shared_conf_.emplace(array<ls_dns_conf>(map_fd("ls_dns_conf")));
+  store_.emplace(*tables_, *shared_conf_);
 }
 
 void DnsBench::reset(std::array<uint64_t, 2> key) {
@@ -129,6 +132,7 @@ void DnsBench::reset(std::array<uint64_t, 2> key) {
 }
 
 DnsBench::~DnsBench() {
+  store_.reset();
   tables_.reset();
   munmap(conf_, 4096);
   munmap(buckets_, array_bytes(sizeof(ls_dns_bucket), options_.buckets));
@@ -139,20 +143,14 @@ DnsBench::~DnsBench() {
 }
 
 bool DnsBench::put(const dns::KernelKey& k, uint8_t flags, uint8_t sets, std::span<const uint8_t> body) {
-  return tables_->put({k.space, k.aux, k.key}, flags, sets, body);
+  return store_->put(k, flags, sets, body);
 }
-bool DnsBench::remove(const dns::KernelKey& k) { return tables_->remove({k.space, k.aux, k.key}); }
-bool DnsBench::contains(const dns::KernelKey& k) const { return !tables_->find({k.space, k.aux, k.key}).empty(); }
-uint64_t DnsBench::hash(const dns::KernelKey& k) const { return tables_->hash({k.space, k.aux, k.key}); }
-size_t DnsBench::sweep(uint32_t space) { return tables_->sweep(space); }
-size_t DnsBench::sweep_all() {
-  std::set<uint32_t> spaces;
-  tables_->for_each([&](const ls_dns_entry& e, std::string_view) { spaces.insert(e.space); });
-  size_t n = 0;
-  for (uint32_t space : spaces) n += tables_->sweep(space);
-  return n;
-}
-void DnsBench::mark() { tables_->mark(); }
+bool DnsBench::remove(const dns::KernelKey& k) { return store_->remove(k); }
+bool DnsBench::contains(const dns::KernelKey& k) const { return store_->contains(k); }
+uint64_t DnsBench::hash(const dns::KernelKey& k) const { return store_->hash(k); }
+size_t DnsBench::sweep(uint32_t space) { return store_->sweep(space); }
+size_t DnsBench::sweep_all() { return store_->sweep_all(); }
+void DnsBench::mark() { store_->mark(); }
 
 uint8_t* DnsBench::entry(uint32_t place) {
   const uint64_t at = uint64_t{place} * LS_DNS_UNIT;

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "app/dns_kernel_store.h"
 #include "datapath/dns_tables.h"
 #include "dns/kernel_store.h"
 #include "loadstar/abi/dns.h"
@@ -57,7 +58,7 @@ class DnsBench : public dns::KernelStore {
   DnsBench(const DnsBench&) = delete;
   DnsBench& operator=(const DnsBench&) = delete;
 
-  // dns::KernelStore, in the programs' maps.
+  // dns::KernelStore, in the programs' maps, by the daemon's own store.
   bool put(const dns::KernelKey& key, uint8_t flags, uint8_t sets, std::span<const uint8_t> body) override;
   bool remove(const dns::KernelKey& key) override;
   bool contains(const dns::KernelKey& key) const override;
@@ -95,6 +96,8 @@ class DnsBench : public dns::KernelStore {
   ls_dns_segment* data_ = nullptr;
   ls_dns_rate_set* rate_ = nullptr;
   std::optional<datapath::DnsTables> tables_;
+  std::optional<MmapArray<ls_dns_conf>> shared_conf_;
+  std::optional<DnsKernelStore> store_;  ///< the daemon's
 };
 
 /// What a result is called, and every result that has changed between two stats(): "xdp hit 1, lo nodata 2".
