@@ -112,8 +112,9 @@ class Scene:
         self.tell("b2", "TASK_KILLING")
         wait_until(lambda: self.weights().get("web.b2") == 0, 5, "weight 0")
         time.sleep(0.2)
-        names = {a["name"] for a in self.client.dial("once", self.vip, 80, count=40)}
-        names |= {a["name"] for a in self.client.dial("once", self.vip, 80, count=40, proto="udp")}
+        # Ports that no flow of this client has had: a known UDP flow would rightly stay with b2.
+        new = {"count": 40, "source_port": 20000, "source_ports_differ": 1}
+        names = {a["name"] for proto in ("tcp", "udp") for a in self.client.dial("once", self.vip, 80, proto=proto, **new)}
         end = end_dial(open_flows)[-1]
         expect(names == {"b1"}, f"new flows went to {names}")
         expect(end["lost"] == 0 and end["by_name"].get("b2"), f"open flows: {end['by_name']}, {end['lost']} lost")

@@ -9,8 +9,8 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from lab import (Daemon, Lab, Master, Report, arguments, difference, expect, state,  # noqa: E402
-                 wait_until)
+from lab import (Daemon, Lab, Master, Report, arguments, difference, expect, separate_source_ports,  # noqa: E402
+                 state, wait_until)
 
 SMALL_MTU = 1300
 REPAIR_S = 5.0
@@ -23,6 +23,7 @@ class Scene:
         n1, n2 = lab.node(1), lab.node(2)
         self.n1, self.n2 = n1, n2
         self.clients = {"host": n1, "bridge": n1.bridged("bc"), "routed": n1.routed("rc")}
+        separate_source_ports(self.clients.values())
         self.cluster = state.Cluster()
         self.cluster.add_agents(lab)
         self.far = n2.routed("far")

@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from lab import Daemon, Lab, difference  # noqa: E402
+from lab import Daemon, Lab, difference, separate_source_ports  # noqa: E402
 from lab import state  # noqa: E402
 
 KINDS = ("host", "bridge", "routed")
@@ -73,6 +73,7 @@ class Stage:
         self.clients = {"host": n1, "bridge": n1.bridged("bc"), "routed": n1.routed("rc")}
         bridged = {"same": n1.bridged("bs"), "other": n2.bridged("bo"), "itself": self.clients["bridge"]}
         routed = {"same": n1.routed("rs"), "other": n2.routed("ro"), "itself": self.clients["routed"]}
+        separate_source_ports(self.clients.values())
         self.direct = {}  # backend name -> (address by family, port)
         self.cluster = state.Cluster()
         self.cluster.add_agents(lab)

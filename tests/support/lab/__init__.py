@@ -5,9 +5,10 @@ on a node; report.py: how a test tells its results."""
 from . import dns, dns_peers, sandbox, state
 from .daemon import Daemon, difference
 from .dns_upstream import Upstreams
-from .lab import Container, Lab, Node, Place, end_dial, find_binary, next_event, parse_lines, wait_until
+from .lab import Container, Lab, Node, Place, end_dial, find_binary, next_event, parse_lines, separate_source_ports, wait_until
 from .master import Master
 from .report import Failed, Report, Skip, arguments, expect
 
 __all__ = ["Container", "Daemon", "Failed", "Lab", "Master", "Node", "Place", "Report", "Skip", "Upstreams", "arguments", "dns", "dns_peers",
-           "difference", "end_dial", "expect", "find_binary", "next_event", "parse_lines", "sandbox", "state", "wait_until"]
+           "difference", "end_dial", "expect", "find_binary", "next_event", "parse_lines", "sandbox", "separate_source_ports",
+           "state", "wait_until"]

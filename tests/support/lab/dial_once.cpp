@@ -30,14 +30,15 @@ void set_timeouts(int fd, long ms) {
   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
 }
 
-/// Binds to --source and --source-port, if given.
-bool bind_source(const Options& o, int fd, Attempt& a) {
+/// Binds to --source and --source-port, if given; attempt i to --source-port + i with --source-ports-differ.
+bool bind_source(const Options& o, int fd, long i, Attempt& a) {
   if (!o.has("source") && !o.has("source-port")) return true;
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   Endpoint from;
   const char* any = o.target.family() == AF_INET ? "0.0.0.0" : "::";
-  if (!parse(o.get("source", any).c_str(), uint16_t(o.number("source-port", 0)), from)) {
+  const long port = o.number("source-port", 0) + (o.number("source-ports-differ", 0) != 0 ? i : 0);
+  if (!parse(o.get("source", any).c_str(), uint16_t(port), from)) {
     return failed(a, "source", EINVAL);
   }
   if (bind(fd, from.sa(), from.len) != 0) return failed(a, "bind", errno);
@@ -154,7 +155,7 @@ int run_once(const Options& o) {
     const int fd = socket(o.target.family(), (proto == "tcp" ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0);
     if (fd < 0) return 2;
     set_timeouts(fd, o.number("timeout", 2000));
-    const bool ok = bind_source(o, fd, a) &&
+    const bool ok = bind_source(o, fd, i, a) &&
                     (proto == "tcp" ? tcp(o, fd, payload, a) : udp(o, fd, payload, proto == "udp", a));
     close(fd);
     if (stopping && !ok && a.err == EINTR) break;  // cut off by the end, says nothing about the service
