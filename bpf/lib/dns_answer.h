@@ -227,14 +227,12 @@ static __always_inline __u32 ls_dns_finish(struct ls_dns_work *w, __u32 udp_max)
 	if (pos > LS_DNS_MESSAGE_MAX)
 		return 0;
 	if (st->edns) {
+		__u64 *opt_words = (__u64 *)(w->msg + pos), flags = st->edns_flags_be;
 		__u8 *opt = w->msg + pos;
 
-		opt[0] = 0;
-		ls_dns_put16(opt + 1, LS_DNS_TYPE_OPT);
-		ls_dns_put16(opt + 3, (__u16)udp_max);
-		*(__be16 *)(opt + 5) = 0;
-		*(__be16 *)(opt + 7) = st->edns_flags_be;
-		ls_dns_put16(opt + 9, st->cookie ? 4 + LS_DNS_COOKIE_OCTETS : 0);
+		/* root, type, size, extended rcode and version 0, half the flags; their rest, length; zeros */
+		opt_words[0] = (__u64)bpf_htons(LS_DNS_TYPE_OPT) << 8 | (__u64)bpf_htons((__u16)udp_max) << 24 | flags << 56;
+		opt_words[1] = flags >> 8 | (__u64)bpf_htons(st->cookie ? 4 + LS_DNS_COOKIE_OCTETS : 0) << 8;
 		pos += LS_DNS_OPT_OCTETS;
 		if (st->cookie) {
 			ls_dns_put16(opt + 11, LS_DNS_COOKIE_OPTION);

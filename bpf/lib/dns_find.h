@@ -62,29 +62,34 @@ static __always_inline int ls_dns_look(const struct ls_dns_work *w, __u32 mask, 
 	return place;
 }
 
+/* Word i of the part of the question's name that begins at `from`, zeros behind its end. Made of the words as they were stored: a load
+ * across two recent stores waits until both are in the cache. */
+static __always_inline __u64 ls_dns_part_word(const struct ls_dns_work *w, __u32 from, __u32 octets, __u32 i)
+{
+	const __u64 *at = w->name + (((from >> 3) + i) & (LS_DNS_WORDS - 1));
+	__u32 shift = (from & 7) * 8, left = octets - i * 8;
+	__u64 word = at[0] >> shift | at[1] << 1 << (63 - shift);
+
+	return left < 8 ? word & ((1ull << (left * 8)) - 1) : word;
+}
+
 /* Looks for a part of the question's name, given by where it begins << 16 | how long it is, and writes it into w->key. */
 __noinline int ls_dns_find(struct ls_dns_work *w, __u64 space_aux, __u32 part)
 {
 	__u32 zero = 0, from = (part >> 16) & 0xff, octets = part & 0xff, i;
 	struct ls_dns_conf *conf = bpf_map_lookup_elem(&ls_dns_conf, &zero);
-	const __u8 *name;
 	__u64 key1, h;
 
 	if (!w || !conf)
 		return 0;
 	key1 = conf->key[1];
 	h = ls_dns_hash_begin(conf->key, (__u32)(space_aux >> 16), (__u16)space_aux);
-	name = (const __u8 *)w->name + from;
 	for (i = 0; i < LS_DNS_WORDS; i++) {
 		__u64 word;
 
 		if (i * 8 >= octets)
 			break;
-		if (from + i * 8 > LS_DNS_KEY_MAX)
-			break;
-		word = *(const __u64 *)(name + i * 8);
-		if (octets - i * 8 < 8)
-			word &= (1ull << ((octets & 7) * 8)) - 1;
+		word = ls_dns_part_word(w, from, octets, i);
 		w->key[i] = word;
 		h = ls_dns_hash_word(h, word, key1);
 	}
@@ -108,23 +113,14 @@ static __always_inline bool ls_dns_is(const struct ls_dns_work *w, __u32 place, 
 	const struct ls_dns_entry *e = ls_dns_entry(place);
 	__u32 from = (part >> 16) & 0xff, octets = part & 0xff, i;
 	const __u64 *key;
-	const __u8 *name;
 
 	if (!e || e->space != space || e->aux || e->key_octets != octets)
 		return false;
 	key = (const __u64 *)(e + 1);
-	name = (const __u8 *)w->name + from;
 	for (i = 0; i < LS_DNS_WORDS; i++) {
-		__u64 word;
-
 		if (i * 8 >= octets)
 			break;
-		if (from + i * 8 > LS_DNS_KEY_MAX)
-			return false;
-		word = *(const __u64 *)(name + i * 8);
-		if (octets - i * 8 < 8)
-			word &= (1ull << ((octets & 7) * 8)) - 1;
-		if (key[i] != word)
+		if (key[i] != ls_dns_part_word(w, from, octets, i))
 			return false;
 	}
 	return true;

@@ -301,8 +301,17 @@ static __always_inline __u64 ls_dns_message_diff(struct ls_dns_work *w, __u32 bo
 	const __u64 *words = (const __u64 *)(w->msg + at);
 	__u64 sum = 0;
 
-	if (body == 16) {
-		sum = (words[0] & 0xffffffff) + (words[0] >> 32) + (words[1] & 0xffffffff) + (words[1] >> 32);
+	if (body <= LS_DNS_BODY_DIRECT) {
+		for (i = 0; i < LS_DNS_BODY_DIRECT / 8; i++) {
+			__u64 word;
+
+			if (i * 8 >= body)
+				break;
+			word = words[i];
+			if (body - i * 8 < 8)
+				word &= (1ull << ((body & 7) * 8)) - 1;
+			sum += (word & 0xffffffff) + (word >> 32);
+		}
 	} else {
 		*(__u32 *)(w->msg + at + (body & 0x7ff)) = 0;
 		body = (body + 3) & 0x7fc;
