@@ -2,3 +2,4 @@
 ls_test(overlay_plan_test SOURCES overlay_plan_test.cpp overlay_pool_test.cpp overlay_json_test.cpp DEPS ls_overlay nlohmann_json::nlohmann_json)
 ls_test(overlay_allocator_test SOURCES overlay_allocator_test.cpp overlay_history_test.cpp DEPS ls_overlay)
 ls_test(overlay_cases_test SOURCES overlay_cases_test.cpp DEPS ls_overlay nlohmann_json::nlohmann_json)
+ls_test(router_overlay_test SOURCES router_overlay_test.cpp DEPS ls_api nlohmann_json::nlohmann_json)
