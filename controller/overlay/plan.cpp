@@ -199,7 +199,9 @@ std::string PlanFault::field() const {
   return fmt::format("overlays[{}]{}{}", *overlay, key.empty() ? "" : ".", key);
 }
 
-std::string PlanFault::text() const { return fmt::format("{}: {}{}{} ({})", field(), value, value.empty() ? "" : " ", why, to_text(reason)); }
+std::string PlanFault::sentence() const { return fmt::format("{}{}{} ({})", value, value.empty() ? "" : " ", why, to_text(reason)); }
+
+std::string PlanFault::text() const { return field() + ": " + sentence(); }
 
 tl::expected<Plan, PlanFault> check_plan(const RawPlan& raw) { return Checker(raw).run(); }
 

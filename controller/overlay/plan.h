@@ -55,7 +55,8 @@ struct PlanFault {
   std::string value;              ///< as it was given; empty where it is missing
   std::string why;                ///< end of the sentence "FIELD: VALUE ..."
   std::string field() const;      ///< "overlays[1].subnet6"
-  std::string text() const;       ///< "overlays[1].subnet6: 10.0.0.0/8 is ... (pool-family)"
+  std::string sentence() const;   ///< "10.0.0.0/8 is IPv4, IPv6 is wanted (pool-family)"
+  std::string text() const;       ///< field() and sentence()
 };
 
 /// The fields before anybody looked at what they say; types are right.
