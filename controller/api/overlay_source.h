@@ -48,6 +48,8 @@ class OverlaySource {
   /// Whether this node gives addresses out; master_view() is only asked then.
   virtual bool allocates() const = 0;
   virtual OverlayMasterView master_view() = 0;
+  /// Once a second.
+  virtual void tick() {}
 };
 
 }  // namespace ls::api

@@ -99,6 +99,11 @@ Reply status(const Call& c) {
       for (auto& w : kernel_warnings(*s.dns->kernel)) s.warnings.push_back(w);
     }
   }
+  if (auto* source = c.provider.overlay(); source && source->allocates()) {
+    s.overlay = source->master_view();
+    if (!s.overlay->problem.empty()) s.warnings.push_back("no node gets addresses of the overlay: " + s.overlay->problem);
+    if (!s.overlay->rejected.empty()) s.warnings.push_back("[overlay] is not in force, an older plan is: " + s.overlay->rejected);
+  }
   return json_reply(s);
 }
 
@@ -321,6 +326,7 @@ Reply Router::handle(const Request& request, const std::vector<LoopView>& own_lo
 
 void Router::tick() {
   if (auto* registry = provider_.registry()) registry->expire(dns::RegistryTime::now());
+  if (auto* overlay = provider_.overlay()) overlay->tick();
 }
 
 dns::RegistrationPosition Router::position() const {
