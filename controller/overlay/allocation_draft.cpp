@@ -10,6 +10,13 @@
 namespace ls::overlay {
 namespace {
 
+/// What a node wrote, fit to stand in a sentence, a record and JSON.
+std::string quoted(std::string_view text) {
+  std::string out(text.substr(0, 64));
+  std::replace_if(out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return out;
+}
+
 class Drafter {
  public:
   Drafter(const PlanPools& pools, const Allocation* known, const RegisterRequest& q, const OwnerOf& owner)
@@ -53,14 +60,14 @@ class Drafter {
         out_.adopted++;
         return pool.address(*place);
       }
-      out_.notes.push_back(fmt::format("VTEP address {} is {}: another one is given", held.substr(0, 64), place ? "taken" : fmt::format("none of {}", pool.network().text())));
+      out_.notes.push_back(fmt::format("VTEP address {} is {}: another one is given", quoted(held), place ? "taken" : fmt::format("none of {}", pool.network().text())));
     }
     auto place = pool.lowest_free();
     return place ? std::optional(pool.address(*place)) : std::nullopt;
   }
 
   void compare(std::string_view what, const std::string& held, const std::string& has) {
-    if (!held.empty() && held != has) out_.notes.push_back(fmt::format("{} {} is not what the node has: {} stays", what, held.substr(0, 64), has.empty() ? "nothing" : has));
+    if (!held.empty() && held != has) out_.notes.push_back(fmt::format("{} {} is not what the node has: {} stays", what, quoted(held), has.empty() ? "nothing" : has));
   }
 
   const Holding::Block* held_of(std::string_view overlay) const {
@@ -72,8 +79,9 @@ class Drafter {
 
   void shares() {
     std::vector<Share> before = std::move(out_.allocation.shares), after;
-    for (auto& [name, o] : pools_.overlays()) {
-      auto it = std::find_if(before.begin(), before.end(), [&](auto& s) { return s.overlay == name; });
+    for (auto& [name, pools] : pools_.overlays()) {
+      auto& o = pools;
+      auto it = std::find_if(before.begin(), before.end(), [&o](auto& s) { return s.overlay == o.plan.name; });
       auto* held = held_of(name);
       if (it != before.end() && it->state == ShareState::kOk) {
         if (held) {
@@ -119,8 +127,8 @@ class Drafter {
     auto block = parse_block(text);
     auto place = pool && block ? pool->place(*block) : std::nullopt;
     if (!place) {
-      s.detail = pool ? fmt::format("{} is no /{} block of {}", text.substr(0, 64), pool->pool().share, pool->pool().network.text())
-                      : fmt::format("{} is of a family that the overlay has not", text.substr(0, 64));
+      s.detail = pool ? fmt::format("{} is no /{} block of {}", quoted(text), pool->pool().share, pool->pool().network.text())
+                      : fmt::format("{} is of a family that the overlay has not", quoted(text));
       return false;
     }
     if (!pool->is_free(*place)) {
@@ -145,7 +153,7 @@ class Drafter {
 
   void remarks() {
     for (auto& b : q_.holding.blocks) {
-      if (!pools_.find(b.overlay)) out_.notes.push_back(fmt::format("overlay {} is not known", b.overlay.substr(0, 64)));
+      if (!pools_.find(b.overlay)) out_.notes.push_back(fmt::format("overlay {} is not known", quoted(b.overlay)));
     }
     auto inside = [&](const IpNetwork& pool) {
       if (pool.contains(q_.node)) out_.notes.push_back(fmt::format("the node's own address lies in the pool {}", pool.text()));

@@ -215,6 +215,13 @@ TEST_F(AllocatorTest, AdoptionTakesOnlyWhatFits) {
     EXPECT_EQ(share_of(b, "dcos6")->state, ShareState::kOk);
     EXPECT_EQ(notes_.size(), 2u);
   }
+  // What it wrote stands in a record and in JSON, so it is made fit for that.
+  auto odd = request("10.0.1.1");
+  odd.holding.blocks = {{"dcos", "\xe4\n\x01" + std::string(100, 'x'), ""}, {"\xff", "9.0.30.0/24", ""}};
+  auto said = join(odd);
+  EXPECT_THAT(share_of(said, "dcos")->detail, testing::StartsWith("???" + std::string(61, 'x') + " is no"));
+  EXPECT_THAT(notes_, testing::ElementsAre("overlay ? is not known"));
+  EXPECT_EQ(parse_node_record(record("node/10.0.1.1"), a_->plan().oui)->allocation, said);
   // A family that the overlay does not have.
   auto other = request("10.0.0.3");
   other.holding.blocks = {{"dcos", "9.0.20.0/24", "fd01:b:0:0:20::/80"}};
