@@ -6,6 +6,7 @@
 #include "api/labels.h"
 #include "api/metrics_dns.h"
 #include "api/metrics_family.h"
+#include "api/metrics_overlay.h"
 
 namespace ls::api {
 namespace {
@@ -30,6 +31,7 @@ class Scrape final : public prometheus::Collectable {
     packets(out);
     tables(out, status, more);
     if (auto* source = provider_.dns()) dns_families(out, *source);
+    if (auto* source = provider_.overlay()) overlay_families(out, *source);
     gauge(out, "loadstar_loop_lag_seconds", "How late the last one-second timer of an event loop came.",
           [&](Family& f) {
             for (const auto* loops : {&std::as_const(status.loops), &own_loops_}) {

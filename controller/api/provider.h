@@ -13,6 +13,7 @@
 #include "api/dns_source.h"
 #include "api/event_hub.h"
 #include "api/filter.h"
+#include "api/overlay_source.h"
 #include "api/views.h"
 #include "dns/registry.h"
 #include "util/result.h"
@@ -47,6 +48,9 @@ class Provider {
 
   // DNS: what /v1/dns, the DNS lines of the status and the DNS metrics are made from. Null: this node serves none.
   virtual DnsSource* dns() { return nullptr; }
+
+  // The overlay: /overlay-master, /overlay-agent, /v1/overlay and its metrics. Null: this node has no overlay.
+  virtual OverlaySource* overlay() { return nullptr; }
 
   // Registrations and what the reference's node API showed (docs/operate/registration.md).
   /// Where names are registered; used on the admin thread only. Null: this node keeps none of its own.

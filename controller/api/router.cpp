@@ -15,6 +15,7 @@
 #include "api/labels.h"
 #include "api/params.h"
 #include "api/router_dns.h"
+#include "api/router_overlay.h"
 #include "api/router_records.h"
 #include "api/router_registrations.h"
 #include "loadstar/abi/event.h"
@@ -97,6 +98,11 @@ Reply status(const Call& c) {
     if (s.dns->kernel) {
       for (auto& w : kernel_warnings(*s.dns->kernel)) s.warnings.push_back(w);
     }
+  }
+  if (auto* source = c.provider.overlay(); source && source->allocates()) {
+    s.overlay = source->master_view();
+    if (!s.overlay->problem.empty()) s.warnings.push_back("no node gets addresses of the overlay: " + s.overlay->problem);
+    if (!s.overlay->rejected.empty()) s.warnings.push_back("[overlay] is not in force, an older plan is: " + s.overlay->rejected);
   }
   return json_reply(s);
 }
@@ -272,7 +278,8 @@ const std::vector<Route>& routes() {
 /// socket, whose group is the access control.
 bool over_tcp(std::string_view path) {
   constexpr std::array kPaths{"/livez", "/readyz", "/metrics", "/v1/vips", "/v1/nodes", "/v1/version", "/v1/records", "/v1/metrics",
-                              "/v1/zones", "/v1/registrations", "/lashup/key"};
+                              "/v1/zones", "/v1/registrations", "/lashup/key", "/overlay-master/state", "/overlay-master/agents/delete",
+                              "/overlay-agent/overlay"};
   constexpr std::array kBelow{"/v1/hosts/", "/v1/services/", "/v1/metrics/", "/v1/zones/"};
   return std::find(kPaths.begin(), kPaths.end(), path) != kPaths.end() ||
          std::any_of(kBelow.begin(), kBelow.end(), [&](auto* below) { return path.starts_with(below); });
@@ -284,6 +291,7 @@ Reply not_found(std::string_view path) {
   for (auto shown : dns_route_list()) list.push_back(shown);
   for (auto shown : registration_route_list()) list.push_back(shown);
   for (auto shown : record_route_list()) list.push_back(shown);
+  for (auto shown : overlay_route_list()) list.push_back(shown);
   Reply r{.status = 404};
   r.body = text_of({{"error", "there is no path '" + std::string(path) + "'"}, {"routes", list}}) + "\n";
   return r;
@@ -297,6 +305,7 @@ Reply Router::handle(const Request& request, const std::vector<LoopView>& own_lo
   if (!request.caller.on_socket && !over_tcp(path)) return error_reply(403, "this path is served on the unix socket only");
   if (auto reply = registration_route(provider_, feeds_, request)) return std::move(*reply);
   if (auto reply = record_route(provider_, metrics_, request, own_loops)) return std::move(*reply);
+  if (auto reply = overlay_route(provider_, request)) return std::move(*reply);
   if (auto reply = dns_route(provider_, request, request.caller.may_change)) return std::move(*reply);
   auto query = path.size() < target.size() ? target.substr(path.size() + 1) : "";
   for (auto& route : routes()) {
@@ -317,6 +326,7 @@ Reply Router::handle(const Request& request, const std::vector<LoopView>& own_lo
 
 void Router::tick() {
   if (auto* registry = provider_.registry()) registry->expire(dns::RegistryTime::now());
+  if (auto* overlay = provider_.overlay()) overlay->tick();
 }
 
 dns::RegistrationPosition Router::position() const {

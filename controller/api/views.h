@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "api/dns_kernel.h"
+#include "api/overlay_source.h"
 #include "util/address.h"
 #include "util/dns_name.h"
 #include "util/histogram.h"
@@ -132,6 +133,7 @@ struct StatusView {
   std::vector<MapView> maps;
   std::vector<LoopView> loops;
   std::optional<DnsStatus> dns;  ///< filled by the router from Provider::dns
+  std::optional<OverlayMasterView> overlay;  ///< the same, from Provider::overlay on a master
 };
 
 /// The one line that matters first. Pure.

@@ -104,6 +104,10 @@ void to_json(Json& j, const StatusView& s) {
                               {"last_error", r.last_error}});
   }
   for (auto& l : s.loops) j["loops"].push_back({{"name", l.name}, {"lag_s", l.lag_s}, {"beat_age_s", l.beat_age_s}});
+  if (s.overlay) {
+    auto& o = j["overlay"] = {{"problem", s.overlay->problem}, {"rejected", s.overlay->rejected}, {"nodes", s.overlay->nodes}, {"pools", Json::array()}};
+    for (auto& p : s.overlay->pools) o["pools"].push_back({{"overlay", p.overlay}, {"pool", p.pool}, {"size", p.size}, {"used", p.used}, {"held", p.held}});
+  }
   if (!s.dns) return;
   j["dns"] = {{"listeners", s.dns->listeners}, {"zones", s.dns->zones},           {"upstreams", s.dns->upstreams},
               {"unbound", s.dns->unbound},     {"not_loaded", s.dns->not_loaded}, {"aside", s.dns->aside}};

@@ -12,6 +12,7 @@
 #include <tuple>
 
 #include "app/config_dns.h"
+#include "app/config_overlay.h"
 #include "util/result.h"
 #include "util/unique_fd.h"
 
@@ -201,6 +202,7 @@ void check_together(Reader& reader) {
   ordered("vips.named_min", c.vips.named_min, "vips.named_max", c.vips.named_max);
   ordered("vips.named_min6", c.vips.named_min6, "vips.named_max6", c.vips.named_max6);
   check_dns_settings(c, bad);
+  check_overlay_settings(c, [&](std::string_view name) { return reader.where(name); }, [&](Problem p) { reader.add(std::move(p)); });
 }
 
 /// Whether the files that settings name can be read by this process now.

@@ -122,6 +122,7 @@ struct Daemon::Impl {
   std::unique_ptr<Cluster> cluster;
   std::unique_ptr<DnsNode> dns;
   std::unique_ptr<Registrations> registrations;
+  OverlayService overlay{config, clock};
   NodeList nodes;
   std::unique_ptr<api::Server> server;
   Holdover holdover;
@@ -179,6 +180,8 @@ struct Daemon::Impl {
     dns->set_origin_sources({[this](const std::string& name) { return views.service_origins(name); },
                              [this](const std::string& zone, const std::string& name) { return registrations->origins(zone, name); }});
     views.set_dns(dns->source(), registrations.get(), &nodes, config);
+    overlay.start();
+    views.set_overlay(&overlay);
 
     publish_status();
     api::Server::Settings api;

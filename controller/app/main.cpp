@@ -7,6 +7,7 @@
 #include "app/daemon.h"
 #include "app/dns_node.h"
 #include "app/import_mesos_dns.h"
+#include "app/import_overlay.h"
 #include "app/static_zones.h"
 #include "datapath/rescue.h"
 #include "netlink/address_device.h"
@@ -54,6 +55,9 @@ int main(int argc, char** argv) {
   auto* mesos_dns = import_command->add_subcommand("mesos-dns", "From the config.json of Mesos-DNS");
   std::string other_file;
   mesos_dns->add_option("FILE", other_file, "Its configuration file")->required();
+  auto* overlay = import_command->add_subcommand("overlay", "From the allocator's file of the Mesos overlay modules, or the configuration of DC/OS");
+  std::vector<std::string> overlay_files;
+  overlay->add_option("FILE", overlay_files, "Configuration files, one of them with the network")->required();
   import_command->require_subcommand(1);
   app.set_version_flag("--version", std::string("loadstard ") + LS_VERSION);
   try {
@@ -62,6 +66,7 @@ int main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   if (mesos_dns->parsed()) return ls::import_mesos_dns_command(other_file);
+  if (overlay->parsed()) return ls::import_overlay_command(overlay_files);
   if (do_check) return check(file);
   if (print && defaults) {
     std::fputs(ls::print_defaults().c_str(), stdout);

@@ -202,6 +202,7 @@ const std::vector<Setting>& table() {
   static const std::vector<Setting> lines = [] {
     auto all = first_lines();
     for (auto& more : dns_lines()) all.push_back(std::move(more));
+    for (auto& more : overlay_lines()) all.push_back(std::move(more));
     return all;
   }();
   return lines;
@@ -259,6 +260,7 @@ std::span<const std::pair<std::string_view, std::string_view>> sections() {
       {"registration", "Names that operators and services register below thisdcos.directory."},
       {"store", "What the daemon keeps over a restart."},
       {"watchdog", "loadstar-watchdog(8), a program of its own that reads the same file."},
+      {"overlay", "The overlay: an address per container. The plan that a node with node.roles \"master\" gives addresses from."},
   };
   return kSections;
 }

@@ -20,6 +20,7 @@
 #include <variant>
 #include <vector>
 
+#include "overlay/plan.h"
 #include "util/address.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -46,6 +47,21 @@ struct HostPort {
 struct ByteSize {
   uint64_t bytes = 0;
   bool operator==(const ByteSize&) const = default;
+};
+
+/// Where something stands in a file. Line and column count from 1; 0 means the file as a whole.
+struct Where {
+  std::string file;
+  uint32_t line = 0;
+  uint32_t column = 0;
+  std::string text() const;  ///< "loadstar.toml:3:9"
+};
+
+/// One [[overlay.network]]: types are right, what the values say is checked together with the rest of [overlay].
+struct OverlayNetwork {
+  overlay::RawOverlay values;
+  Where where;
+  std::map<std::string, Where> at;  ///< of each key that is there
 };
 
 /// Every setting with its default. Paths are absolute: a relative one is taken from the folder of the file
@@ -189,6 +205,17 @@ struct Config {
     uint32_t max_records = 10'000;
     std::vector<std::string> follow;  ///< "10.0.0.1:62080": masters whose registrations this node serves
   } registration;
+  /// The overlay: an address per container. The plan is that of the master; without a network there is no overlay.
+  struct Overlay {
+    std::string vtep_subnet = "44.128.0.0/16";
+    std::string vtep_subnet6;  ///< empty: none
+    std::string vtep_mac_oui = "70:B3:D5:00:00:00";
+    uint32_t vtep_mtu = 0;     ///< 0: as the device takes it
+    Millis hold_down{0}, takeover{120'000};
+    std::vector<OverlayNetwork> network;
+    bool configured() const { return !network.empty(); }
+    overlay::RawPlan plan() const;
+  } overlay;
   struct Store {
     std::filesystem::path path{"/var/lib/loadstar/store.db"};
   } store;
@@ -202,14 +229,6 @@ struct Config {
     uint32_t failures = 3;            ///< rounds without any answer before a restart
     Millis backoff_max{300'000};
   } watchdog;
-};
-
-/// Where something stands in a file. Line and column count from 1; 0 means the file as a whole.
-struct Where {
-  std::string file;
-  uint32_t line = 0;
-  uint32_t column = 0;
-  std::string text() const;  ///< "loadstar.toml:3:9"
 };
 
 /// One thing that is wrong with the configuration.

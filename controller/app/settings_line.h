@@ -1,5 +1,5 @@
 #pragma once
-/// How a line of the settings table is made. Only settings.cpp and settings_dns.cpp include this.
+/// How a line of the settings table is made. Only settings.cpp, settings_dns.cpp and settings_overlay.cpp include this.
 ///
 /// Thread, errors and units: as in settings.h.
 #include <filesystem>
@@ -18,6 +18,8 @@ constexpr int64_t kMiB = 1 << 20;
 
 /// The lines of the sections that belong to DNS (settings_dns.cpp).
 std::vector<Setting> dns_lines();
+/// Those of [overlay] (settings_overlay.cpp).
+std::vector<Setting> overlay_lines();
 
 /// An extra rule for one value (of a list: for each element); the text ends the sentence "NAME: ...".
 template <class T>

@@ -10,6 +10,7 @@
 
 #include "api/provider.h"
 #include "app/node_list.h"
+#include "app/overlay_service.h"
 #include "app/registrations.h"
 #include "bpf/map.h"
 #include "datapath/counters.h"
@@ -35,6 +36,8 @@ class DaemonViews final : public api::Provider {
 
   /// Before the server starts; all must outlive it.
   void set_dns(api::DnsSource* dns, Registrations* registrations, const NodeList* nodes, const Config& config);
+
+  void set_overlay(OverlayService* overlay) { overlay_ = overlay; }
 
   // Control loop.
   void set_settings(const Config& config);  ///< those of now, again after each reload
@@ -62,6 +65,7 @@ class DaemonViews final : public api::Provider {
   api::MetricsView metrics() override;
   api::EventHub& events() override { return hub_; }
   api::DnsSource* dns() override { return dns_; }
+  api::OverlaySource* overlay() override { return overlay_; }
   dns::Registry* registry() override { return registrations_ ? registrations_->registry() : nullptr; }
   std::shared_ptr<const dns::RegistrationFeed> followed() override { return registrations_ ? registrations_->followed() : nullptr; }
   std::vector<api::NodeView> nodes() override { return nodes_ ? nodes_->get() : std::vector<api::NodeView>{}; }
@@ -90,6 +94,7 @@ class DaemonViews final : public api::Provider {
   DeviceNames names_;  ///< control loop
   api::EventHub hub_;
   api::DnsSource* dns_ = nullptr;
+  OverlayService* overlay_ = nullptr;
   Registrations* registrations_ = nullptr;
   const NodeList* nodes_ = nullptr;
   Published<std::vector<std::pair<std::string, std::string>>> settings_;

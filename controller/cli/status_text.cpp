@@ -85,6 +85,20 @@ std::string dns_hook_lines(const Json& attachments) {
   return line("", out);
 }
 
+/// "3 nodes; VTEP 3 of 65534; dcos 3 of 65536 (9.0.0.0/8), 1 held"
+std::string overlay_line(const Json& o) {
+  if (!o.value("problem", "").empty()) return line("overlay", "gives nothing out, see the warnings");
+  auto text = fmt::format("{} nodes", o.value("nodes", 0ull));
+  auto pools = o.value("pools", Json::array());
+  for (auto& p : pools) {
+    auto overlay = p.value("overlay", "");
+    text += fmt::format("; {} {:.0f} of {:.0f} ({})", overlay.empty() ? "VTEP" : overlay, p.value("used", 0.0), p.value("size", 0.0), p.value("pool", ""));
+    if (auto held = p.value("held", 0.0); held > 0) text += fmt::format(", {:.0f} held", held);
+  }
+  if (!o.value("rejected", "").empty()) text += "; AN OLDER PLAN IS IN FORCE";
+  return line("overlay", text);
+}
+
 std::string section(std::string_view title, const Table& table) {
   return table.rows() ? fmt::format("\n{}\n{}", title, table.text("  ")) : "";
 }
@@ -155,6 +169,7 @@ std::string status_text(const Json& s, bool wide, const std::string& watchdog) {
     out += dns_lines(dns);
     if (dns.contains("kernel")) out += kernel_text(dns["kernel"]) + dns_hook_lines(list("attachments"));
   }
+  if (auto overlay = s.value("overlay", Json::object()); !overlay.empty()) out += overlay_line(overlay);
   out += watchdog;
 
   auto warnings = list("warnings");

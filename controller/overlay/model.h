@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "util/address.h"
@@ -39,6 +40,7 @@ struct Plan {
   IpNetwork vtep4;
   std::optional<IpNetwork> vtep6;
   Mac oui{};  ///< the last three are zero
+  std::string oui_text;  ///< as the file has it, in its case: the state endpoint shows it so
   std::optional<uint32_t> vtep_mtu;
   std::vector<OverlayPlan> overlays;
   auto operator<=>(const Plan&) const = default;

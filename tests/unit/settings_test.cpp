@@ -51,6 +51,7 @@ TEST(Settings, EveryMemberHasALine) {
   EXPECT_EQ(lines_of("registration"), member_count<Config::Registration>());
   EXPECT_EQ(lines_of("store"), member_count<Config::Store>());
   EXPECT_EQ(lines_of("watchdog"), member_count<Config::Watchdog>());
+  EXPECT_EQ(lines_of("overlay"), member_count<Config::Overlay>());
   EXPECT_EQ(sections().size(), member_count<Config>());
 }
 
@@ -87,6 +88,12 @@ RawValue other_value(const Setting& s, const std::string& printed) {
     raw.value = RawValue::Table{{{zone ? "reg.thisdcos.directory" : "example.com", {}}}, {lines}};
   } else if (printed[0] == '[') {
     if (s.name == "node.roles") raw.value = list("master");
+    else if (s.name == "overlay.network") {
+      RawValue name, network;
+      name.value = std::string("dcos");
+      network.value = RawValue::Table{{{"name", {}}}, {name}};
+      raw.value = RawValue::List{network};
+    }
     else if (s.name == "mesos.masters") raw.value = list("m1:5050");
     else if (s.name == "authority.ip_sources") raw.value = list("docker");
     else if (s.type.find("interface") != s.type.npos) raw.value = list("p7");
@@ -165,6 +172,17 @@ TEST(Settings, PrintedConfigReadsBackToTheSame) {
   c.resolver.zone_files = {"/etc/loadstar/a.zone"};
   c.resolver.rotation = RotationKind::kRandom;
   c.watchdog.search = "example.com corp.local";
+  c.overlay.vtep_subnet6 = "fd01:a::/64";
+  c.overlay.network.resize(2);
+  auto& dcos = c.overlay.network[0].values;
+  dcos.name = "dcos";
+  dcos.subnet = "9.0.0.0/8";
+  dcos.prefix = 24;
+  auto& dcos6 = c.overlay.network[1].values;
+  dcos6.name = "dcos6";
+  dcos6.subnet6 = "fd01:b::/64";
+  dcos6.prefix6 = 80;
+  dcos6.enabled = false;
   ConfigText text{"x.toml", print_config(c)};
   auto again = parse_config({&text, 1});
   ASSERT_TRUE(again.good()) << report(again) << text.toml;

@@ -20,7 +20,7 @@ ALLOWED = {
     "derive": {"state", "abi", "util"},
     "datapath": {"derive", "state", "bpf", "netlink", "abi", "skeleton", "util"},
     "dns": {"derive", "state", "store", "abi", "util"},
-    "overlay": {"derive", "state", "netlink", "abi", "util"},
+    "overlay": {"derive", "state", "store", "netlink", "abi", "util"},
     "edge": {"derive", "state", "util"},
     "api": {"dns", "derive", "state", "abi", "util"},
     "cli": {"api", "util"},

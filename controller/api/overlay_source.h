@@ -1,0 +1,55 @@
+#pragma once
+/// What the overlay's routes need. `app` implements it; texts are the bodies as they are sent, so that the API knows nothing of pools.
+/// Thread: the admin thread. Cost: a state is made on each call, about 0.8 kB a node with two overlays; a delete waits for the disk.
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <vector>
+
+namespace ls::api {
+
+struct OverlayFailure {
+  enum class Kind : uint8_t {
+    kAbsent,       ///< this node does not do that: 404
+    kInvalid,      ///< the request is wrong: 400
+    kUnavailable,  ///< not recovered: 503
+    kFailed,       ///< could not be kept: 500
+  };
+  Kind kind = Kind::kFailed;
+  std::string why;
+};
+using OverlayBody = tl::expected<std::string, OverlayFailure>;
+
+/// One pool: what the metrics and the status show of it. Counts above 2^53 lose their last digits, as all metrics do.
+struct OverlayPoolView {
+  std::string overlay;  ///< empty: VTEP addresses
+  std::string pool;     ///< "9.0.0.0/8"
+  double size = 0, used = 0, held = 0;
+};
+struct OverlayMasterView {
+  std::string problem;   ///< why there is no allocator; empty: there is one
+  std::string rejected;  ///< why the plan of the configuration is not in force; empty: it is
+  uint64_t nodes = 0, registered = 0, refused = 0, exhausted = 0, conflicts = 0, adopted = 0, removed = 0, store_failures = 0;
+  std::vector<OverlayPoolView> pools;
+};
+
+class OverlaySource {
+ public:
+  virtual ~OverlaySource() = default;
+  /// Body of GET /overlay-master/state.
+  virtual OverlayBody master_state() = 0;
+  /// Body of the request to POST /overlay-master/agents/delete; gives the state that remains. `caller`: for the log.
+  virtual OverlayBody delete_agents(std::string_view body, std::string_view caller) = 0;
+  /// Capacities and what is used of them.
+  virtual OverlayBody capacity() = 0;
+  /// Body of GET /overlay-agent/overlay.
+  virtual OverlayBody agent_overlay() = 0;
+  /// Whether this node gives addresses out; master_view() is only asked then.
+  virtual bool allocates() const = 0;
+  virtual OverlayMasterView master_view() = 0;
+  /// Once a second.
+  virtual void tick() {}
+};
+
+}  // namespace ls::api

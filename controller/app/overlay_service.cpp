@@ -1,0 +1,95 @@
+#include "app/overlay_service.h"
+
+#include <fmt/format.h>
+
+#include "overlay/overlay_json.h"
+#include "util/log.h"
+
+namespace ls {
+
+using api::OverlayBody;
+using api::OverlayFailure;
+
+namespace {
+
+tl::unexpected<OverlayFailure> failure(OverlayFailure::Kind kind, std::string why) { return tl::make_unexpected(OverlayFailure{kind, std::move(why)}); }
+
+}  // namespace
+
+void OverlayService::start() {
+  master_ = config_.node.has_role(Role::kMaster) && config_.overlay.configured();
+  if (!master_) return;
+  auto unusable = [&](std::string why) {
+    problem_ = std::move(why);
+    log::error("overlay_allocator_unusable", {{"error", problem_}});
+  };
+  auto plan = overlay::check_plan(config_.overlay.plan());
+  if (!plan) return unusable(plan.error().text());  // the settings were checked; this is for whoever made a Config by hand
+  auto store = open_file_store(config_.store.path.parent_path() / "overlay.db");
+  if (!store) return unusable(store.error().text());
+  store_ = std::move(*store);
+  overlay::AllocatorOptions options{.hold_down = config_.overlay.hold_down, .takeover = config_.overlay.takeover};
+  auto made = overlay::Allocator::open(*store_, clock_, std::move(*plan), options);
+  if (!made) return unusable(made.error().text());
+  allocator_ = std::move(*made);
+  if (auto& rejected = allocator_->rejected()) log::error("overlay_plan_rejected", {{"reason", rejected->reason}, {"detail", rejected->detail}});
+  log::info("overlay_allocator_ready", {{"nodes", allocator_->size()}});
+}
+
+std::optional<OverlayFailure> OverlayService::missing() const {
+  if (!master_) return OverlayFailure{OverlayFailure::Kind::kAbsent, "this node gives no addresses out: it needs node.roles with \"master\" and [[overlay.network]]"};
+  if (!allocator_) return OverlayFailure{OverlayFailure::Kind::kUnavailable, problem_};
+  return std::nullopt;
+}
+
+OverlayBody OverlayService::master_state() {
+  if (auto m = missing()) return tl::make_unexpected(std::move(*m));
+  return overlay::master_state_json(allocator_->plan(), allocator_->nodes());
+}
+
+OverlayBody OverlayService::delete_agents(std::string_view body, std::string_view caller) {
+  if (auto m = missing()) return tl::make_unexpected(std::move(*m));
+  auto addresses = overlay::parse_delete_body(body);
+  if (!addresses) return failure(OverlayFailure::Kind::kInvalid, addresses.error().text());
+  auto removed = allocator_->remove_nodes(*addresses);
+  if (!removed) {
+    log::warn("overlay_delete_failed", {{"caller", caller}, {"error", removed.error().text()}});
+    return failure(OverlayFailure::Kind::kFailed, removed.error().text());
+  }
+  log::info("overlay_nodes_removed", {{"caller", caller}, {"named", addresses->size()}, {"removed", *removed}});
+  return master_state();
+}
+
+OverlayBody OverlayService::capacity() {
+  if (auto m = missing()) return tl::make_unexpected(std::move(*m));
+  return overlay::capacity_json(allocator_->plan(), allocator_->usage());
+}
+
+OverlayBody OverlayService::agent_overlay() {
+  if (agent_) return agent_();
+  return failure(OverlayFailure::Kind::kAbsent, "this node has no overlay of its own");
+}
+
+api::OverlayMasterView OverlayService::master_view() {
+  api::OverlayMasterView v;
+  v.problem = problem_;
+  if (!allocator_) return v;
+  if (auto& rejected = allocator_->rejected()) v.rejected = rejected->text();
+  auto& c = allocator_->counters();
+  v.nodes = allocator_->size();
+  v.registered = c.registered;
+  v.refused = c.refused;
+  v.exhausted = c.exhausted;
+  v.conflicts = c.conflicts;
+  v.adopted = c.adopted;
+  v.removed = c.removed;
+  v.store_failures = c.store_failures;
+  for (auto& u : allocator_->usage()) v.pools.push_back({u.overlay, u.pool.text(), double(u.size), double(u.used), double(u.held)});
+  return v;
+}
+
+void OverlayService::tick() {
+  if (allocator_) allocator_->release_due();
+}
+
+}  // namespace ls

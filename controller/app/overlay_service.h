@@ -1,0 +1,52 @@
+#pragma once
+/// The overlay of this node for the API: on a master the allocator with its store, on an agent what it was given.
+///
+/// Thread: start() before the API runs; from then on everything belongs to the admin thread, as the registrations do. Observers of the
+/// allocator are called there too and post what they have to the control loop.
+/// A store or a record that cannot be used takes nothing else down: no node gets anything new then, every node keeps what it has, and
+/// the status says why.
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "api/overlay_source.h"
+#include "app/settings.h"
+#include "overlay/allocator.h"
+#include "store/store.h"
+
+namespace ls {
+
+class OverlayService final : public api::OverlaySource {
+ public:
+  OverlayService(const Config& config, const Clock& clock) : config_(config), clock_(clock) {}
+
+  /// On a master with [overlay]: opens "overlay.db" beside store.path and reads everything in it.
+  void start();
+
+  /// Null: this node allocates nothing, or cannot (master_view().problem).
+  overlay::Allocator* allocator() { return allocator_.get(); }
+  /// Who answers GET /overlay-agent/overlay; before the API runs.
+  void set_agent(std::function<api::OverlayBody()> agent) { agent_ = std::move(agent); }
+
+  api::OverlayBody master_state() override;
+  api::OverlayBody delete_agents(std::string_view body, std::string_view caller) override;
+  api::OverlayBody capacity() override;
+  api::OverlayBody agent_overlay() override;
+  bool allocates() const override { return master_; }
+  api::OverlayMasterView master_view() override;
+  void tick() override;
+
+ private:
+  std::optional<api::OverlayFailure> missing() const;
+
+  const Config& config_;
+  const Clock& clock_;
+  bool master_ = false;
+  std::string problem_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<overlay::Allocator> allocator_;
+  std::function<api::OverlayBody()> agent_;
+};
+
+}  // namespace ls

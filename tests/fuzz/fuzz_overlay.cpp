@@ -1,0 +1,166 @@
+/// What strangers, operators and damaged disks give the overlay's allocator: a plan, the body of a delete, records of the store, what a
+/// node says it holds. What is accepted reads back as the same; records that contradict each other do not open; nothing has two
+/// owners.
+#include <cstdio>
+#include <cstdlib>
+#include <set>
+#include <string>
+
+#include "overlay/allocation_record.h"
+#include "overlay/allocator.h"
+#include "util/log.h"
+
+using namespace ls;
+using namespace ls::overlay;
+
+namespace {
+
+void require(bool good, const char* what) {
+  if (good) return;
+  std::fprintf(stderr, "violated: %s\n", what);
+  std::abort();
+}
+
+/// Takes pieces off the input; a piece ends at a line feed.
+class Input {
+ public:
+  Input(const uint8_t* data, size_t size) : rest_(reinterpret_cast<const char*>(data), size) {}
+  bool empty() const { return rest_.empty(); }
+  uint8_t octet() {
+    if (rest_.empty()) return 0;
+    auto c = static_cast<uint8_t>(rest_[0]);
+    rest_.remove_prefix(1);
+    return c;
+  }
+  std::string line() {
+    auto end = rest_.find('\n');
+    std::string out(rest_.substr(0, end));
+    rest_.remove_prefix(end == rest_.npos ? rest_.size() : end + 1);
+    return out;
+  }
+  std::string_view all() const { return rest_; }
+
+ private:
+  std::string_view rest_;
+};
+
+void one_owner(const Allocator& a) {
+  std::set<IpAddress> vteps;
+  std::set<IpNetwork> blocks;
+  for (auto* n : a.nodes()) {
+    auto& v = n->allocation.vtep;
+    require(vteps.insert(v.v4.address).second, "one owner of a VTEP address");
+    require(!v.v6 || vteps.insert(v.v6->address).second, "one owner of an IPv6 VTEP address");
+    for (auto& s : n->allocation.shares) {
+      require(!s.v4 || blocks.insert(*s.v4).second, "one owner of a block");
+      require(!s.v6 || blocks.insert(*s.v6).second, "one owner of an IPv6 block");
+      require(s.state == ShareState::kOk || (!s.v4 && !s.v6), "no block without its state");
+    }
+  }
+}
+
+void plan(std::string_view text) {
+  auto got = read_plan(text);
+  if (!got) {
+    require(!got.error().text().empty(), "a fault says what it is");
+    return;
+  }
+  auto again = read_plan(plan_json(got->plan));
+  require(again && again->plan == got->plan, "a plan reads back");
+  require(nodes_by_vtep(got->plan) > 0, "a plan has room for a node");
+  for (auto& o : got->plan.overlays) {
+    auto c = capacity_of(o);
+    require(c.agent_subnets > 0 && c.containers_per_half > 0, "an overlay has room");
+    auto pool = o.v4 ? *o.v4 : *o.v6;
+    require(pool.network.contains(c.first.address) && pool.network.contains(c.last.address), "the last block lies in the pool");
+  }
+}
+
+constexpr char kPlan[] = R"({"vtep_subnet": "44.128.0.0/28", "vtep_subnet6": "fd01:a::/120", "vtep_mac_oui": "70:B3:D5:00:00:00", "overlays": [
+  {"name": "a", "subnet": "9.0.0.0/22", "prefix": 25}, {"name": "b", "subnet": "11.0.0.0/22", "prefix": 24, "subnet6": "fd01:b::/64", "prefix6": 67}]})";
+
+/// Lines "key<space>value" in the store.
+void records(Input& in) {
+  auto store = make_memory_store();
+  bool has_plan = in.octet() % 2;
+  if (has_plan) require(store->put(kStoreArea, kPlanKey, record_text(PlanRecord{read_plan(kPlan)->plan, {}})).has_value(), "a plan is kept");
+  while (!in.empty()) {
+    auto line = in.line();
+    auto space = line.find(' ');
+    require(store->put(kStoreArea, line.substr(0, space), space == line.npos ? "" : line.substr(space + 1)).has_value(), "a record is kept");
+  }
+  FakeClock clock;
+  auto made = Allocator::open(*store, clock, read_plan(kPlan)->plan);
+  if (!made) {
+    require(!made.error().text().empty(), "an error says what it is");
+    return;
+  }
+  one_owner(**made);
+  RegisterRequest q;
+  q.node = IpAddress::from_v4(0x0a0000fe);
+  auto ignored = (*made)->register_node(q);
+  one_owner(**made);
+}
+
+void history(Input& in) {
+  auto store = make_memory_store();
+  FakeClock clock;
+  AllocatorOptions options{.hold_down = Millis(in.octet() % 2 ? 1000 : 0), .takeover = Millis(500)};
+  auto a = std::move(*Allocator::open(*store, clock, read_plan(kPlan)->plan, options));
+  for (int step = 0; step < 60 && !in.empty(); step++) {
+    auto what = in.octet();
+    RegisterRequest q;
+    q.node = IpAddress::from_v4(0x0a000000 + in.octet() % 32);
+    switch (what % 6) {
+      case 0:
+      case 1:
+      case 2:
+        q.allocate_subnet = (what & 8) == 0;
+        q.mesos_bridge = (what & 16) == 0;
+        if (what & 32) q.id = in.line();
+        if (what & 64) {
+          q.holding.vtep4 = in.line();
+          q.holding.vtep6 = in.line();
+          auto name = in.line(), v4 = in.line(), v6 = in.line();
+          q.holding.blocks.push_back({name, v4, v6});
+        }
+        if (auto got = a->register_node(q)) {
+          auto* n = a->find(q.node);
+          require(n && n->allocation == got->allocation, "what is answered is what is there");
+          if (step % 8) break;  // making JSON costs more than everything else
+          require(!agent_overlay_json(a->plan(), *n, 0).empty(), "a node has its JSON");
+          auto again = parse_node_record(record_text(NodeRecord{got->allocation, false}), a->plan().oui);
+          require(again && again->allocation == got->allocation, "a record reads back");
+        }
+        break;
+      case 3: require(a->remove_nodes({&q.node, 1}).has_value() && !a->find(q.node), "a removed node is gone"); break;
+      case 4: clock.advance(Millis(in.octet() * 10)); a->release_due(); break;
+      case 5: {
+        auto before = a->nodes().size();
+        a.reset();
+        a = std::move(*Allocator::open(*store, clock, std::nullopt, options));
+        require(a->nodes().size() == before, "a restart loses nobody");
+        break;
+      }
+    }
+    one_owner(*a);
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  log::set_level(log::Level::kError);
+  Input in(data, size);
+  switch (in.octet() % 4) {
+    case 0: plan(in.all()); break;
+    case 1: {
+      auto got = parse_delete_body(in.all());
+      require(got || !got.error().text().empty(), "a refused body says why");
+      break;
+    }
+    case 2: records(in); break;
+    case 3: history(in); break;
+  }
+  return 0;
+}

@@ -1,0 +1,98 @@
+// The allocator in the daemon: settings and store in, bodies, view and plain problems out.
+#include "app/overlay_service.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "app/config.h"
+#include "overlay_support.h"
+#include "store_support.h"
+
+namespace ls {
+namespace {
+
+using Json = nlohmann::json;
+using testing::HasSubstr;
+using Kind = api::OverlayFailure::Kind;
+
+class OverlayServiceTest : public testing::Test {
+ protected:
+  Config config(std::string more = "[[overlay.network]]\nname = \"dcos\"\nsubnet = \"9.0.0.0/8\"\nprefix = 24\n", std::string role = "master") {
+    ConfigText text{"x.toml", "[node]\nroles = [\"" + role + "\"]\naddress = \"10.0.0.1\"\n[mesos]\nmasters = [\"m:5050\"]\n[store]\npath = \"" +
+                                  (dir_.path() / "store.db").native() + "\"\n" + more};
+    auto loaded = parse_config({&text, 1});
+    EXPECT_TRUE(loaded.good()) << report(loaded);
+    return loaded.config;
+  }
+  StoreDir dir_;
+  FakeClock clock_;
+};
+
+TEST_F(OverlayServiceTest, GivesOutKeepsAndForgets) {
+  auto c = config();
+  {
+    OverlayService s(c, clock_);
+    s.start();
+    ASSERT_TRUE(s.allocator());
+    for (auto* n : {"10.0.0.1", "10.0.0.2"}) ASSERT_TRUE(s.allocator()->register_node(overlay::request(n)));
+    EXPECT_EQ(Json::parse(*s.master_state())["agents"].size(), 2u);
+  }
+  OverlayService s(c, clock_);
+  s.start();
+  ASSERT_TRUE(s.allocator());
+  auto left = s.delete_agents(R"({"agents": ["10.0.0.1"]})", "test");
+  ASSERT_TRUE(left);
+  EXPECT_EQ(Json::parse(*left)["agents"][0]["ip"], "10.0.0.2");
+  EXPECT_EQ(s.delete_agents("{}", "test").error().kind, Kind::kInvalid);
+  auto v = s.master_view();
+  EXPECT_EQ(v.nodes, 1u);
+  EXPECT_EQ(v.removed, 1u);
+  EXPECT_EQ(v.pools[1].used, 1);
+  EXPECT_EQ(Json::parse(*s.capacity())["pools"][1]["used"], 1);
+  EXPECT_EQ(s.agent_overlay().error().kind, Kind::kAbsent);
+  s.set_agent([] { return api::OverlayBody("{}"); });
+  EXPECT_EQ(*s.agent_overlay(), "{}");
+}
+
+TEST_F(OverlayServiceTest, OthersGiveNothingOut) {
+  for (auto& c : {config(""), config("[[overlay.network]]\nname = \"dcos\"\nsubnet = \"9.0.0.0/8\"\nprefix = 24\n", "agent")}) {
+    OverlayService s(c, clock_);
+    s.start();
+    EXPECT_FALSE(s.allocates());
+    EXPECT_EQ(s.master_state().error().kind, Kind::kAbsent);
+    EXPECT_EQ(s.delete_agents("{}", "test").error().kind, Kind::kAbsent);
+    s.tick();
+  }
+  EXPECT_FALSE(std::filesystem::exists(dir_.path() / "overlay.db"));
+}
+
+TEST_F(OverlayServiceTest, ADamagedStoreIsNamedAndTakesNothingElseDown) {
+  write_file(dir_.path() / "overlay.db", std::string(5000, 'x'));
+  auto c = config();
+  OverlayService s(c, clock_);
+  s.start();
+  EXPECT_TRUE(s.allocates());
+  EXPECT_FALSE(s.allocator());
+  EXPECT_EQ(s.master_state().error().kind, Kind::kUnavailable);
+  EXPECT_THAT(s.master_view().problem, HasSubstr("overlay.db"));
+  EXPECT_EQ(read_file(dir_.path() / "overlay.db").size(), 5000u);
+}
+
+TEST_F(OverlayServiceTest, ARefusedPlanIsSaid) {
+  auto c = config();
+  {
+    OverlayService s(c, clock_);
+    s.start();
+    ASSERT_TRUE(s.allocator()->register_node(overlay::request("10.0.0.1")));
+  }
+  auto other = config("[[overlay.network]]\nname = \"dcos\"\nsubnet = \"10.0.0.0/8\"\nprefix = 24\n");
+  OverlayService s(other, clock_);
+  s.start();
+  EXPECT_THAT(s.master_view().rejected, HasSubstr("pool-changed: overlay dcos is 9.0.0.0/8 in /24"));
+  EXPECT_EQ(Json::parse(*s.master_state())["network"]["overlays"][0]["subnet"], "9.0.0.0/8");
+}
+
+}  // namespace
+}  // namespace ls
