@@ -148,7 +148,7 @@ Outcome<> Attacher::make_pair(const AttachPlan& p, int netns, int bridge_ifindex
   RouteMessage m(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, up_message());
   m.put_text(IFLA_IFNAME, p.host_device).put(IFLA_ADDRESS, p.host_mac.data(), p.host_mac.size()).put32(IFLA_MTU, p.mtu);
   if (bridge_ifindex) m.put32(IFLA_MASTER, uint32_t(bridge_ifindex));
-  auto peer = up_message();
+  ifinfomsg peer{};  // it can only be set up once the two know each other (drivers/net/veth.c)
   m.begin(IFLA_LINKINFO).put_text(IFLA_INFO_KIND, "veth").begin(IFLA_INFO_DATA).begin(VETH_INFO_PEER).raw(&peer, sizeof peer);
   m.put_text(IFLA_IFNAME, p.ifname).put(IFLA_ADDRESS, p.mac.data(), p.mac.size()).put32(IFLA_MTU, p.mtu).put32(IFLA_NET_NS_FD, uint32_t(netns));
   m.end().end().end();
@@ -180,6 +180,8 @@ Outcome<> Attacher::set_up_container(const AttachPlan& p, const Netns& netns, Ro
   if (!*device) return refuse(Code::kIo, fmt::format("device {} left the container again", p.ifname));
   int ifindex = (*device)->ifindex;
   bool direct = p.mode == Mode::kDirect;
+  RouteMessage up(RTM_NEWLINK, 0, up_message(ifindex));
+  LS_CNI_TRY(io(container.call(up, "set device " + p.ifname + " up")));
   for (auto& ip : p.ips) {
     auto r = add_address(container, ifindex, ip, !direct);
     if (ipv6_is_off(r, ip)) {
@@ -190,13 +192,13 @@ Outcome<> Attacher::set_up_container(const AttachPlan& p, const Netns& netns, Ro
     if (!direct || !ip.gateway) continue;
     LS_CNI_TRY(io(add_neighbour(container, ifindex, *ip.gateway, p.host_mac)));
     LS_CNI_TRY(io(add_route(container, ifindex, {{*ip.gateway, 128}, {}, {}, {}, {}, {}, {}}, std::nullopt)));
-    LS_CNI_TRY(io(add_route(container, ifindex, {network_of(ip.address, ip.prefix), {}, {}, {}, {}, {}, {}}, ip.gateway)));
+    LS_CNI_TRY(io(add_route(container, ifindex, {network_of(ip.address, ip.prefix), {}, {}, {}, {}, {}, {}}, ip.gateway, true)));
   }
   for (auto& route : p.routes) {
     auto gateway = route.gateway;
     for (auto& ip : p.ips)
       if (!gateway && ip.address.is_v4() == route.dst.address.is_v4()) gateway = ip.gateway;
-    LS_CNI_TRY(io(add_route(container, ifindex, route, gateway)));
+    LS_CNI_TRY(io(add_route(container, ifindex, route, gateway, direct)));
   }
   return {};
 }

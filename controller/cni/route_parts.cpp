@@ -48,7 +48,7 @@ Result<> add_address(RouteSocket& s, int ifindex, const Ip& ip, bool with_route)
   return except(s.call(m, fmt::format("add address {}/{}", ip.address.text(), h.ifa_prefixlen)), EEXIST);
 }
 
-Result<> add_route(RouteSocket& s, int ifindex, const Route& r, const std::optional<IpAddress>& gateway) {
+Result<> add_route(RouteSocket& s, int ifindex, const Route& r, const std::optional<IpAddress>& gateway, bool told) {
   rtmsg h{};
   h.rtm_family = uint8_t(family_of(r.dst.address));
   h.rtm_dst_len = uint8_t(own_prefix(r.dst.address, r.dst.prefix));
@@ -56,6 +56,7 @@ Result<> add_route(RouteSocket& s, int ifindex, const Route& r, const std::optio
   h.rtm_protocol = RTPROT_BOOT;
   h.rtm_scope = r.scope ? uint8_t(*r.scope) : uint8_t(gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK);
   h.rtm_type = RTN_UNICAST;
+  if (gateway && told) h.rtm_flags = RTNH_F_ONLINK;
   RouteMessage m(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, h);
   if (h.rtm_dst_len) m.put(RTA_DST, wire_bytes(r.dst.address));
   if (gateway) m.put(RTA_GATEWAY, wire_bytes(*gateway));

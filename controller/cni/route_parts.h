@@ -15,8 +15,9 @@ int family_of(const IpAddress& a);
 
 /// EEXIST is success. Duplicate address detection is off: the address was handed out for this device alone.
 Result<> add_address(netlink::RouteSocket& s, int ifindex, const Ip& ip, bool with_route);
-/// `gateway` nullopt: on the link. EEXIST is success: the first of two equal routes counts.
-Result<> add_route(netlink::RouteSocket& s, int ifindex, const Route& r, const std::optional<IpAddress>& gateway);
+/// `gateway` nullopt: on the link. `told`: no route to the gateway itself is needed, the neighbour is known. EEXIST is success: the first of
+/// two equal routes counts.
+Result<> add_route(netlink::RouteSocket& s, int ifindex, const Route& r, const std::optional<IpAddress>& gateway, bool told = false);
 Result<> add_neighbour(netlink::RouteSocket& s, int ifindex, const IpAddress& a, const Mac& mac);
 /// Absent is success.
 Result<> remove_route(netlink::RouteSocket& s, int ifindex, const IpNetwork& dst);
