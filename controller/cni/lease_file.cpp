@@ -166,22 +166,29 @@ Outcome<> LeaseFile::recover() {
       return std::any_of(b->writes.begin(), b->writes.end(), [&](auto& newer) { return newer.first == older.first && newer.second.size() >= older.second.size(); });
     });
   }
+  std::vector<std::pair<uint64_t, std::span<const uint8_t>>> missing;
   for (auto* j : {&a, &b}) {
     if (!*j) continue;
     for (auto& [offset, bytes] : (*j)->writes) {
       if (std::equal(bytes.begin(), bytes.end(), data.begin() + long(offset))) continue;
       // The journals are not among what a journal may write.
       if (offset < kJournalAt + 2 * kJournalSize && offset + bytes.size() > kJournalAt) return damaged("a journal that writes into the journals");
-      if (auto r = disk_->write(offset, bytes); !r) return refuse(Code::kIo, r.error());
+      missing.emplace_back(offset, bytes);
     }
     sequence_ = std::max(sequence_, (*j)->sequence);
   }
+  // The last transaction may not have been synced: then the next one would be written over the journal of the one before it, whose places
+  // that sync was to make durable. So it is synced now, before the first write that makes it look finished. The header holds the sequence:
+  // an unfinished transaction always misses a write.
+  if (!missing.empty())
+    if (auto r = disk_->sync(); !r) return refuse(Code::kIo, r.error());
+  for (auto& [offset, bytes] : missing)
+    if (auto r = disk_->write(offset, bytes); !r) return refuse(Code::kIo, r.error());
   std::memcpy(&header_, data.data(), sizeof header_);
   if (sequence_ == 0 && all_zero(octets(&header_, sizeof header_))) {
     if (auto r = disk_->make_room(0, kRecordsAt); !r) return refuse(Code::kIo, r.error());
     Changes c;
-    c.header(LeaseHeader{});
-    return commit(c);
+    return commit(c, LeaseHeader{});
   }
   if (std::memcmp(header_.magic, kMagic, sizeof kMagic) != 0 || header_.crc != header_crc(header_)) return damaged("its header does not check");
   if (header_.format != kFormat) return refuse(Code::kIo, fmt::format("{} is of format {}, this program knows {}", name_, header_.format, kFormat));
@@ -189,7 +196,9 @@ Outcome<> LeaseFile::recover() {
   return {};
 }
 
-Outcome<> LeaseFile::commit(Changes& c) {
+Outcome<> LeaseFile::commit(Changes& c, LeaseHeader h) {
+  h.sequence = sequence_ + 1;
+  c.header(h);
   std::vector<uint8_t> out(sizeof(JournalHead));
   for (auto& p : c.pieces) {
     JournalPiece head{p.offset, p.bytes.size()};
@@ -293,8 +302,7 @@ Outcome<uint32_t> LeaseFile::add(LeaseRecord r, const LeaseHeader& wanted) {
     if (a && (r.owned & (v4 ? 1 : 2))) link(v4 ? Index::kIpv4 : Index::kIpv6, bucket_of(*a));
   }
   c.record(slot, r);
-  c.header(h);
-  if (auto done = commit(c); !done) return tl::make_unexpected(done.error());
+  if (auto done = commit(c, h); !done) return tl::make_unexpected(done.error());
   return slot;
 }
 
@@ -335,21 +343,18 @@ Outcome<> LeaseFile::remove(uint32_t slot, const LeaseHeader& wanted) {
   h.free_slot = slot;
   h.used--;
   c.record(slot, gone);
-  c.header(h);
-  return commit(c);
+  return commit(c, h);
 }
 
 Outcome<> LeaseFile::replace(uint32_t slot, LeaseRecord r) {
   Changes c;
   c.record(slot, r);
-  c.header(header_);
-  return commit(c);
+  return commit(c, header_);
 }
 
 Outcome<> LeaseFile::set_header(const LeaseHeader& h) {
   Changes c;
-  c.header(h);
-  return commit(c);
+  return commit(c, h);
 }
 
 Outcome<> LeaseFile::for_each(const std::function<Outcome<>(uint32_t, const LeaseRecord&)>& each) const {

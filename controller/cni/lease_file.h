@@ -5,8 +5,8 @@
 ///
 /// Layout: header | two journals | heads of three hash tables | records, 2 KiB each, linked by number. A transaction is written to
 /// one journal with a checksum and synced once; that sync also makes the places durable that the transaction before it changed. Then its
-/// writes are made in place. Opening makes the writes of both journals again, the older first, where they differ. Everything but the heads
-/// carries a CRC-32C; a damaged file is named and never overwritten.
+/// writes are made in place. Opening makes the writes of both journals again where they differ, after a sync: a transaction that was not
+/// confirmed is confirmed before another one builds on it. Everything but the heads carries a CRC-32C; a damaged file is named and never overwritten.
 ///
 /// Thread: the owner's, who holds the file's lock (disk.h). Errors: code 5. Cost: one sync a transaction.
 #include <array>
@@ -59,6 +59,7 @@ struct LeaseHeader {
   uint32_t used = 0;
   uint32_t imported = 0;         ///< the host-local folder was taken over, or there was none
   uint64_t boot = 0;             ///< of the last call that looked for records of earlier boots
+  uint64_t sequence = 0;         ///< of the last transaction whose writes are in place
   uint8_t last[2][16] = {};      ///< handed out last, a family each; zero: none yet
 };
 
@@ -104,7 +105,7 @@ class LeaseFile {
   };
 
   Outcome<> recover();
-  Outcome<> commit(Changes& c);
+  Outcome<> commit(Changes& c, LeaseHeader h);
   const LeaseRecord& raw(uint32_t slot) const;
   uint32_t head(Index i, uint32_t bucket) const;
   /// The record as it will be after `c`.

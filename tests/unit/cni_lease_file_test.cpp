@@ -158,6 +158,30 @@ TEST(CniLeaseFile, PowerFailsAgainAndAgain) {
   }
 }
 
+/// A process dies before its sync; the next one builds on what it finds; then the power fails during the sync of that one.
+TEST(CniLeaseFile, UnconfirmedIsConfirmedBeforeItIsBuiltOn) {
+  std::mt19937 random(6);
+  for (int round = 0; round < 1000; round++) {
+    Platters p(kTestSize);
+    {
+      auto f = open(p);
+      for (int i = 0; i < 3; i++) ASSERT_TRUE(f.add(record("c" + std::to_string(i), 0x09000002 + uint32_t(i)), f.header()));
+    }
+    for (int death = 0; death < 3; death++) {
+      p.operations = 0;
+      p.crash_at = int(random() % 8);
+      auto f = LeaseFile::open(std::make_unique<MemoryDisk>(p), "state");
+      if (f) (void)f->add(record("d" + std::to_string(death), 0x09000020 + uint32_t(death)), f->header());
+      if (death < 2) p.process_dies();
+    }
+    p.power_fails(random);
+    auto f = open(p);
+    auto now = content(f);
+    for (int i = 0; i < 3; i++) ASSERT_TRUE(now.contains("c" + std::to_string(i))) << "round " << round;
+    check_indexes(f, now);
+  }
+}
+
 TEST(CniLeaseFile, CrashWhileItIsMade) {
   std::mt19937 random(4);
   for (int round = 0; round < 50; round++) {
