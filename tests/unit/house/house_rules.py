@@ -22,6 +22,7 @@ ALLOWED = {
     "dns": {"derive", "state", "store", "abi", "util"},
     "overlay": {"derive", "state", "store", "netlink", "abi", "util"},
     "edge": {"derive", "state", "util"},
+    "cni": {"netlink", "overlay", "bpf", "abi", "util"},
     "api": {"dns", "derive", "state", "abi", "util"},
     "cli": {"api", "util"},
 }

@@ -1,0 +1,74 @@
+// loadstar-cni(8): the CNI plugin. Everything it does is in controller/cni.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "cni/deadline.h"
+#include "cni/plugin.h"
+
+namespace {
+
+using namespace ls::cni;
+
+/// Standard input to its end, or one octet more than may be.
+Outcome<std::string> read_input() {
+  std::string out;
+  char buffer[16384];
+  for (;;) {
+    ssize_t n = read(STDIN_FILENO, buffer, sizeof buffer);
+    if (n == 0) return out;
+    if (n < 0 && errno == EINTR) {
+      if (Deadline::passed()) return refuse(Code::kIo, "standard input does not end");
+      continue;
+    }
+    if (n < 0) return refuse(Code::kIo, fmt::format("read standard input: {}", std::strerror(errno)));
+    out.append(buffer, size_t(n));
+    if (out.size() > kMaxInput) return out;
+  }
+}
+
+bool print(std::string_view text) {
+  while (!text.empty()) {
+    ssize_t n = write(STDOUT_FILENO, text.data(), text.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return false;
+    text.remove_prefix(size_t(n));
+  }
+  return true;
+}
+
+std::string_view file_name(std::string_view path) { return path.substr(path.find_last_of('/') + 1); }
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "--version") {
+    std::puts("loadstar-cni " LS_VERSION);
+    return 0;
+  }
+  auto environment = Environment::from([](const char* name) -> const char* { return std::getenv(name); });
+  if (argc > 1 || (environment.command.empty() && isatty(STDIN_FILENO))) {
+    std::fputs("loadstar-cni is a CNI plugin: a container runtime starts it with CNI_COMMAND in its environment and a\n"
+               "configuration on standard input; see loadstar-cni(8). --version prints the version.\n", stderr);
+    return 2;
+  }
+  Deadline::set(Config().timeout);
+  auto input = read_input();
+  std::string out;
+  int status = 1;
+  if (input) status = run_plugin(environment, *input, file_name(argc > 0 ? argv[0] : ""), out);
+  else out = error_document(to_text(kNewest), input.error()) + "\n";
+  if (!print(out) && status == 0) {
+    std::fprintf(stderr, "loadstar-cni: write standard output: %s\n", std::strerror(errno));
+    return 1;
+  }
+  // Nothing needs its destructor any more, and the process is one of thousands.
+  std::fflush(nullptr);
+  _exit(status);
+}
