@@ -1,0 +1,110 @@
+#pragma once
+/// OverlayTables: owner of the maps that say whose an overlay address is (include/loadstar/abi/overlay.h), kept equal to the plan and
+/// the allocations of all nodes.
+///
+///   LS_ASSIGN(auto maps, OverlayMaps::open(opener));
+///   LS_ASSIGN(auto tables, OverlayTables::adopt(std::move(maps), wait_readers));
+///   LS_TRY(tables.configure(self, plan));                    // pools; at start and when the plan or the own device changed
+///   LS_TRY(tables.sync(all));                                // everything, at start and after configure()
+///   tables.put(allocation); tables.remove(node);             // then by delta
+///
+/// Thread: control loop only; programs read meanwhile. Cost: put() and remove() O(shares of the node): a store for an IPv4 block, a system
+/// call for an IPv6 block, a node's own address and a share of unusual length; nothing grows with the number of nodes. adopt() and
+/// check() read everything. configure() waits for a grace period (8 to 20 ms) when a pool goes or changes, not when one is added.
+/// Order: a peer before the blocks that name it, blocks cleared before their peer; a peer's place is given out again as late as possible and
+/// with another generation, so that what still names it leads nowhere.
+/// Errors: the map and errno; E2BIG when a table is full. What was written before an error stays and is known, so that a later put() or
+/// sync() goes on from there.
+/// Two nodes that claim one block: the last put() has it, and removing the other leaves it alone; view().conflicts counts.
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bpf/mmap_array.h"
+#include "loadstar/abi/overlay.h"
+#include "overlay/model.h"
+
+namespace ls::datapath {
+
+struct OverlayMaps {
+  MmapArray<ls_ovl_conf> conf;
+  MmapArray<ls_ovl_owner> blocks;
+  MmapArray<ls_ovl_peer> peers;
+  Map<ls_ovl_key, ls_ovl_owner> hash;
+  Map<ls_ovl_net_key, ls_ovl_owner> nets;
+  static Result<OverlayMaps> open(const MapOpener& opener);
+};
+
+/// This node and its VTEP device.
+struct OverlaySelf {
+  IpAddress node;  ///< IPv4, the outer source address
+  overlay::Mac mac{};
+  uint32_t vtep_ifindex = 0;
+  uint32_t mtu = 1420;         ///< of inner packets
+  bool redirect_peer = false;  ///< LS_OVL_PEER; only where nothing is to be done at the egress of containers' devices
+  bool operator==(const OverlaySelf&) const = default;
+};
+
+struct OverlaySync {
+  size_t changed = 0;  ///< nodes that were written
+  size_t removed = 0;
+  std::vector<std::string> problems;  ///< shares that lie in no pool, one sentence each
+};
+
+struct OverlayTablesView {
+  size_t peers = 0, peer_places = 0;
+  size_t entries = 0;  ///< addresses and shares, all maps together
+  uint64_t conflicts = 0;
+};
+
+class OverlayTables {
+ public:
+  /// Takes over what the maps hold. Entries that name a place which nobody has are removed. `wait_readers` returns when every
+  /// program that was running has ended.
+  static Result<OverlayTables> adopt(OverlayMaps maps, void (*wait_readers)());
+  OverlayTables(OverlayTables&&) noexcept;
+  OverlayTables& operator=(OverlayTables&&) noexcept;
+  ~OverlayTables();
+
+  /// Own node and pools; programs act from here on. True: pools changed or went, so that sync() has to follow. An IPv4 pool that
+  /// has no room in ls_ovl_block is kept in the hash. Error: more pools of a family than LS_OVL_POOLS, or a pool that
+  /// is shorter than its shares.
+  Result<bool> configure(const OverlaySelf& self, const overlay::Plan& plan);
+  /// Programs leave everything to the stack.
+  void disable();
+
+  /// New or changed. Nothing is written for what is there already. `problem`: as OverlaySync::problems.
+  Result<> put(const overlay::Allocation& allocation, std::vector<std::string>* problems = nullptr);
+  /// Absent is success.
+  Result<> remove(const IpAddress& node);
+  /// Exactly these nodes. Those that are missing go last.
+  Result<OverlaySync> sync(std::span<const overlay::Allocation> all);
+  /// Compares the maps with what was put and repairs them; how many entries were wrong.
+  Result<size_t> check();
+
+  /// Whose an address is, as a program finds it in the maps. nullopt: nobody's.
+  struct Owner {
+    bool self = false;
+    IpAddress node;
+    overlay::Mac mac{};
+  };
+  Result<std::optional<Owner>> find(const IpAddress& address) const;
+  OverlayTablesView view() const;
+  /// All entries that name other nodes' shares, as (share, node, MAC): what `overlay ls` shows of the kernel's side.
+  struct Entry {
+    IpNetwork network;
+    IpAddress node;
+    overlay::Mac mac{};
+  };
+  std::vector<Entry> remote_shares() const;
+
+ private:
+  struct Impl;
+  explicit OverlayTables(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ls::datapath
