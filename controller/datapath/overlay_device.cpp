@@ -165,7 +165,6 @@ Result<OverlayDeviceReport> ensure_overlay_device(const OverlayDeviceSpec& spec)
   if (loose) repaired("rp_filter");
 
   LS_ASSIGN(auto addresses, netlink::list_addresses(out.ifindex));
-  LS_ASSIGN(auto neighbours, netlink::list_neighbours(out.ifindex));
   Steps steps;
   for (auto& a : without(addresses, wanted_addresses(spec))) {
     steps.add(netlink::remove_address(out.ifindex, a), "remove address " + a.address.text());
@@ -175,16 +174,17 @@ Result<OverlayDeviceReport> ensure_overlay_device(const OverlayDeviceSpec& spec)
     steps.add(netlink::put_address(out.ifindex, a), "set address " + a.address.text());
     repaired("address");
   }
-  for (auto& n : without(wanted_neighbours(spec), neighbours)) {
-    steps.add(netlink::put_neighbour(out.ifindex, n), "set neighbour " + n.address.text());
-    repaired("neighbour");
-  }
   LS_TRY(run_all(steps.transaction, steps.what, spec.name));
 
-  // Read after the addresses: the kernel takes routes away whose source address went.
+  // Read after the addresses: with an address the kernel takes away the routes that have it as source, with the last one the neighbours.
+  LS_ASSIGN(auto neighbours, netlink::list_neighbours(out.ifindex));
   LS_ASSIGN(auto routes, netlink::list_routes(out.ifindex));
   std::erase_if(routes, [](auto& r) { return r.protocol != kOverlayRouteProtocol; });
   Steps last;
+  for (auto& n : without(wanted_neighbours(spec), neighbours)) {
+    last.add(netlink::put_neighbour(out.ifindex, n), "set neighbour " + n.address.text());
+    repaired("neighbour");
+  }
   for (auto& r : without(wanted_routes(spec), routes)) {
     last.add(netlink::put_route(out.ifindex, r), "set route " + r.to.text());
     repaired("route");
