@@ -117,7 +117,8 @@ OverlayBench::Outcome OverlayBench::run(const char* program, const Bytes& frame,
   return out;
 }
 
-uint32_t OverlayBench::cost(const char* program, const Bytes& frame, int repeat) {
+uint32_t OverlayBench::cost(const char* program, const Bytes& frame, uint32_t peers, int repeat) {
+  skel_->bss->probe.peers = peers;
   Bytes out(frame.size() + 256);
   LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame.data(), .data_out = out.data(), .data_size_in = uint32_t(frame.size()),
               .data_size_out = uint32_t(out.size()), .repeat = repeat);

@@ -38,8 +38,8 @@ class OverlayBench {
   };
   /// `outer`: the packet came through a tunnel from there, in network `vni`. `ifindex`: the device it came in on.
   Outcome run(const char* program, const Bytes& frame, const std::string& outer = {}, uint32_t vni = overlay::kVni, uint32_t ifindex = 1);
-  /// ns per run of a program of overlay_tc, `repeat` times the same packet; see bench.h.
-  uint32_t cost(const char* program, const Bytes& frame, int repeat);
+  /// ns per run of a cost_ program, each run with another of `peers` peers (numbers 2 and up).
+  uint32_t cost(const char* program, const Bytes& frame, uint32_t peers, int repeat);
 
   void container(const std::string& address, uint32_t ifindex, const Bytes& mac, const Bytes& gw_mac);
   uint64_t drops(ls_hook hook, ls_drop_reason reason) const;

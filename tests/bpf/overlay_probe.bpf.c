@@ -85,3 +85,68 @@ int probe_bridge(struct __sk_buff *skb)
 	probe_before(skb);
 	return probe_after(skb, ls_ovl_from_container(skb, false));
 }
+
+/* What a packet to a peer taken at random costs: a test run repeats one packet, which is made anew here. `nothing`: only that. */
+static __always_inline int probe_cost(struct __sk_buff *skb, const bool v6, const bool container, const bool nothing)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__u32 n = bpf_get_prandom_u32() % (probe.peers ?: 1);
+	struct ethhdr *eth = data;
+
+	skb->tc_index = 0;
+	if (v6) {
+		struct ipv6hdr *ip = data + ETH_HLEN;
+
+		if ((void *)(ip + 1) > end)
+			return -2;
+		ip->daddr.in6_u.u6_addr16[4] = bpf_htons((__u16)(n + 1));
+		ip->hop_limit = 64;
+	} else {
+		struct iphdr *ip = data + ETH_HLEN;
+
+		if ((void *)(ip + 1) > end)
+			return -2;
+		ip->daddr = bpf_htonl(0x09000005 + ((n + 1) << 8));
+		ip->ttl = 64;
+	}
+	eth->h_source[0] = 2;
+	eth->h_source[1] = 0;
+	eth->h_source[2] = 0;
+	eth->h_source[3] = 0;
+	eth->h_source[4] = 0;
+	eth->h_source[5] = 1;
+	if (nothing)
+		return n & 1;
+	return container ? ls_ovl_from_container(skb, true) : ls_ovl_to_peer(skb);
+}
+
+SEC("tc")
+int cost_none4(struct __sk_buff *skb)
+{
+	return probe_cost(skb, false, false, true);
+}
+SEC("tc")
+int cost_out4(struct __sk_buff *skb)
+{
+	return probe_cost(skb, false, false, false);
+}
+SEC("tc")
+int cost_port4(struct __sk_buff *skb)
+{
+	return probe_cost(skb, false, true, false);
+}
+SEC("tc")
+int cost_none6(struct __sk_buff *skb)
+{
+	return probe_cost(skb, true, false, true);
+}
+SEC("tc")
+int cost_out6(struct __sk_buff *skb)
+{
+	return probe_cost(skb, true, false, false);
+}
+SEC("tc")
+int cost_port6(struct __sk_buff *skb)
+{
+	return probe_cost(skb, true, true, false);
+}

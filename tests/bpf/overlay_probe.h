@@ -10,4 +10,5 @@ struct ls_probe {
 	__u32 local;	    /* out: outer source */
 	__u32 redirect;	    /* out: device, 0: none */
 	__u32 peer;	    /* out: redirected with bpf_redirect_peer */
+	__u32 peers;	    /* in: of how many one is chosen for each packet, probe_cost */
 };
