@@ -36,11 +36,11 @@ int ls_ovl_bridge(struct __sk_buff *skb)
 }
 
 /* Not attached anywhere: tells whose an address is, for `loadstar overlay trace` and for tests. The packet's destination is
- * looked up; the peer's place, 0 for nobody's, or -1: the packet is not IP. */
+ * looked up; the owner's address as a number, 0 for nobody's, or -1: the packet is not IP. */
 SEC("tc")
 int ls_ovl_try(struct __sk_buff *skb)
 {
 	struct ls_ovl_pkt p = {};
 
-	return ls_ovl_read(skb, &p) ? (int)LS_OVL_OWNER_PEER(ls_ovl_whose(p.t.dst, p.t.v6)) : -1;
+	return ls_ovl_read(skb, &p) ? (int)LS_OVL_OWNER_NODE(ls_ovl_whose(p.t.dst, p.t.v6)) : -1;
 }

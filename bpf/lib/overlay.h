@@ -116,9 +116,26 @@ static __always_inline bool ls_ovl_link_only(const __be32 *addr, bool v6)
 	return (addr[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000) || !(addr[0] | addr[1] | addr[2] | addr[3]);
 }
 
-/* What the look-ups below return: a word of LS_OVL_OWNER, 0 for nobody's, and beside it the flags of the pool, 0 for none. */
-#define LS_OVL_WHOSE(owner, flags) ((owner) | (__u64)(flags) << 48)
-#define LS_OVL_POOL_OF(whose) ((__u32)((whose) >> 48))
+/* What the look-ups below return: the owner's word, 0 for nobody's, and in four of its free bits the flags of the pool, 0 for none. */
+#define LS_OVL_WHOSE(owner, flags) ((owner) | (__u64)((flags) & LS_OVL_POOL_FLAGS) << 4)
+#define LS_OVL_POOL_OF(whose) ((__u32)(whose) >> 4 & LS_OVL_POOL_FLAGS)
+
+static __always_inline bool ls_ovl_is_owned(__u64 whose)
+{
+	return whose & LS_OVL_OWNED;
+}
+
+static __always_inline bool ls_ovl_is_self(__u64 whose)
+{
+	return whose & LS_OVL_SELF;
+}
+
+static __always_inline __u64 ls_ovl_at(__u32 block)
+{
+	struct ls_ovl_owner *owner = bpf_map_lookup_elem(&ls_ovl_block, &block);
+
+	return owner ? READ_ONCE(owner->word) : 0;
+}
 
 static __always_inline __u64 ls_ovl_exact(const struct ls_ovl_key *key)
 {
@@ -142,14 +159,13 @@ __noinline __u64 ls_ovl_whose4(__u32 addr)
 {
 	struct ls_ovl_conf *conf = ls_ovl_config();
 	struct ls_ovl_key key = {.addr_be = {0, 0, bpf_htonl(0xffff), addr}, .prefix = 128};
-	__u32 i, flags, block;
+	__u32 i, flags;
 	__u64 word;
 
 	if (!conf)
 		return 0;
 	for (i = 0; i < LS_OVL_POOLS; i++) {
 		struct ls_ovl_pool *pool = &conf->pool4[i];
-		struct ls_ovl_owner *owner;
 
 		if (i >= conf->pools4)
 			break;
@@ -158,9 +174,7 @@ __noinline __u64 ls_ovl_whose4(__u32 addr)
 		if (!flags || (addr & pool->mask_be[3]) != pool->net_be[3])
 			continue;
 		if (flags & LS_OVL_POOL_ARRAY) {
-			block = pool->first + ((bpf_ntohl(addr) - bpf_ntohl(pool->net_be[3])) >> (pool->shift & 31));
-			owner = bpf_map_lookup_elem(&ls_ovl_block, &block);
-			word = owner ? READ_ONCE(owner->word) : 0;
+			word = ls_ovl_at(pool->first + (bpf_ntohl(addr) >> (pool->shift & 31) & pool->last));
 		} else {
 			key.addr_be[3] = addr & pool->share_be[3];
 			key.prefix = pool->share;
@@ -173,6 +187,16 @@ __noinline __u64 ls_ovl_whose4(__u32 addr)
 		return LS_OVL_WHOSE(word, flags);
 	}
 	return LS_OVL_WHOSE(ls_ovl_exact(&key), 0);
+}
+
+/* Low bits of an IPv6 address without its last `shift`. */
+static __always_inline __u32 ls_ovl_block6(const __be32 *a, __u32 shift)
+{
+	__u64 high = (__u64)bpf_ntohl(a[0]) << 32 | bpf_ntohl(a[1]), low = (__u64)bpf_ntohl(a[2]) << 32 | bpf_ntohl(a[3]);
+
+	if (shift >= 64)
+		return (__u32)(high >> (shift & 63));
+	return (__u32)(shift ? low >> shift | high << (64 - shift) : low);
 }
 
 /* The same for an IPv6 address. */
@@ -196,12 +220,16 @@ __noinline __u64 ls_ovl_whose6(const struct ls_ovl_addr *addr)
 		if (!flags || (a[0] & pool->mask_be[0]) != pool->net_be[0] || (a[1] & pool->mask_be[1]) != pool->net_be[1] ||
 		    (a[2] & pool->mask_be[2]) != pool->net_be[2] || (a[3] & pool->mask_be[3]) != pool->net_be[3])
 			continue;
-		key.addr_be[0] = a[0] & pool->share_be[0];
-		key.addr_be[1] = a[1] & pool->share_be[1];
-		key.addr_be[2] = a[2] & pool->share_be[2];
-		key.addr_be[3] = a[3] & pool->share_be[3];
-		key.prefix = pool->share;
-		word = ls_ovl_exact(&key);
+		if (flags & LS_OVL_POOL_ARRAY) {
+			word = ls_ovl_at(pool->first + (ls_ovl_block6(a, pool->shift & 127) & pool->last));
+		} else {
+			key.addr_be[0] = a[0] & pool->share_be[0];
+			key.addr_be[1] = a[1] & pool->share_be[1];
+			key.addr_be[2] = a[2] & pool->share_be[2];
+			key.addr_be[3] = a[3] & pool->share_be[3];
+			key.prefix = pool->share;
+			word = ls_ovl_exact(&key);
+		}
 		if (!word && (flags & LS_OVL_POOL_MIXED))
 			word = ls_ovl_longest(a);
 		return LS_OVL_WHOSE(word, flags);
@@ -221,34 +249,25 @@ static __always_inline __u64 ls_ovl_whose(const __be32 *addr, bool v6)
 }
 
 struct ls_ovl_to {
-	__be32 node_be;
+	__u32 node; /* host order */
 	__u8 mac[6];
 	__u8 pad[2];
 };
 
-/* False: the owner is nobody, this node, or one whose place has been given to another. */
-static __always_inline bool ls_ovl_peer_of(__u64 whose, struct ls_ovl_to *to)
+/* False: the owner is nobody, or this node. */
+static __always_inline bool ls_ovl_peer_of(const struct ls_ovl_conf *conf, __u64 whose, struct ls_ovl_to *to)
 {
-	union {
-		__u64 word;
-		struct {
-			__u8 mac[6];
-			__u16 gen;
-		};
-	} now;
-	__u32 place = LS_OVL_OWNER_PEER(whose);
-	struct ls_ovl_peer *peer;
+	__u32 mac = LS_OVL_OWNER_MAC(whose);
 
-	if (place < LS_OVL_FIRST_PEER)
+	if (!ls_ovl_is_owned(whose) || ls_ovl_is_self(whose))
 		return false;
-	peer = bpf_map_lookup_elem(&ls_ovl_peer, &place);
-	if (!peer)
-		return false;
-	now.word = READ_ONCE(*(__u64 *)peer->mac);
-	if (now.gen != LS_OVL_OWNER_GEN(whose))
-		return false;
-	memcpy(to->mac, now.mac, 6);
-	to->node_be = peer->node_be[3];
+	to->node = LS_OVL_OWNER_NODE(whose);
+	to->mac[0] = conf->oui[0];
+	to->mac[1] = conf->oui[1];
+	to->mac[2] = conf->oui[2];
+	to->mac[3] = mac >> 16;
+	to->mac[4] = mac >> 8;
+	to->mac[5] = mac;
 	return true;
 }
 
@@ -267,7 +286,7 @@ static __always_inline bool ls_ovl_set_key(struct __sk_buff *skb, const struct l
 
 	key.tunnel_id = conf->vni;
 	key.tunnel_ttl = 64;
-	key.remote_ipv4 = bpf_ntohl(to->node_be);
+	key.remote_ipv4 = to->node;
 	key.local_ipv4 = bpf_ntohl(conf->node_be[3]);
 	return !bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_ZERO_CSUM_TX);
 }

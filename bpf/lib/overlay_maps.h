@@ -6,7 +6,6 @@
 
 LS_MAP_ARRAY(ls_ovl_conf, 1, struct ls_ovl_conf, BPF_F_MMAPABLE);
 LS_MAP_ARRAY(ls_ovl_block, 4096, struct ls_ovl_owner, BPF_F_MMAPABLE);
-LS_MAP_ARRAY(ls_ovl_peer, 64, struct ls_ovl_peer, BPF_F_MMAPABLE);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

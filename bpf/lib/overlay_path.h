@@ -67,7 +67,7 @@ static __always_inline bool ls_ovl_own_source(struct __sk_buff *skb, const struc
 	if (known)
 		return false;
 	whose = ls_ovl_whose(p->t.src, p->t.v6);
-	return LS_OVL_OWNER_PEER(whose) == LS_OVL_SELF && LS_OVL_POOL_OF(whose) && !(LS_OVL_POOL_OF(whose) & LS_OVL_POOL_VTEP);
+	return ls_ovl_is_self(whose) && LS_OVL_POOL_OF(whose) && !(LS_OVL_POOL_OF(whose) & LS_OVL_POOL_VTEP);
 }
 
 /* To a container of this node, from another one. */
@@ -106,15 +106,15 @@ static __always_inline int ls_ovl_from_container(struct __sk_buff *skb, const bo
 	if (ls_ovl_multicast(p.t.dst, p.t.v6) || ls_ovl_link_only(p.t.dst, p.t.v6))
 		return ls_ovl_to_stack(skb, LS_OVL_HOOK_PORT);
 	whose = ls_ovl_whose(p.t.dst, p.t.v6);
-	if (!LS_OVL_OWNER_PEER(whose)) {
+	if (!ls_ovl_is_owned(whose)) {
 		if (LS_OVL_POOL_OF(whose))
 			return ls_drop(skb, &p.t, LS_HOOK_OVL_PORT, LS_DROP_OVL_UNALLOCATED);
 		return ls_ovl_to_stack(skb, LS_OVL_HOOK_PORT); /* services, the world */
 	}
-	if (LS_OVL_OWNER_PEER(whose) == LS_OVL_SELF)
+	if (ls_ovl_is_self(whose))
 		return ls_ovl_across(skb, conf, &p);
-	if (!ls_ovl_peer_of(whose, &to))
-		return ls_drop(skb, &p.t, LS_HOOK_OVL_PORT, LS_DROP_OVL_UNALLOCATED);
+	if (!ls_ovl_peer_of(conf, whose, &to))
+		return ls_ovl_to_stack(skb, LS_OVL_HOOK_PORT); /* cannot be: owned, and not this node's */
 	if (p.ttl <= 1)
 		return ls_ovl_to_stack(skb, LS_OVL_HOOK_PORT);
 	if (p.len > conf->mtu)
@@ -143,9 +143,9 @@ static __always_inline int ls_ovl_to_peer(struct __sk_buff *skb)
 	if (!ls_ovl_read(skb, &p) || ls_ovl_multicast(p.t.dst, p.t.v6))
 		return ls_drop(skb, &p.t, LS_HOOK_OVL_OUT, LS_DROP_OVL_NOT_UNICAST);
 	whose = ls_ovl_whose(p.t.dst, p.t.v6);
-	if (LS_OVL_OWNER_PEER(whose) == LS_OVL_SELF)
+	if (ls_ovl_is_self(whose))
 		return ls_drop(skb, &p.t, LS_HOOK_OVL_OUT, LS_DROP_OVL_NOT_HERE);
-	if (!ls_ovl_peer_of(whose, &to))
+	if (!ls_ovl_peer_of(conf, whose, &to))
 		return ls_drop(skb, &p.t, LS_HOOK_OVL_OUT, LS_DROP_OVL_UNALLOCATED);
 	if (!ls_ovl_set_key(skb, conf, &to) || !ls_ovl_write(skb, &p, to.mac, conf->mac, false))
 		return ls_drop(skb, &p.t, LS_HOOK_OVL_OUT, LS_DROP_WRITE_FAILED);
@@ -161,7 +161,7 @@ static __always_inline __u32 ls_ovl_wrong_sender(struct __sk_buff *skb, const st
 
 	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0) || key.tunnel_id != conf->vni)
 		return LS_DROP_OVL_VNI;
-	if (!ls_ovl_peer_of(ls_ovl_whose(p->t.src, p->t.v6), &from) || from.node_be != bpf_htonl(key.remote_ipv4))
+	if (!ls_ovl_peer_of(conf, ls_ovl_whose(p->t.src, p->t.v6), &from) || from.node != key.remote_ipv4)
 		return LS_DROP_OVL_SPOOF;
 	return LS_DROP_NONE;
 }
@@ -186,8 +186,8 @@ static __always_inline int ls_ovl_from_peer(struct __sk_buff *skb)
 	if (ls_ovl_multicast(p.t.dst, p.t.v6))
 		return ls_drop(skb, &p.t, LS_HOOK_OVL_IN, LS_DROP_OVL_NOT_UNICAST);
 	whose = ls_ovl_whose(p.t.dst, p.t.v6);
-	if (LS_OVL_OWNER_PEER(whose) != LS_OVL_SELF) {
-		bool nobody = LS_OVL_POOL_OF(whose) && !LS_OVL_OWNER_PEER(whose);
+	if (!ls_ovl_is_self(whose)) {
+		bool nobody = LS_OVL_POOL_OF(whose) && !ls_ovl_is_owned(whose);
 
 		return ls_drop(skb, &p.t, LS_HOOK_OVL_IN, nobody ? LS_DROP_OVL_UNALLOCATED : LS_DROP_OVL_NOT_HERE);
 	}

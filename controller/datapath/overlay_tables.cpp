@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <deque>
 #include <unordered_map>
 #include <utility>
 
@@ -25,23 +24,18 @@ struct HashTarget {
 };
 using Words = std::unordered_map<Target, uint64_t, HashTarget>;
 
+/// What is in the maps for one node.
 struct Record {
-  uint32_t place = 0;
-  uint16_t gen = 0;
-  overlay::Mac mac{};
+  uint64_t word = 0;  ///< of all its entries; 0: they differ, a change was cut short
   std::vector<Target> targets;  ///< sorted
-  uint64_t word() const { return LS_OVL_OWNER(place, gen); }
 };
 
-uint64_t peer_word(const overlay::Mac& mac, uint16_t gen) {
-  ls_ovl_peer p{};
-  std::memcpy(p.mac, mac.data(), 6);
-  p.gen = gen;
-  uint64_t word;
-  std::memcpy(&word, p.mac, sizeof word);
-  return word;
+uint64_t word_of(const IpAddress& node, const overlay::Mac& mac, bool self) {
+  return LS_OVL_OWNER(node.v4(), uint32_t(mac[3]) << 16 | uint32_t(mac[4]) << 8 | mac[5], LS_OVL_OWNED | (self ? LS_OVL_SELF : 0u));
 }
-static_assert(offsetof(ls_ovl_peer, mac) == 16 && offsetof(ls_ovl_peer, gen) == 22);
+IpAddress node_of(uint64_t word) { return IpAddress::from_v4(LS_OVL_OWNER_NODE(word)); }
+bool is_self(uint64_t word) { return word & LS_OVL_SELF; }
+bool same_node(uint64_t a, uint64_t b) { return LS_OVL_OWNER_NODE(a) == LS_OVL_OWNER_NODE(b); }
 
 }  // namespace
 
@@ -51,8 +45,6 @@ struct OverlayTables::Impl {
   OverlaySelf self;
   std::vector<OverlayPoolSlot> slots;
   std::unordered_map<IpAddress, Record> nodes;
-  std::deque<uint32_t> free;  ///< places given up, the longest free first
-  uint32_t next = LS_OVL_FIRST_PEER;  ///< first place that was never used
   size_t entries = 0;
   uint64_t conflicts = 0;
 
@@ -62,12 +54,12 @@ struct OverlayTables::Impl {
   Result<uint64_t> read(const Target& t) const;
   Result<> write(const Target& t, uint64_t word);
   Result<> clear(const Target& t, uint64_t word);
+  Result<> erase(const Target& t);
   Result<Words> read_all() const;
 
-  // ---- peers ----
-  Result<Record*> record_of(const IpAddress& node, const overlay::Mac& mac);
-  void set_peer(uint32_t place, const IpAddress& node, uint64_t word);
+  // ---- nodes ----
   Result<> drop(const IpAddress& node);
+  overlay::Mac mac_of(uint64_t word) const;
 
   std::vector<Target> targets_of(const overlay::Allocation& a, std::vector<std::string>* problems);
   Result<bool> put(const overlay::Allocation& a, std::vector<std::string>* problems);
@@ -88,8 +80,6 @@ Result<OverlayMaps> OverlayMaps::open(const MapOpener& opener) {
   LS_ASSIGN(m.conf, MmapArray<ls_ovl_conf>::adopt(std::move(conf)));
   LS_ASSIGN(auto blocks, opener("ls_ovl_block"));
   LS_ASSIGN(m.blocks, MmapArray<ls_ovl_owner>::adopt(std::move(blocks)));
-  LS_ASSIGN(auto peers, opener("ls_ovl_peer"));
-  LS_ASSIGN(m.peers, MmapArray<ls_ovl_peer>::adopt(std::move(peers)));
   LS_ASSIGN(auto hash, opener("ls_ovl_hash"));
   LS_ASSIGN(m.hash, (ls::Map<ls_ovl_key, ls_ovl_owner>::adopt(std::move(hash))));
   LS_ASSIGN(auto nets, opener("ls_ovl_net"));
@@ -130,10 +120,14 @@ Result<> OverlayTables::Impl::write(const Target& t, uint64_t word) {
   return maps.nets.put(t.net_key(), ls_ovl_owner{word});
 }
 
-/// Only while it still names that owner: a block that another node has by now stays.
+/// Only while it still names that node: a block that another one has by now stays.
 Result<> OverlayTables::Impl::clear(const Target& t, uint64_t word) {
   LS_ASSIGN(uint64_t now, read(t));
-  if (now != word) return {};
+  if (!now || !same_node(now, word)) return {};
+  return erase(t);
+}
+
+Result<> OverlayTables::Impl::erase(const Target& t) {
   switch (t.map) {
     case Map::kBlock:
       maps.blocks.publish(t.number, &ls_ovl_owner::word, 0);
@@ -161,57 +155,22 @@ Result<Words> OverlayTables::Impl::read_all() const {
   return out;
 }
 
-// ---------------------------------------------------------------- peers
+// ---------------------------------------------------------------- nodes
 
-void OverlayTables::Impl::set_peer(uint32_t place, const IpAddress& node, uint64_t word) {
-  auto& peer = maps.peers.edit(place, 1)[0];
-  put_address(peer.node_be, node);
-  std::atomic_ref(*reinterpret_cast<uint64_t*>(peer.mac)).store(word, std::memory_order_release);
+overlay::Mac OverlayTables::Impl::mac_of(uint64_t word) const {
+  uint32_t low = LS_OVL_OWNER_MAC(word);
+  auto& oui = maps.conf[0].oui;
+  return {oui[0], oui[1], oui[2], uint8_t(low >> 16), uint8_t(low >> 8), uint8_t(low)};
 }
 
-Result<Record*> OverlayTables::Impl::record_of(const IpAddress& node, const overlay::Mac& mac) {
-  auto it = nodes.find(node);
-  if (it == nodes.end()) {
-    Record r;
-    r.mac = mac;
-    if (node == self.node) {
-      r.place = LS_OVL_SELF;
-    } else if (next < maps.peers.size()) {
-      r.place = next++;
-      r.gen = maps.peers[r.place].gen;
-    } else if (!free.empty()) {
-      r.place = free.front();
-      free.pop_front();
-      r.gen = maps.peers[r.place].gen;
-    } else {
-      return fail(E2BIG, fmt::format("add node {}: ls_ovl_peer has {} places", node.text(), maps.peers.size() - LS_OVL_FIRST_PEER));
-    }
-    set_peer(r.place, node, peer_word(mac, r.gen));
-    it = nodes.emplace(node, std::move(r)).first;
-  } else if (it->second.mac != mac) {
-    it->second.mac = mac;
-    set_peer(it->second.place, node, peer_word(mac, it->second.gen));
-  }
-  return &it->second;
-}
-
-/// Entries first, then the peer; its place gets another generation at once, so that a program that still holds an entry is led nowhere.
 Result<> OverlayTables::Impl::drop(const IpAddress& node) {
   auto it = nodes.find(node);
   if (it == nodes.end()) return {};
   auto& r = it->second;
   while (!r.targets.empty()) {
-    LS_TRY(clear(r.targets.back(), r.word()));
+    LS_TRY(clear(r.targets.back(), word_of(node, {}, false)));
     r.targets.pop_back();
     entries--;
-  }
-  if (r.place == LS_OVL_SELF) {
-    set_peer(r.place, {}, 0);
-  } else {
-    auto& peer = maps.peers.edit(r.place, 1)[0];
-    std::atomic_ref(*reinterpret_cast<uint64_t*>(peer.mac)).store(peer_word({}, uint16_t(r.gen + 1)), std::memory_order_release);
-    put_address(peer.node_be, IpAddress());
-    free.push_back(r.place);
   }
   nodes.erase(it);
   return {};
@@ -249,27 +208,38 @@ std::vector<Target> OverlayTables::Impl::targets_of(const overlay::Allocation& a
 }
 
 Result<bool> OverlayTables::Impl::put(const overlay::Allocation& a, std::vector<std::string>* problems) {
-  if (!a.node.is_v4() || a.node.is_zero()) return fail(EINVAL, fmt::format("node {}: not an IPv4 address", a.node.text()));
+  if (!a.node.is_v4() || a.node.is_zero() || !a.node.v4()) return fail(EINVAL, fmt::format("node {}: not an IPv4 address", a.node.text()));
+  auto& oui = maps.conf[0].oui;
+  if (!std::equal(a.vtep.mac.begin(), a.vtep.mac.begin() + 3, oui))
+    return fail(EINVAL, fmt::format("node {}: the MAC of its VTEP begins with {:02x}:{:02x}:{:02x}, the plan's OUI is {:02x}:{:02x}:{:02x}",
+                                    a.node.text(), a.vtep.mac[0], a.vtep.mac[1], a.vtep.mac[2], oui[0], oui[1], oui[2]));
   auto want = targets_of(a, problems);
-  auto known = nodes.find(a.node);
-  bool changed = known == nodes.end() || known->second.mac != a.vtep.mac;
-  LS_ASSIGN(Record * r, record_of(a.node, a.vtep.mac));
-  if (!changed && want == r->targets) return false;
+  uint64_t word = word_of(a.node, a.vtep.mac, a.node == self.node);
+  auto& r = nodes[a.node];
+  if (r.word == word && want == r.targets) return false;
   std::vector<Target> missing, left;
-  std::set_difference(want.begin(), want.end(), r->targets.begin(), r->targets.end(), std::back_inserter(missing));
-  std::set_difference(r->targets.begin(), r->targets.end(), want.begin(), want.end(), std::back_inserter(left));
+  if (r.word == word) {
+    std::set_difference(want.begin(), want.end(), r.targets.begin(), r.targets.end(), std::back_inserter(missing));
+  } else {
+    missing = want;
+  }
+  std::set_difference(r.targets.begin(), r.targets.end(), want.begin(), want.end(), std::back_inserter(left));
+  if (r.word != word) r.word = 0;  // until all are written
   for (auto& t : missing) {
-    if (t.map == Map::kBlock && maps.blocks[t.number].word) conflicts++;
-    LS_TRY(write(t, r->word()));
-    r->targets.insert(std::lower_bound(r->targets.begin(), r->targets.end(), t), t);
+    if (t.map == Map::kBlock && maps.blocks[t.number].word && !same_node(maps.blocks[t.number].word, word)) conflicts++;
+    LS_TRY(write(t, word));
+    auto at = std::lower_bound(r.targets.begin(), r.targets.end(), t);
+    if (at != r.targets.end() && *at == t) continue;
+    r.targets.insert(at, t);
     entries++;
   }
+  r.word = word;
   for (auto& t : left) {
-    LS_TRY(clear(t, r->word()));
-    r->targets.erase(std::lower_bound(r->targets.begin(), r->targets.end(), t));
+    LS_TRY(clear(t, word));
+    r.targets.erase(std::lower_bound(r.targets.begin(), r.targets.end(), t));
     entries--;
   }
-  return changed || !missing.empty() || !left.empty();
+  return true;
 }
 
 // ---------------------------------------------------------------- pools
@@ -291,7 +261,7 @@ void OverlayTables::Impl::forget_blocks(const OverlayPoolSlot& slot) {
         i++;
         continue;
       }
-      (void)clear(t, r.word());  // what stays is found by the next check()
+      (void)clear(t, word_of(node, {}, false));  // what stays is found by the next check()
       r.targets.erase(r.targets.begin() + std::ptrdiff_t(i));
       entries--;
     }
@@ -307,13 +277,12 @@ Result<> OverlayTables::Impl::add_pool(const OverlayPool& pool) {
   auto at = std::find_if(entries_of.begin(), entries_of.end(), [](auto& e) { return !e.flags; });
   if (at == entries_of.end()) return fail(E2BIG, fmt::format("pool {}: no place left in ls_ovl_conf", pool.network.text()));
   auto entry = pool_entry(pool);
-  if (pool.v4()) {
-    if (auto room = find_room(slots, pool.blocks(), maps.blocks.size())) {
-      entry.first = *room;
-      entry.flags |= LS_OVL_POOL_ARRAY;
-    } else {
-      log::info("overlay_pool_in_hash", {{"pool", pool.network.text()}, {"blocks", pool.blocks()}, {"places", maps.blocks.size()}});
-    }
+  if (auto room = find_room(slots, pool.blocks(), maps.blocks.size())) {
+    entry.first = *room;
+    entry.last = uint32_t(pool.blocks() - 1);
+    entry.flags |= LS_OVL_POOL_ARRAY;
+  } else {
+    log::debug("overlay_pool_in_hash", {{"pool", pool.network.text()}, {"places", maps.blocks.size()}});
   }
   uint32_t flags = std::exchange(entry.flags, 0);
   std::memcpy(&*at, &entry, sizeof entry);
@@ -348,38 +317,18 @@ Result<> OverlayTables::Impl::read_back() {
   self.mtu = c.mtu;
   self.redirect_peer = c.flags & LS_OVL_PEER;
 
-  std::vector<Record*> by_place(maps.peers.size());
-  std::vector<std::pair<uint32_t, IpAddress>> used;
-  for (uint32_t i = LS_OVL_SELF; i < maps.peers.size(); i++) {
-    auto& peer = maps.peers[i];
-    auto node = get_address(peer.node_be);
-    if (node.is_zero()) {
-      if (peer.gen) free.push_back(i);
-      continue;
-    }
-    if (i >= LS_OVL_FIRST_PEER) next = i + 1;
-    Record r{i, peer.gen, {}, {}};
-    std::memcpy(r.mac.data(), peer.mac, 6);
-    if (!nodes.emplace(node, std::move(r)).second) continue;  // named twice: the entries of the second are removed below
-    used.emplace_back(i, node);
-  }
-  // Places below `next` that were never used, or were given up: all of them wait in `free`.
-  std::erase_if(free, [&](uint32_t i) { return i >= next; });
-  for (uint32_t i = LS_OVL_FIRST_PEER; i < next; i++) {
-    if (get_address(maps.peers[i].node_be).is_zero() && !maps.peers[i].gen) free.push_back(i);
-  }
-  for (auto& [place, node] : used) by_place[place] = &nodes.at(node);
-
   LS_ASSIGN(auto words, read_all());
   for (auto& [target, word] : words) {
-    uint32_t place = LS_OVL_OWNER_PEER(word);
-    Record* r = place < by_place.size() ? by_place[place] : nullptr;
-    if (!r || r->word() != word || !network_of(slots, target)) {
-      LS_TRY(clear(target, word));
+    bool owned = (word & LS_OVL_OWNED) && LS_OVL_OWNER_NODE(word) && is_self(word) == (node_of(word) == self.node);
+    if (!owned || !network_of(slots, target)) {
+      LS_TRY(erase(target));
       bad++;
       continue;
     }
-    r->targets.push_back(target);
+    auto [r, first] = nodes.try_emplace(node_of(word));
+    if (first) r->second.word = word;
+    if (r->second.word != word) r->second.word = 0;
+    r->second.targets.push_back(target);
     entries++;
   }
   for (auto& [node, r] : nodes) std::sort(r.targets.begin(), r.targets.end());
@@ -398,8 +347,7 @@ Result<OverlayTables> OverlayTables::adopt(OverlayMaps maps, void (*wait_readers
   auto impl = std::make_unique<Impl>();
   impl->maps = std::move(maps);
   impl->wait = wait_readers;
-  if (impl->maps.conf.size() < 1 || impl->maps.peers.size() <= LS_OVL_FIRST_PEER)
-    return fail(EINVAL, "adopt the maps of the overlay: ls_ovl_conf or ls_ovl_peer has no place for a node");
+  if (impl->maps.conf.size() < 1) return fail(EINVAL, "adopt the maps of the overlay: ls_ovl_conf has no entry");
   LS_TRY(impl->read_back());
   return OverlayTables(std::move(impl));
 }
@@ -412,6 +360,15 @@ Result<bool> OverlayTables::configure(const OverlaySelf& self, const overlay::Pl
     // What was this node's is not any more, and what is now may have been another's.
     LS_TRY(s.drop(s.self.node));
     LS_TRY(s.drop(self.node));
+    changed = true;
+  }
+  if (!std::equal(plan.oui.begin(), plan.oui.begin() + 3, s.maps.conf[0].oui)) {
+    if (!s.nodes.empty()) {
+      disable();
+      s.wait();
+      while (!s.nodes.empty()) LS_TRY(s.drop(s.nodes.begin()->first));
+    }
+    std::copy_n(plan.oui.begin(), 3, s.conf().oui);
     changed = true;
   }
   std::vector<OverlayPoolSlot> gone;
@@ -458,8 +415,13 @@ Result<OverlaySync> OverlayTables::sync(std::span<const overlay::Allocation> all
   wanted.reserve(all.size());
   impl_->nodes.reserve(all.size());
   for (auto& a : all) {
-    LS_ASSIGN(bool changed, impl_->put(a, &out.problems));
-    out.changed += changed;
+    auto changed = impl_->put(a, &out.problems);
+    if (!changed && changed.error().code.value() == EINVAL) {  // one node that cannot be harms no other
+      out.problems.push_back(changed.error().doing);
+      continue;
+    }
+    if (!changed) return tl::make_unexpected(std::move(changed.error()));
+    out.changed += *changed;
     wanted.emplace(a.node, true);
   }
   std::vector<IpAddress> gone;
@@ -477,18 +439,13 @@ Result<size_t> OverlayTables::check() {
   Words want;
   size_t wrong = 0;
   for (auto& [node, r] : s.nodes) {
+    if (!r.word) continue;  // a change was cut short; the next put() writes all of it
     for (auto& t : r.targets) {
       auto it = have.find(t);
-      auto [slot, added] = want.emplace(t, r.word());
+      auto [slot, added] = want.emplace(t, r.word);
       // Claimed by two: the one that has it keeps it.
-      if (!added && it != have.end() && it->second == r.word()) slot->second = r.word();
+      if (!added && it != have.end() && it->second == r.word) slot->second = r.word;
     }
-    auto& peer = s.maps.peers[r.place];
-    uint64_t word;
-    std::memcpy(&word, peer.mac, sizeof word);
-    if (word == peer_word(r.mac, r.gen) && get_address(peer.node_be) == node) continue;
-    s.set_peer(r.place, node, peer_word(r.mac, r.gen));
-    wrong++;
   }
   for (auto& [t, word] : want) {
     auto it = have.find(t);
@@ -497,8 +454,9 @@ Result<size_t> OverlayTables::check() {
     wrong++;
   }
   for (auto& [t, word] : have) {
-    if (want.contains(t)) continue;
-    LS_TRY(s.clear(t, word));
+    auto node = s.nodes.find(node_of(word));
+    if (want.contains(t) || (node != s.nodes.end() && !node->second.word)) continue;
+    LS_TRY(s.erase(t));
     wrong++;
   }
   if (wrong) log::warn("overlay_entries_repaired", {{"entries", wrong}});
@@ -523,29 +481,22 @@ Result<std::optional<OverlayTables::Owner>> OverlayTables::find(const IpAddress&
       LS_ASSIGN(word, s.read(Target::longest({address, 128})));
     }
   }
-  uint32_t number = LS_OVL_OWNER_PEER(word);
-  if (number == LS_OVL_NOBODY || number >= s.maps.peers.size()) return std::optional<Owner>();
-  auto& peer = s.maps.peers[number];
-  if (number >= LS_OVL_FIRST_PEER && peer.gen != LS_OVL_OWNER_GEN(word)) return std::optional<Owner>();
-  Owner o{number == LS_OVL_SELF, get_address(peer.node_be), {}};
-  std::memcpy(o.mac.data(), peer.mac, 6);
-  return std::optional(o);
+  if (!(word & LS_OVL_OWNED)) return std::optional<Owner>();
+  return std::optional(Owner{is_self(word), node_of(word), s.mac_of(word)});
 }
 
 OverlayTablesView OverlayTables::view() const {
   auto& s = *impl_;
-  size_t peers = 0;
-  for (auto& [node, r] : s.nodes) peers += r.place != LS_OVL_SELF;
-  return {peers, s.maps.peers.size() - LS_OVL_FIRST_PEER, s.entries, s.conflicts};
+  return {s.nodes.size() - s.nodes.contains(s.self.node), s.entries, s.maps.blocks.size(), s.conflicts};
 }
 
 std::vector<OverlayTables::Entry> OverlayTables::remote_shares() const {
   std::vector<Entry> out;
   for (auto& [node, r] : impl_->nodes) {
-    if (r.place == LS_OVL_SELF) continue;
+    if (node == impl_->self.node) continue;
     for (auto& t : r.targets) {
       auto network = network_of(impl_->slots, t);
-      if (network && network->prefix != 128) out.push_back({*network, node, r.mac});
+      if (network && network->prefix != 128) out.push_back({*network, node, impl_->mac_of(r.word)});
     }
   }
   std::sort(out.begin(), out.end(), [](auto& a, auto& b) { return std::tie(a.network, a.node) < std::tie(b.network, b.node); });

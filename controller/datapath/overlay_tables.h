@@ -8,11 +8,12 @@
 ///   LS_TRY(tables.sync(all));                                // everything, at start and after configure()
 ///   tables.put(allocation); tables.remove(node);             // then by delta
 ///
-/// Thread: control loop only; programs read meanwhile. Cost: put() and remove() O(shares of the node): a store for an IPv4 block, a system
-/// call for an IPv6 block, a node's own address and a share of unusual length; nothing grows with the number of nodes. adopt() and
-/// check() read everything. configure() waits for a grace period (8 to 20 ms) when a pool goes or changes, not when one is added.
-/// Order: a peer before the blocks that name it, blocks cleared before their peer; a peer's place is given out again as late as possible and
-/// with another generation, so that what still names it leads nowhere.
+/// Thread: control loop only; programs read meanwhile. Cost: put() and remove() O(shares of the node): a store for a block, a system
+/// call for a node's own address, a block of a pool that has no room in the array and a share of unusual length; nothing grows with the
+/// number of nodes. adopt() and check() read everything. configure() waits for a grace period (8 to 20 ms) when a pool goes or
+/// changes, not when one is added.
+/// An entry is one word and holds everything that programs need of its node, so no order between entries matters and none is ever seen
+/// half. A program that read an entry just before it changed sends that one packet to the old owner, which drops it.
 /// Errors: the map and errno; E2BIG when a table is full. What was written before an error stays and is known, so that a later put() or
 /// sync() goes on from there.
 /// Two nodes that claim one block: the last put() has it, and removing the other leaves it alone; view().conflicts counts.
@@ -32,7 +33,6 @@ namespace ls::datapath {
 struct OverlayMaps {
   MmapArray<ls_ovl_conf> conf;
   MmapArray<ls_ovl_owner> blocks;
-  MmapArray<ls_ovl_peer> peers;
   Map<ls_ovl_key, ls_ovl_owner> hash;
   Map<ls_ovl_net_key, ls_ovl_owner> nets;
   static Result<OverlayMaps> open(const MapOpener& opener);
@@ -51,32 +51,33 @@ struct OverlaySelf {
 struct OverlaySync {
   size_t changed = 0;  ///< nodes that were written
   size_t removed = 0;
-  std::vector<std::string> problems;  ///< shares that lie in no pool, one sentence each
+  std::vector<std::string> problems;  ///< shares that lie in no pool, nodes that cannot be, one sentence each
 };
 
 struct OverlayTablesView {
-  size_t peers = 0, peer_places = 0;
-  size_t entries = 0;  ///< addresses and shares, all maps together
+  size_t peers = 0;
+  size_t entries = 0, blocks = 0;  ///< addresses and shares, all maps together; places in ls_ovl_block
   uint64_t conflicts = 0;
 };
 
 class OverlayTables {
  public:
-  /// Takes over what the maps hold. Entries that name a place which nobody has are removed. `wait_readers` returns when every
+  /// Takes over what the maps hold. Entries that mean nothing are removed. `wait_readers` returns when every
   /// program that was running has ended.
   static Result<OverlayTables> adopt(OverlayMaps maps, void (*wait_readers)());
   OverlayTables(OverlayTables&&) noexcept;
   OverlayTables& operator=(OverlayTables&&) noexcept;
   ~OverlayTables();
 
-  /// Own node and pools; programs act from here on. True: pools changed or went, so that sync() has to follow. An IPv4 pool that
+  /// Own node and pools; programs act from here on. True: pools, the OUI or the own address changed, so that sync() has to follow. A pool that
   /// has no room in ls_ovl_block is kept in the hash. Error: more pools of a family than LS_OVL_POOLS, or a pool that
   /// is shorter than its shares.
   Result<bool> configure(const OverlaySelf& self, const overlay::Plan& plan);
   /// Programs leave everything to the stack.
   void disable();
 
-  /// New or changed. Nothing is written for what is there already. `problem`: as OverlaySync::problems.
+  /// New or changed. Nothing is written for what is there already. EINVAL: no IPv4 address, or a MAC without the plan's OUI.
+  /// `problems`: as OverlaySync::problems.
   Result<> put(const overlay::Allocation& allocation, std::vector<std::string>* problems = nullptr);
   /// Absent is success.
   Result<> remove(const IpAddress& node);

@@ -44,6 +44,21 @@ std::optional<OverlayPool> pool_of(const ls_ovl_pool& e, bool v4) {
 
 }  // namespace
 
+uint32_t OverlayPool::block_of(const IpAddress& address) const {
+  uint32_t n = 0;
+  for (unsigned bit = network.prefix; bit < share; bit++) n = n << 1 | (address.bytes()[bit / 8] >> (7 - bit % 8) & 1);
+  return n;
+}
+
+IpNetwork OverlayPool::block(uint32_t number) const {
+  auto bytes = network.address.bytes();
+  for (unsigned i = 0; i < unsigned(share - network.prefix) && i < 32; i++) {
+    unsigned bit = share - 1u - i;
+    if (number >> i & 1) bytes[bit / 8] = uint8_t(bytes[bit / 8] | 0x80 >> (bit % 8));
+  }
+  return {IpAddress::from_bytes(bytes.data()), share};
+}
+
 Result<std::vector<OverlayPool>> pools_of(const overlay::Plan& plan) {
   std::vector<OverlayPool> out;
   out.push_back({plan.vtep4, 128, true});
@@ -69,7 +84,7 @@ ls_ovl_pool pool_entry(const OverlayPool& pool) {
   put_address(e.mask_be, mask_of(pool.network.prefix));
   put_address(e.share_be, mask_of(pool.share));
   e.share = pool.share;
-  e.shift = uint8_t(pool.v4() ? 128 - pool.share : 0);
+  e.shift = uint8_t(128 - pool.share);
   e.flags = LS_OVL_POOL_USED | (pool.vtep ? LS_OVL_POOL_VTEP : 0);
   return e;
 }
@@ -79,7 +94,7 @@ std::vector<OverlayPoolSlot> slots_of(const ls_ovl_conf& conf) {
   auto add = [&out](std::span<const ls_ovl_pool> entries, bool v4) {
     for (uint32_t i = 0; i < entries.size(); i++) {
       if (auto pool = pool_of(entries[i], v4))
-        out.push_back({*pool, i, v4 && (entries[i].flags & LS_OVL_POOL_ARRAY), entries[i].first});
+        out.push_back({*pool, i, (entries[i].flags & LS_OVL_POOL_ARRAY) != 0, entries[i].first});
     }
   };
   add(conf.pool4, true);
@@ -92,8 +107,7 @@ std::optional<OverlayPlace> place_of(std::span<const OverlayPoolSlot> slots, con
     if (network.prefix < s.pool.network.prefix || !s.pool.network.contains(network.address)) continue;
     if (network.prefix != s.pool.share) return OverlayPlace{OverlayTarget::longest(network), &s};
     if (!s.array) return OverlayPlace{OverlayTarget::exact(network), &s};
-    uint32_t block = (network.address.v4() - s.pool.network.address.v4()) >> s.shift();
-    return OverlayPlace{OverlayTarget::block(s.first + block), &s};
+    return OverlayPlace{OverlayTarget::block(s.first + s.pool.block_of(network.address)), &s};
   }
   if (network.prefix == 128) return OverlayPlace{OverlayTarget::exact(network), nullptr};
   return std::nullopt;
@@ -103,7 +117,7 @@ std::optional<IpNetwork> network_of(std::span<const OverlayPoolSlot> slots, cons
   if (target.map != OverlayTarget::Map::kBlock) return IpNetwork{target.address, uint8_t(target.number)};
   for (auto& s : slots) {
     if (!s.array || target.number < s.first || target.number - s.first >= s.pool.blocks()) continue;
-    return IpNetwork{IpAddress::from_v4(s.pool.network.address.v4() + ((target.number - s.first) << s.shift())), s.pool.share};
+    return s.pool.block(target.number - s.first);
   }
   return std::nullopt;
 }

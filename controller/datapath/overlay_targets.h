@@ -3,6 +3,7 @@
 /// Cost: O(pools) each.
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <array>
 #include <compare>
 #include <cstdint>
@@ -49,8 +50,12 @@ struct OverlayPool {
   uint8_t share = 0;  ///< of the 128 bits
   bool vtep = false;
   bool v4() const { return network.address.is_v4(); }
-  /// How many IPv4 shares it has.
-  uint64_t blocks() const { return uint64_t(1) << (share - network.prefix); }
+  /// How many shares it has; no array has room for 2^32 or more.
+  uint64_t blocks() const { return uint64_t(1) << std::min(32, share - network.prefix); }
+  /// Which one an address in it is in.
+  uint32_t block_of(const IpAddress& address) const;
+  /// Network of a share.
+  IpNetwork block(uint32_t number) const;
   auto operator<=>(const OverlayPool&) const = default;
 };
 
@@ -66,7 +71,6 @@ struct OverlayPoolSlot {
   uint32_t number = 0;  ///< in conf.pool4 or conf.pool6
   bool array = false;   ///< blocks are in ls_ovl_block, from `first` on
   uint32_t first = 0;
-  uint8_t shift() const { return uint8_t(128 - pool.share); }
 };
 /// Those in use. Entries that say nothing sensible are left out: whoever adopts the maps clears them.
 std::vector<OverlayPoolSlot> slots_of(const ls_ovl_conf& conf);

@@ -60,7 +60,6 @@ OverlayBench::OverlayBench(OverlaySizes sizes) {
   skel_ = overlay_probe__open();
   must(skel_, "open overlay_probe");
   bpf_map__set_max_entries(skel_->maps.ls_ovl_block, sizes.blocks);
-  bpf_map__set_max_entries(skel_->maps.ls_ovl_peer, sizes.peers + LS_OVL_FIRST_PEER);
   bpf_map__set_max_entries(skel_->maps.ls_ovl_hash, sizes.entries);
   must(overlay_probe__load(skel_) == 0, "load overlay_probe");
   auto maps = datapath::OverlayMaps::open(opener());

@@ -20,7 +20,7 @@ overlay::Plan overlay_plan();
 overlay::Mac overlay_mac(uint32_t n);  ///< 70:b3:d5:80:..
 
 struct OverlaySizes {
-  uint32_t blocks = 131072, peers = 16, entries = 4096;
+  uint32_t blocks = 3 * 65536, entries = 4096;
 };
 
 class OverlayBench {

@@ -291,18 +291,6 @@ TEST_P(OverlayTc, PeersComeAndGo) {
   dropped("probe_in", packet(to, f.own), LS_HOOK_OVL_IN, LS_DROP_OVL_SPOOF, "10.0.0.4");
 }
 
-TEST_P(OverlayTc, EntryOfAnEarlierGenerationLeadsNowhere) {
-  uint32_t place = LS_OVL_FIRST_PEER + 2;  // the fourth node's
-  ASSERT_TRUE(b->tables().put(overlay_node(4)));
-  auto to = v4() ? "9.0.3.7" : "fd01:b:0:0:3::7";
-  to_tunnel(b->run("probe_out", packet(f.own, to)), 0x0a000004, 4);
-  ls_ovl_peer peer{};
-  ASSERT_EQ(bpf_map_lookup_elem(b->map_fd("ls_ovl_peer"), &place, &peer), 0);
-  peer.gen++;
-  ASSERT_EQ(bpf_map_update_elem(b->map_fd("ls_ovl_peer"), &place, &peer, BPF_ANY), 0);
-  dropped("probe_out", packet(f.own, to), LS_HOOK_OVL_OUT, LS_DROP_OVL_UNALLOCATED);
-}
-
 TEST_P(OverlayTc, SharesOfAnotherLengthAreFound) {
   auto node = overlay_node(4);
   for (auto& s : node.shares) {

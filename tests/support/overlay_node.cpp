@@ -7,7 +7,7 @@
 //   {"do":"ports", "ports":["r-a"..], "bridges":["b-a"..]}                          devices that get ls_ovl_port, ls_ovl_bridge
 //   {"do":"put", "node":NODE}  {"do":"remove", "node":"10.10.0.12"}  {"do":"sync", "nodes":[NODE..]}
 //   {"do":"counts"}  {"do":"check"}  {"do":"purge"}
-//   PLAN  {"vtep":"44.128.0.0/20", "vtep6":.., "mtu":.., "overlays":[{"name","v4","share4","v6","share6"}..]}
+//   PLAN  {"vtep":"44.128.0.0/20", "vtep6":.., "oui":"70:b3:d5:00:00:00", "mtu":.., "overlays":[{"name","v4","share4","v6","share6"}..]}
 //   NODE  {"node","vtep","vtep6","mac","shares":[{"overlay","v4","v6"}..]}
 //
 // Every answer has "ms", the time the step took, and "error" when it failed. Links end with the process; the device stays.
@@ -53,6 +53,7 @@ overlay::Plan plan_of(const json& j) {
   overlay::Plan p;
   p.vtep4 = net(j.at("vtep"));
   if (j.contains("vtep6")) p.vtep6 = net(j["vtep6"]);
+  p.oui = mac_of(j.at("oui"));
   if (j.contains("mtu")) p.vtep_mtu = j["mtu"].get<uint32_t>();
   for (auto& o : j.at("overlays")) {
     overlay::OverlayPlan one;
@@ -129,7 +130,7 @@ class Node {
     auto* elf = static_cast<const std::byte*>(overlay_tc__elf_bytes(&bytes));
     object_ = must(bpf::Object::open("overlay_tc", {elf, bytes}));
     for (auto& [map, entries] : std::map<std::string, uint32_t>{
-             {"ls_ovl_block", 262144}, {"ls_ovl_peer", 65536 + LS_OVL_FIRST_PEER}, {"ls_ovl_hash", 262144}, {"ls_ovl_local", 65536}})
+             {"ls_ovl_block", 262144}, {"ls_ovl_hash", 262144}, {"ls_ovl_local", 65536}})
       must(object_->resize(map, entries));
     must(object_->load({}));
     tables_ = must(datapath::OverlayTables::adopt(must(datapath::OverlayMaps::open(opener())), wait_for_programs));

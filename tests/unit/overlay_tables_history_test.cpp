@@ -18,7 +18,7 @@ INSTANTIATE_TEST_SUITE_P(Seeds, OverlayHistory, testing::Range(1u, 13u));
 TEST_P(OverlayHistory, EndsWithWhatWasSaidLast) {
   std::mt19937 random(GetParam());
   auto below = [&](uint32_t n) { return uint32_t(random() % n); };
-  OverlayWorld w({.peers = 12});
+  OverlayWorld w;
   auto t = w.tables();
   std::map<uint32_t, overlay::Allocation> wanted;
   // A node's blocks are its own number's or, changed, those of number 100 + n: no two nodes claim one.

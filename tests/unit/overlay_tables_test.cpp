@@ -51,26 +51,41 @@ TEST_F(OverlayTablesTest, NothingIsWrittenForWhatIsThere) {
   auto changed = nth_node(2);
   changed.vtep.mac[5] = 77;
   ASSERT_TRUE(t.put(changed));
-  EXPECT_EQ(writes, 1);
+  EXPECT_EQ(writes, 5) << "one for each of its addresses and shares";
   EXPECT_EQ((*t.find(addr("9.0.1.1")))->mac[5], 77);
 }
 
-TEST_F(OverlayTablesTest, PeerBeforeItsBlocksAndBlocksBeforeTheirPeer) {
+TEST_F(OverlayTablesTest, RemovedNodeLeavesNothing) {
   OverlayWorld w;
   auto t = w.tables();
-  std::vector<std::string> order;
-  set_map_write_hook_for_tests([&](const std::string& map) {
-    if (order.empty() || order.back() != map) order.push_back(map);
-    return 0;
-  });
-  ASSERT_TRUE(t.put(nth_node(2)));
-  EXPECT_THAT(order, ElementsAre("ls_ovl_peer", "ls_ovl_block", "ls_ovl_hash"));
-  order.clear();
+  ASSERT_TRUE(t.sync(std::vector{nth_node(1), nth_node(2)}));
   ASSERT_TRUE(t.remove(nth_node(2).node));
-  EXPECT_THAT(order, ElementsAre("ls_ovl_hash", "ls_ovl_block", "ls_ovl_peer"));
-  EXPECT_EQ(owner_of(t, "9.0.1.1"), "nobody");
-  EXPECT_EQ(t.view().entries, 0u);
+  for (auto text : {"10.0.0.2", "44.128.0.2", "fd01:a::2", "9.0.1.1", "fd01:b:0:0:1::1"}) EXPECT_EQ(owner_of(t, text), "nobody") << text;
+  EXPECT_EQ(t.view().entries, 5u);
   ASSERT_TRUE(t.remove(nth_node(2).node)) << "absent is success";
+  EXPECT_EQ(*t.check(), 0u);
+}
+
+TEST_F(OverlayTablesTest, MacWithoutTheOuiIsRefusedAloneAndOthersStay) {
+  OverlayWorld w;
+  auto t = w.tables();
+  auto odd = nth_node(2);
+  odd.vtep.mac[0] = 0x02;
+  auto r = t.put(odd);
+  ASSERT_FALSE(r);
+  EXPECT_THAT(r.error().text(), HasSubstr("10.0.0.2"));
+  auto done = t.sync(std::vector{nth_node(1), odd, nth_node(3)});
+  ASSERT_TRUE(done);
+  EXPECT_EQ(done->problems.size(), 1u);
+  EXPECT_EQ(owner_of(t, "9.0.2.1"), "10.0.0.3");
+  auto plan = small_plan();
+  plan.oui[2] = 0xd6;  // another OUI: all entries begin anew
+  ASSERT_TRUE(*t.configure(OverlayWorld::self(), plan));
+  EXPECT_EQ(owner_of(t, "9.0.2.1"), "nobody");
+  auto three = nth_node(3);
+  three.vtep.mac[2] = 0xd6;
+  ASSERT_TRUE(t.put(three));
+  EXPECT_EQ((*t.find(addr("9.0.2.1")))->mac, three.vtep.mac);
 }
 
 TEST_F(OverlayTablesTest, ChangedSharesMove) {
@@ -104,24 +119,25 @@ TEST_F(OverlayTablesTest, BlockThatWasGivenToAnotherStaysWithIt) {
   EXPECT_EQ(owner_of(t, "9.0.1.1"), "10.0.0.3");
 }
 
-TEST_F(OverlayTablesTest, PlacesComeBackWithAnotherGeneration) {
-  OverlayWorld w({.peers = 2});
-  auto t = w.tables();
-  ASSERT_TRUE(t.put(nth_node(1)));
-  ASSERT_TRUE(t.put(nth_node(2)));
-  ASSERT_TRUE(t.put(nth_node(3)));
-  auto full = t.put(nth_node(4));
-  ASSERT_FALSE(full);
-  EXPECT_EQ(full.error().code.value(), E2BIG);
-  EXPECT_THAT(full.error().text(), HasSubstr("10.0.0.4"));
-  EXPECT_EQ(owner_of(t, "9.0.3.1"), "nobody");
-
-  uint16_t gen = w.maps().peers[LS_OVL_FIRST_PEER].gen;
-  ASSERT_TRUE(t.remove(nth_node(2).node));
-  EXPECT_NE(w.maps().peers[LS_OVL_FIRST_PEER].gen, gen) << "what still names the place is led nowhere at once";
-  ASSERT_TRUE(t.put(nth_node(4)));
-  EXPECT_EQ(owner_of(t, "9.0.3.1"), "10.0.0.4");
-  EXPECT_NE(w.maps().peers[LS_OVL_FIRST_PEER].gen, gen);
+TEST_F(OverlayTablesTest, ChangeCutShortIsFinishedByTheNext) {
+  OverlayWorld w;
+  auto two = nth_node(2);
+  {
+    auto t = w.tables();
+    ASSERT_TRUE(t.put(two));
+    two.vtep.mac[5] = 77;
+    set_map_write_hook_for_tests([&](const std::string& map) { return map == "ls_ovl_hash" ? EIO : 0; });
+    EXPECT_FALSE(t.put(two));
+    set_map_write_hook_for_tests({});
+    EXPECT_EQ((*t.find(addr("9.0.1.1")))->mac[5], 77);
+    EXPECT_EQ((*t.find(two.node))->mac[5], 2);
+  }
+  auto t = w.adopt();
+  EXPECT_EQ(owner_of(t, "9.0.1.1"), "10.0.0.2") << "nothing is withdrawn";
+  EXPECT_EQ(owner_of(t, "10.0.0.2"), "10.0.0.2");
+  EXPECT_EQ(*t.check(), 0u);
+  ASSERT_TRUE(t.put(two));
+  EXPECT_EQ((*t.find(two.node))->mac[5], 77);
 }
 
 TEST_F(OverlayTablesTest, RestartFindsEverything) {
@@ -157,16 +173,15 @@ TEST_F(OverlayTablesTest, EntriesOfNobodyGoAtTheStart) {
   OverlayWorld w;
   { ASSERT_TRUE(w.tables().put(nth_node(2))); }
   auto maps = w.maps();
-  maps.blocks.publish(5, &ls_ovl_owner::word, LS_OVL_OWNER(40, 0));   // a place that nobody has
-  maps.blocks.publish(6, &ls_ovl_owner::word, LS_OVL_OWNER(2, 9));    // another generation
-  maps.blocks.publish(131071, &ls_ovl_owner::word, LS_OVL_OWNER(2, 0));
+  maps.blocks.publish(65541, &ls_ovl_owner::word, 40);                                         // nobody has it
+  maps.blocks.publish(65542, &ls_ovl_owner::word, LS_OVL_OWNER(0x0a000002, 2, LS_OVL_OWNED | LS_OVL_SELF));  // not this node's
+  maps.blocks.publish(65543, &ls_ovl_owner::word, LS_OVL_OWNER(0x0a000001, 1, LS_OVL_OWNED));  // this node's, as another's
   ls_ovl_key key{};
   key.prefix = 128;
   key.addr_be[3] = 1;
-  ASSERT_TRUE(maps.hash.put(key, ls_ovl_owner{LS_OVL_OWNER(9, 1)}));
+  ASSERT_TRUE(maps.hash.put(key, ls_ovl_owner{7}));
   auto t = w.adopt();
-  EXPECT_EQ(maps.blocks[5].word, 0u);
-  EXPECT_EQ(maps.blocks[6].word, 0u);
+  for (uint32_t i : {65541, 65542, 65543}) EXPECT_EQ(maps.blocks[i].word, 0u) << i;
   EXPECT_FALSE(*maps.hash.get(key));
   EXPECT_EQ(owner_of(t, "9.0.1.1"), "10.0.0.2");
 }
@@ -180,11 +195,10 @@ TEST_F(OverlayTablesTest, WhatSomebodyChangedIsPutRight) {
   for (uint32_t i = 0; i < maps.blocks.size(); i++) {
     if (maps.blocks[i].word) maps.blocks.publish(i, &ls_ovl_owner::word, 0);
   }
-  maps.blocks.publish(9, &ls_ovl_owner::word, LS_OVL_OWNER(2, 0));
+  maps.blocks.publish(9, &ls_ovl_owner::word, LS_OVL_OWNER(0x0a000002, 2, LS_OVL_OWNED));
   ls_ovl_key key{};
   ASSERT_TRUE(maps.hash.put(key, ls_ovl_owner{1}));
-  maps.peers.write(3, ls_ovl_peer{});
-  EXPECT_EQ(*t.check(), 6u + 1 + 1 + 1);
+  EXPECT_EQ(*t.check(), 9u + 1 + 1);
   EXPECT_EQ(owner_of(t, "9.0.1.1"), "10.0.0.2");
   EXPECT_EQ(owner_of(t, "9.0.2.1"), "10.0.0.3");
   EXPECT_EQ(*t.check(), 0u);
@@ -235,6 +249,8 @@ TEST_F(OverlayTablesTest, PoolWithoutRoomInTheArrayIsKeptInTheHash) {
   ASSERT_TRUE(t.sync(std::vector{nth_node(1), nth_node(2)}));
   EXPECT_EQ(owner_of(t, "9.0.1.200"), "10.0.0.2");
   EXPECT_EQ(owner_of(t, "9.0.2.200"), "nobody");
+  EXPECT_EQ(owner_of(t, "fd01:b:0:0:1::1"), "10.0.0.2");
+  EXPECT_EQ(owner_of(t, "fd01:b:0:0:2::1"), "nobody");
   EXPECT_EQ(w.maps().conf[0].pool4[1].flags & LS_OVL_POOL_ARRAY, 0u);
   EXPECT_EQ(w.maps().conf[0].pool4[0].flags & LS_OVL_POOL_ARRAY, unsigned(LS_OVL_POOL_ARRAY));
 }
@@ -281,7 +297,7 @@ TEST_F(OverlayTablesTest, FullTableIsAnErrorAndALaterPutGoesOn) {
 }
 
 TEST_F(OverlayTablesTest, SixtyFiveThousandNodesFit) {
-  OverlayWorld w({.peers = 65536, .hash = 65536 * 4});
+  OverlayWorld w({.hash = 65536 * 2});
   auto t = w.tables();
   std::vector<overlay::Allocation> all;
   for (uint32_t n = 1; n <= 65536; n++) all.push_back(nth_node(n));

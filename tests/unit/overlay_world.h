@@ -46,7 +46,7 @@ inline overlay::Allocation nth_node(uint32_t n) {
 }
 
 struct OverlayMapSizes {
-  uint32_t blocks = 65536 + 65536, peers = 64, hash = 1024;
+  uint32_t blocks = 3 * 65536, hash = 1024;
 };
 
 /// Maps of the overlay that stay while handles come and go.
@@ -55,8 +55,6 @@ class OverlayWorld {
   explicit OverlayWorld(OverlayMapSizes n = {}) {
     set_.add("ls_ovl_conf", make_map(BPF_MAP_TYPE_ARRAY, "ls_ovl_conf", 4, sizeof(ls_ovl_conf), 1, BPF_F_MMAPABLE));
     set_.add("ls_ovl_block", make_map(BPF_MAP_TYPE_ARRAY, "ls_ovl_block", 4, sizeof(ls_ovl_owner), n.blocks, BPF_F_MMAPABLE));
-    set_.add("ls_ovl_peer",
-             make_map(BPF_MAP_TYPE_ARRAY, "ls_ovl_peer", 4, sizeof(ls_ovl_peer), n.peers + LS_OVL_FIRST_PEER, BPF_F_MMAPABLE));
     set_.add("ls_ovl_hash", make_map(BPF_MAP_TYPE_HASH, "ls_ovl_hash", sizeof(ls_ovl_key), sizeof(ls_ovl_owner), n.hash, BPF_F_NO_PREALLOC));
     set_.add("ls_ovl_net",
              make_map(BPF_MAP_TYPE_LPM_TRIE, "ls_ovl_net", sizeof(ls_ovl_net_key), sizeof(ls_ovl_owner), n.hash, BPF_F_NO_PREALLOC));

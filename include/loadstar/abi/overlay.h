@@ -5,33 +5,30 @@
  * The overlay in the kernel: what the controller (and loadstar-cni, for ls_ovl_local) writes and overlay_tc reads.
  *
  *   ls_ovl_conf    array, one entry   the own node, pools
- *   ls_ovl_block   array              block number of an IPv4 pool -> owner
- *   ls_ovl_hash    hash               block of an IPv6 pool or of an IPv4 pool without room in the array, or the own
- *                                     address of a node -> owner
+ *   ls_ovl_block   array              block number of a pool -> owner
+ *   ls_ovl_hash    hash               block of a pool that has no room in the array, or the own address of a node -> owner
  *   ls_ovl_net     LPM trie           shares of another length than their pool's -> owner
- *   ls_ovl_peer    array              node: tunnel address, MAC of its VTEP
  *   ls_ovl_local   hash               container address of this node -> its device and MACs (the shortcut)
  *   ls_ovl_stats   per CPU            what became of each packet
  *
- * A packet costs the same with 4 peers and with 65,536: an IPv4 block is an index. VTEP addresses are a pool whose shares are
- * single addresses. Peer 0 is nobody, peer 1 is this node. Addresses are 16 octets in network order, IPv4 mapped.
+ * A packet costs the same with 4 peers and with 65,536: a block is an index, and its entry is one word that holds everything: the
+ * node's address and the part of its VTEP's MAC that the OUI leaves open. So 65,536 blocks are half a megabyte, a packet touches one line
+ * of it, and an entry is changed by one store, never seen half. VTEP addresses are a pool whose shares are single addresses.
+ * Addresses are 16 octets in network order, IPv4 mapped.
  *
- * Order of changes: a peer is written before blocks name it; blocks are cleared before their peer's place is used again. A place is used again
- * only with another `gen`, and entries carry the one they mean. A pool's other fields are written while its flags are 0, which no program
- * reads any more when a grace period is over.
+ * Order of changes: a pool's other fields are written while its flags are 0 and no program reads them any more (a grace period); the
+ * OUI only changes while no entry is there.
  */
 #include "loadstar/abi/base.h"
 
 #define LS_OVL_POOLS 16 /* of each family */
-#define LS_OVL_NOBODY 0u
-#define LS_OVL_SELF 1u
-#define LS_OVL_FIRST_PEER 2u
 
 enum ls_ovl_pool_flags {
 	LS_OVL_POOL_USED = 1 << 0,
-	LS_OVL_POOL_ARRAY = 1 << 1, /* IPv4: blocks are in ls_ovl_block, else in ls_ovl_hash */
+	LS_OVL_POOL_ARRAY = 1 << 1, /* blocks are in ls_ovl_block, else in ls_ovl_hash */
 	LS_OVL_POOL_VTEP = 1 << 2,  /* VTEP addresses */
 	LS_OVL_POOL_MIXED = 1 << 3, /* some shares have another length: they are in ls_ovl_net */
+	LS_OVL_POOL_FLAGS = 15,
 };
 
 /* One cache line. IPv4 uses the last words of the addresses only. */
@@ -41,9 +38,10 @@ struct ls_ovl_pool {
 	__be32 share_be[4]; /* mask of a share */
 	__u32 flags;	    /* enum ls_ovl_pool_flags, stored last; 0: not in use */
 	__u32 first;	    /* LS_OVL_POOL_ARRAY: place of block 0 in ls_ovl_block */
-	__u8 shift;	    /* IPv4: 32 - length of a share */
+	__u32 last;	    /* LS_OVL_POOL_ARRAY: number of the last block, one less than a power of two */
+	__u8 shift;	    /* 128 - length of a share */
 	__u8 share;	    /* length of a share, of the 128 bits */
-	__u8 pad[6];
+	__u8 pad[2];
 };
 LS_ABI_ASSERT(sizeof(struct ls_ovl_pool) == 64);
 
@@ -61,27 +59,24 @@ struct ls_ovl_conf {
 	__u8 mac[6];	   /* of the VTEP */
 	__u8 pools4;	   /* places of pool4 that may be in use, from 0 on */
 	__u8 pools6;
-	__u32 pad[6];
+	__u8 oui[4];	   /* of all VTEPs; the fourth is 0 */
+	__u32 pad[5];
 	struct ls_ovl_pool pool4[LS_OVL_POOLS];
 	struct ls_ovl_pool pool6[LS_OVL_POOLS];
 };
 LS_ABI_ASSERT(sizeof(struct ls_ovl_conf) == 2112);
 
-struct ls_ovl_peer {
-	__be32 node_be[4]; /* outer destination */
-	__u8 mac[6];	   /* of its VTEP; with gen one word, stored at once */
-	__u16 gen;
-} __attribute__((aligned(8)));
-LS_ABI_ASSERT(sizeof(struct ls_ovl_peer) == 24);
-
-/* Value of ls_ovl_block, ls_ovl_hash and ls_ovl_net: gen << 32 | peer; 0: nobody's. */
+/* Value of ls_ovl_block, ls_ovl_hash and ls_ovl_net; 0: nobody's. In one word: the node's IPv4 address as a number, the last three
+ * octets of its VTEP's MAC as a number, flags. */
 struct ls_ovl_owner {
 	__u64 word;
 };
 LS_ABI_ASSERT(sizeof(struct ls_ovl_owner) == 8);
-#define LS_OVL_OWNER(peer, gen) ((__u64)(gen) << 32 | (peer))
-#define LS_OVL_OWNER_PEER(v) ((__u32)(v))
-#define LS_OVL_OWNER_GEN(v) ((__u16)((v) >> 32))
+#define LS_OVL_OWNED 1u /* always set */
+#define LS_OVL_SELF 2u	/* this node's */
+#define LS_OVL_OWNER(node, mac, flags) ((__u64)(node) << 32 | (__u64)(mac) << 8 | (flags))
+#define LS_OVL_OWNER_NODE(word) ((__u32)((word) >> 32))
+#define LS_OVL_OWNER_MAC(word) ((__u32)(word) >> 8)
 
 /* Key of ls_ovl_hash, exact: the host part of a share is cut off; a node's own address has all 128 bits. */
 struct ls_ovl_key {

@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
   }
   int rounds = argc > 1 ? std::atoi(argv[1]) : 15, repeat = argc > 2 ? std::atoi(argv[2]) : 100'000;
   const Bytes mac{2, 0, 0, 0, 0, 1};
-  OverlayBench bench({.blocks = 131072, .peers = 65536, .entries = 262144});
+  OverlayBench bench({.entries = 262144});
   bench.container("9.0.0.5", 1, mac, mac);
   bench.container("fd01:b::5", 1, mac, mac);
   auto v4 = eth().ip("9.0.0.5", "9.0.1.5").udp(4000, 53).payload("0123456789").bytes();

@@ -12,7 +12,7 @@ import subprocess
 from . import proc
 from .lab import Place, _ALL_SYSCTLS
 
-PLAN = {"vtep": "44.128.0.0/20", "vtep6": "fd01:a::/64",
+PLAN = {"vtep": "44.128.0.0/20", "vtep6": "fd01:a::/64", "oui": "70:b3:d5:00:00:00",
         "overlays": [{"name": "dcos", "v4": "9.0.0.0/8", "share4": 24, "v6": "fd01:b::/64", "share6": 80}]}
 PORT = 64000
 VNI = 1024
