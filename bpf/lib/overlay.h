@@ -57,11 +57,11 @@ static __always_inline __u32 ls_ovl_segment(struct __sk_buff *skb, __u32 ip_head
 	return ip_header + (doff >> 4) * 4 + skb->gso_size;
 }
 
-/* False: not IP, or cut short. */
+/* False: not IP, cut short, or of lengths that disagree. */
 static __always_inline bool ls_ovl_read(struct __sk_buff *skb, struct ls_ovl_pkt *p)
 {
 	bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
-	__u32 header = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	__u32 header = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr), total;
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 
 	if (!v6 && skb->protocol != bpf_htons(ETH_P_IP))
@@ -75,7 +75,8 @@ static __always_inline bool ls_ovl_read(struct __sk_buff *skb, struct ls_ovl_pkt
 	if (v6) {
 		struct ipv6hdr *ip = data + ETH_HLEN;
 
-		if ((void *)(ip + 1) > end || ip->version != 6)
+		if ((void *)(ip + 1) > end || ip->version != 6 ||
+		    (!skb->gso_size && ETH_HLEN + sizeof(*ip) + bpf_ntohs(ip->payload_len) > skb->len))
 			return false;
 		memcpy(p->t.src, &ip->saddr, 16);
 		memcpy(p->t.dst, &ip->daddr, 16);
@@ -86,6 +87,9 @@ static __always_inline bool ls_ovl_read(struct __sk_buff *skb, struct ls_ovl_pkt
 		struct iphdr *ip = data + ETH_HLEN;
 
 		if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5)
+			return false;
+		total = bpf_ntohs(ip->tot_len);
+		if (!skb->gso_size && (total < (__u32)ip->ihl * 4 || ETH_HLEN + total > skb->len))
 			return false;
 		p->t.src[3] = ip->saddr;
 		p->t.dst[3] = ip->daddr;

@@ -275,19 +275,9 @@ TEST_P(OverlayTc, TooLargeIsAnswered) {
   }
 }
 
-TEST_P(OverlayTc, CutShortOrChangedAnywhereIsNeverSentOnAsAnother) {
+TEST_P(OverlayTc, ChangedAnywhereItIsNeverSentOnAsAnother) {
   auto whole = packet(f.own, f.remote);
   size_t headers = v4() ? 34 : 54;
-  for (size_t n = 14; n < headers; n++) {
-    Bytes cut(whole.begin(), whole.begin() + std::ptrdiff_t(n));
-    for (auto program : {"probe_port", "probe_bridge"}) {
-      auto out = b->run(program, cut);
-      EXPECT_EQ(out.verdict, kPass) << n;
-      EXPECT_EQ(out.remote, 0u) << n;
-    }
-    EXPECT_EQ(b->run("probe_in", cut, "10.0.0.2").verdict, kDropped) << n;
-    EXPECT_EQ(b->run("probe_out", cut).verdict, kDropped) << n;
-  }
   // Any octet of the headers: it goes to the node that its destination says, or not into the tunnel.
   for (size_t at = 0; at < headers; at++) {
     for (int bit = 0; bit < 8; bit++) {
