@@ -50,7 +50,9 @@ class OverlayContainer(Place):
                     f"addr add {self.address[6]}/81 dev eth0", f"route add default via 9.0.{n}.129",
                     f"route add ::/0 via fd01:b:0:0:{n:x}:8000::1")
         else:
-            node.sysctl({f"net.ipv4.conf.{self.device}.proxy_arp": 1, f"net.ipv4.neigh.{self.device}.proxy_delay": 0})
+            # Even the loose filter drops what comes from a service address on a device that has no IPv4 address of its own.
+            node.sysctl({f"net.ipv4.conf.{self.device}.proxy_arp": 1, f"net.ipv4.neigh.{self.device}.proxy_delay": 0,
+                         f"net.ipv4.conf.{self.device}.rp_filter": 0})
             node.ip(f"link set {self.device} up", f"addr add fe80::1/64 dev {self.device}",
                     f"route add {self.address[4]}/32 dev {self.device}", f"route add {self.address[6]}/128 dev {self.device}")
             self.ip("link set lo up", "link set eth0 up", f"addr add {self.address[4]}/32 dev eth0",
@@ -77,7 +79,7 @@ class Overlay:
         self.process = None
         node.overlay = self
         n = node.number
-        node.sysctl({"net.ipv4.conf.default.rp_filter": 2, "net.ipv4.conf.all.rp_filter": 2})
+        node.sysctl({"net.ipv4.conf.default.rp_filter": 2, "net.ipv4.conf.all.rp_filter": 0})
         node.ip(f"link add d-dcos mtu {self.mtu} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
                 "link set d-dcos up", f"addr add 9.0.{n}.129/25 dev d-dcos", f"addr add fd01:b:0:0:{n:x}:8000::1/81 dev d-dcos nodad")
 
