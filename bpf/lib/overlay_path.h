@@ -15,11 +15,31 @@
  * Whatever a program cannot do as well as the stack is left to it: the end of a TTL, fragmentation, containers that have no entry in
  * ls_ovl_local. The stack's routes lead into the same tunnel.
  */
+#include "lib/flow.h"
 #include "lib/overlay.h"
 #include "lib/overlay_icmp.h"
+#include "lib/parse.h"
 
 /* As LS_TRANSLATED of lib/lb.h: programs that translate at a container's egress leave the packet alone. */
 #define LS_OVL_ANSWER 0x4c53
+
+/* Whether load balancing at the egress of the container's device may have something to turn back: the packet is of a flow that it
+ * knows, or nobody can say. Costs a look at two buckets; the way by that device costs another pass of the softirq. */
+__noinline int ls_ovl_may_be_reply(struct __sk_buff *skb)
+{
+	struct ls_pkt p = {.l3 = ETH_HLEN};
+	struct ls_ctl *ctl = ls_control();
+	struct ls_hit hit = {};
+	int rc = ls_parse(skb, &p);
+	__u64 h;
+
+	if (rc == LS_NOT_OURS)
+		return 0;
+	if (rc == LS_ICMP_ERROR || p.frag || !ctl || ctl->overflow_at)
+		return 1;
+	h = ls_tuple_hash(&p.t);
+	return p.t.v6 ? ls_flow6_find(&p.t, h, ls_tick(), &hit) : ls_flow4_find(&p.t, h, ls_tick(), &hit);
+}
 
 /* To a container of this node. `hop`: as a router would, otherwise as a switch. */
 static __always_inline int ls_ovl_deliver(struct __sk_buff *skb, const struct ls_ovl_conf *conf, const struct ls_ovl_pkt *p,
@@ -30,7 +50,7 @@ static __always_inline int ls_ovl_deliver(struct __sk_buff *skb, const struct ls
 	if (hop && !ls_ovl_write(skb, p, to->mac, to->gw_mac, true))
 		return ls_drop(skb, &p->t, drop_hook, LS_DROP_WRITE_FAILED);
 	ls_ovl_count(hook, LS_OVL_LOCAL, bytes);
-	if (conf->flags & LS_OVL_PEER) {
+	if ((conf->flags & LS_OVL_PEER) && !ls_ovl_may_be_reply(skb)) {
 		/* A frame for the bridge that its port belongs to is one for another host to the port. */
 		if (bpf_skb_change_type(skb, 0))
 			return ls_drop(skb, &p->t, drop_hook, LS_DROP_WRITE_FAILED);

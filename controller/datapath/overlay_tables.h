@@ -44,7 +44,9 @@ struct OverlaySelf {
   overlay::Mac mac{};
   uint32_t vtep_ifindex = 0;
   uint32_t mtu = 1420;         ///< of inner packets
-  bool redirect_peer = false;  ///< LS_OVL_PEER; only where nothing is to be done at the egress of containers' devices
+  /// LS_OVL_PEER: packets go straight into the container, past the egress of its device on the host; load balancing's own still pass
+  /// there. False where somebody else has filters or shaping at that place.
+  bool redirect_peer = true;
   bool operator==(const OverlaySelf&) const = default;
 };
 

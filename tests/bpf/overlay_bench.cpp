@@ -8,6 +8,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "loadstar/abi/flow_place.h"
 #include "overlay_probe.h"
 #include "overlay_probe.skel.h"
 
@@ -72,6 +73,7 @@ OverlayBench::OverlayBench(OverlaySizes sizes) {
   self.mac = overlay_mac(1);
   self.vtep_ifindex = kVtep;
   self.mtu = kMtu;
+  self.redirect_peer = false;
   auto done = tables_->configure(self, overlay_plan());
   if (!done) throw std::runtime_error(done.error().text());
   for (uint32_t n : {1, 2, 3}) {
@@ -140,6 +142,40 @@ void OverlayBench::container(const std::string& address, uint32_t ifindex, const
   std::memcpy(value.mac, mac.data(), 6);
   std::memcpy(value.gw_mac, gw_mac.data(), 6);
   must(bpf_map_update_elem(map_fd("ls_ovl_local"), &key, &value, BPF_ANY) == 0, "write ls_ovl_local");
+}
+
+void OverlayBench::flow(const std::string& src, uint16_t sport, const std::string& dst, uint16_t dport, Protocol proto) {
+  auto from = IpAddress::parse(src).value(), to = IpAddress::parse(dst).value();
+  ls_tuple t{};
+  t.v6 = !from.is_v4();
+  std::memcpy(t.src + (t.v6 ? 0 : 3), from.bytes().data() + (t.v6 ? 0 : 12), t.v6 ? 16 : 4);
+  std::memcpy(t.dst + (t.v6 ? 0 : 3), to.bytes().data() + (t.v6 ? 0 : 12), t.v6 ? 16 : 4);
+  t.sport = htons(sport);
+  t.dport = htons(dport);
+  t.proto = uint8_t(proto);
+  auto hash = ls_flow_hash(&t, skel_->rodata->ls_seed0, skel_->rodata->ls_seed1);
+  auto put = [&](auto bucket, const char* map, uint32_t mask) {
+    auto& e = bucket.way[0];
+    if constexpr (sizeof e == sizeof(ls_flow4)) {
+      e.src_be = t.src[3];
+      e.dst_be = t.dst[3];
+    } else {
+      std::memcpy(e.src_be, t.src, 16);
+      std::memcpy(e.dst_be, t.dst, 16);
+    }
+    e.sport_be = t.sport;
+    e.dport_be = t.dport;
+    e.proto = t.proto;
+    e.kind = LS_FLOW_REVERSE;
+    e.be = 1;
+    uint32_t place = ls_bucket1(hash, mask);
+    must(bpf_map_update_elem(map_fd(map), &place, &bucket, BPF_ANY) == 0, "write a flow");
+  };
+  if (t.v6) {
+    put(ls_flow6_bucket{}, "ls_flow6", skel_->rodata->ls_flow6_mask);
+  } else {
+    put(ls_flow4_bucket{}, "ls_flow4", skel_->rodata->ls_flow4_mask);
+  }
 }
 
 uint64_t OverlayBench::drops(ls_hook hook, ls_drop_reason reason) const {

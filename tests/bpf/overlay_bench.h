@@ -42,6 +42,8 @@ class OverlayBench {
   uint32_t cost(const char* program, const Bytes& frame, uint32_t peers, int repeat);
 
   void container(const std::string& address, uint32_t ifindex, const Bytes& mac, const Bytes& gw_mac);
+  /// An entry as load balancing makes it for replies from `src` to `dst`.
+  void flow(const std::string& src, uint16_t sport, const std::string& dst, uint16_t dport, Protocol proto);
   uint64_t drops(ls_hook hook, ls_drop_reason reason) const;
   uint64_t drops_total() const;
   uint64_t count(ls_ovl_hook hook, ls_ovl_result result) const;

@@ -156,17 +156,29 @@ TEST_P(OverlayTc, OnlyForThisNode) {
   dropped("probe_in", arp, LS_HOOK_OVL_IN, LS_DROP_OVL_NOT_UNICAST, "10.0.0.2");
 }
 
-TEST_P(OverlayTc, ToTheContainersSideWhereNothingWaitsAtItsDevice) {
+TEST_P(OverlayTc, PacketsOfServicesPassTheContainersDevice) {
   datapath::OverlaySelf self;
   self.node = overlay_node(1).node;
   self.mac = overlay_mac(1);
   self.vtep_ifindex = OverlayBench::kVtep;
   self.redirect_peer = true;
   ASSERT_FALSE(*b->tables().configure(self, overlay_plan()));
-  auto out = b->run("probe_in", packet(f.remote, f.own2), "10.0.0.2");
-  EXPECT_EQ(out.verdict, kRedirect);
-  EXPECT_TRUE(out.peer);
-  EXPECT_EQ(out.redirect, kOtherDevice);
+  auto arrive = [&](const Bytes& frame) {
+    auto out = b->run("probe_in", frame, "10.0.0.2");
+    EXPECT_EQ(out.verdict, kRedirect);
+    EXPECT_EQ(out.redirect, kOtherDevice);
+    return out.peer;
+  };
+  EXPECT_TRUE(arrive(packet(f.remote, f.own2)));
+  EXPECT_TRUE(arrive(eth().ip(f.remote, f.own2).l4_raw(1, Bytes(16)).bytes())) << "echo and the like concern no service";
+  // A flow that load balancing knows: its reply has to be turned back at the device.
+  b->flow(f.remote, 53, f.own2, 4000, Protocol::kUdp);
+  EXPECT_FALSE(arrive(eth().ip(f.remote, f.own2).udp(53, 4000).payload("x").bytes()));
+  EXPECT_TRUE(arrive(eth().ip(f.remote, f.own2).udp(53, 4001).payload("x").bytes()));
+  // Nobody can say: fragments without ports, errors about a packet that may have been translated.
+  EXPECT_FALSE(arrive(eth().ip(f.remote, f.own2).udp(53, 4001).payload(std::string(64, 'x')).fragment(1480, false, 7).bytes()));
+  auto quoted = eth().ip(f.own2, f.remote).udp(4001, 53).payload("x").bytes();
+  EXPECT_FALSE(arrive(eth().ip(f.remote, f.own2).icmp_error(v4() ? 3 : 1, v4() ? 3 : 4, quoted).bytes()));
 }
 
 // ---------------------------------------------------------------- containers

@@ -49,8 +49,6 @@ def main():
             o = overlay.Overlay(node, MODES[node.number])
             o.routed("a")
             o.bridged("b")
-        for node in nodes:
-            node.overlay.start(nodes)
         containers = [c for node in nodes for c in node.overlay.containers]
         clients = containers + nodes
         separate_source_ports(clients)
@@ -62,12 +60,19 @@ def main():
             for family in (4, 6):
                 cluster.add(state.routed_task(f"s{i}-{family}.1", c, family, PORT, [f"/s{i}-{family}:80"]))
         master = Master(lab, cluster)
-        # Both ends of the tunnel are devices of the node: replies to services that the node itself dialled come through the VTEP.
-        daemons = [Daemon(node, {"mesos": [master.address]}, sock=False, tc=True,
-                          settings={"lb.ports": ["or-*", "ob-*"], "lb.uplinks": ["eth0", "vtep1024"], "lb.bridges": ["d-dcos"]})
-                   for node in nodes]
-        for daemon in daemons:
-            daemon.start()
+        # The programs of the overlay use the daemon's maps and come first at the devices: a daemon makes the maps, goes, and comes
+        # back when they are attached. The VTEP is an uplink: replies to services that the node itself dialled come through it.
+        def daemons_with(settings):
+            out = [Daemon(node, {"mesos": [master.address]}, sock=False, tc=True, settings=settings) for node in nodes]
+            for daemon in out:
+                daemon.start()
+            return out
+
+        for daemon in daemons_with({"lb.ports": [], "lb.uplinks": ["eth0"], "lb.bridges": []}):
+            daemon.stop()
+        for node in nodes:
+            node.overlay.start(nodes, pin="/sys/fs/bpf/loadstar/maps")
+        daemons = daemons_with({"lb.ports": ["or-*", "ob-*"], "lb.uplinks": ["eth0", "vtep1024"], "lb.bridges": ["d-dcos"]})
         for i, c in enumerate(containers):
             for family in (4, 6):
                 for daemon in daemons:

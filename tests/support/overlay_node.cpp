@@ -2,13 +2,15 @@
 //
 //   ls-overlay-node < commands        a JSON object a line in, one a line out; the first is "setup"
 //
-//   {"do":"setup", "self":"10.10.0.11", "underlay_mtu":1500, "peer":false, "static":false, "plan":PLAN, "nodes":[NODE..]}
+//   {"do":"setup", "self":"10.10.0.11", "underlay_mtu":1500, "peer":true, "static":false, "pin":"", "plan":PLAN, "nodes":[NODE..]}
 //   {"do":"containers", "containers":[{"address","device","mac","gw_mac"}..]}     the shortcut's table
 //   {"do":"ports", "ports":["r-a"..], "bridges":["b-a"..]}                          devices that get ls_ovl_port, ls_ovl_bridge
 //   {"do":"put", "node":NODE}  {"do":"remove", "node":"10.10.0.12"}  {"do":"sync", "nodes":[NODE..]}
 //   {"do":"counts"}  {"do":"check"}  {"do":"purge"}
 //   PLAN  {"vtep":"44.128.0.0/20", "vtep6":.., "oui":"70:b3:d5:00:00:00", "mtu":.., "overlays":[{"name","v4","share4","v6","share6"}..]}
 //   NODE  {"node","vtep","vtep6","mac","shares":[{"overlay","v4","v6"}..]}
+//
+//   "pin": folder with the maps of a daemon on this node; without one the maps are its own
 //
 // Every answer has "ms", the time the step took, and "error" when it failed. Links end with the process; the device stays.
 #include <fmt/format.h>
@@ -24,6 +26,7 @@
 
 #include "bpf/link.h"
 #include "bpf/object.h"
+#include "bpf/pin.h"
 #include "datapath/abi_convert.h"
 #include "datapath/counters.h"
 #include "datapath/overlay_counters.h"
@@ -125,12 +128,32 @@ class Node {
     return out;
   }
 
-  void load() {
+  /// The maps of a daemon that runs on this node, as the daemon itself would have its programs use them.
+  void share(const std::string& pin) {
+    for (auto& m : object_->maps()) {
+      auto fd = must(bpf::open_pinned(pin + "/" + m.name, bpf::PinKind::kMap));
+      must(object_->share(m.name, fd.get()));
+      auto layout = must(bpf::map_layout(fd.get()));
+      auto constant = [&](const char* name, auto value) { (void)must(object_->set_constant(name, value)); };
+      if (m.name == "ls_flow4") constant("ls_flow4_mask", layout.max_entries - 1);
+      if (m.name == "ls_flow6") constant("ls_flow6_mask", layout.max_entries - 1);
+      if (m.name == "ls_meta") {
+        auto meta = must(must(Map<uint32_t, ls_meta>::adopt(UniqueFd(fcntl(fd.get(), F_DUPFD_CLOEXEC, 3)))).get(0)).value();
+        constant("ls_seed0", uint64_t(meta.seed[0]));
+        constant("ls_seed1", uint64_t(meta.seed[1]));
+      }
+      shared_.push_back(std::move(fd));
+    }
+  }
+
+  void load(const std::string& pin) {
     size_t bytes = 0;
     auto* elf = static_cast<const std::byte*>(overlay_tc__elf_bytes(&bytes));
     object_ = must(bpf::Object::open("overlay_tc", {elf, bytes}));
-    for (auto& [map, entries] : std::map<std::string, uint32_t>{
-             {"ls_ovl_block", 262144}, {"ls_ovl_hash", 262144}, {"ls_ovl_local", 65536}})
+    if (!pin.empty()) share(pin);
+    for (auto& [map, entries] : pin.empty() ? std::map<std::string, uint32_t>{
+             {"ls_ovl_block", 262144}, {"ls_ovl_hash", 262144}, {"ls_ovl_local", 65536}}
+                                            : std::map<std::string, uint32_t>{})
       must(object_->resize(map, entries));
     must(object_->load({}));
     tables_ = must(datapath::OverlayTables::adopt(must(datapath::OverlayMaps::open(opener())), wait_for_programs));
@@ -146,14 +169,14 @@ class Node {
       auto r = must(datapath::apply_static(plan_, self_, all));
       return {{"ifindex", r.ifindex}, {"put", r.put}, {"removed", r.removed}};
     }
-    load();
+    load(c.value("pin", ""));
     spec_ = datapath::device_spec(plan_, self_, c.value("underlay_mtu", 1500u));
     auto device = must(datapath::ensure_overlay_device(spec_));
     me_.node = self_.node;
     me_.mac = self_.vtep.mac;
     me_.vtep_ifindex = uint32_t(device.ifindex);
     me_.mtu = spec_.mtu;
-    me_.redirect_peer = c.value("peer", false);
+    me_.redirect_peer = c.value("peer", true);
     must(tables_->configure(me_, plan_));
     attach(device.ifindex);
     return sync(c);
@@ -234,6 +257,7 @@ class Node {
   datapath::OverlaySelf me_;
   std::optional<bpf::Object> object_;
   std::optional<datapath::OverlayTables> tables_;
+  std::vector<UniqueFd> shared_;
   std::map<std::string, bpf::Link> links_;
 };
 

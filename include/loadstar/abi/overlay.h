@@ -47,7 +47,7 @@ LS_ABI_ASSERT(sizeof(struct ls_ovl_pool) == 64);
 
 enum ls_ovl_conf_flags {
 	LS_OVL_ENABLED = 1 << 0,
-	LS_OVL_PEER = 1 << 1, /* to containers by bpf_redirect_peer: programs at the egress of their devices do not see these packets */
+	LS_OVL_PEER = 1 << 1, /* straight into the container, past the egress of its device; packets of flows of services are not */
 };
 
 struct ls_ovl_conf {

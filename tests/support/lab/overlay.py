@@ -71,7 +71,7 @@ class Overlay:
     """The overlay's side of one node. `mode`: "shortcut" (programs at the VTEP and at containers), "map" (at the VTEP only),
     "static" (the original's objects)."""
 
-    def __init__(self, node, mode="shortcut", underlay_mtu=1500, peer=False):
+    def __init__(self, node, mode="shortcut", underlay_mtu=1500, peer=True):
         self.node, self.mode, self.peer = node, mode, peer
         self.underlay_mtu = underlay_mtu
         self.mtu = underlay_mtu - OVERHEAD
@@ -93,12 +93,12 @@ class Overlay:
         index = sum(1 for c in self.containers if c.kind == kind)
         return OverlayContainer(self.node, name, kind, index, mtu or self.mtu)
 
-    def start(self, nodes):
-        """Wires the node; `nodes` are all nodes of the overlay."""
+    def start(self, nodes, pin=""):
+        """Wires the node; `nodes` are all nodes of the overlay. `pin`: maps of a daemon on the node, to be used together."""
         if self.mode == "static":
             return self._static_start(nodes)
         self.process = self.node.spawn([self.node.lab.tool("ls-overlay-node")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        answer = self.tell({"do": "setup", "self": self.node.address[4], "underlay_mtu": self.underlay_mtu, "peer": self.peer,
+        answer = self.tell({"do": "setup", "self": self.node.address[4], "underlay_mtu": self.underlay_mtu, "peer": self.peer, "pin": pin,
                             "plan": PLAN, "nodes": [allocation(n) for n in nodes]})
         if self.mode == "shortcut":
             self.tell({"do": "containers", "containers": [e for c in self.containers for e in c.entries()]})
