@@ -23,6 +23,7 @@
 	} name SEC(".maps")
 
 #include "lib/dns_maps.h"
+#include "lib/overlay_maps.h"
 
 LS_MAP_ARRAY(ls_meta, 1, struct ls_meta, BPF_F_MMAPABLE);
 LS_MAP_ARRAY(ls_ctl, 1, struct ls_ctl, BPF_F_MMAPABLE);

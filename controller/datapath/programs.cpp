@@ -20,6 +20,7 @@
 #include "dns_xdp.skel.h"
 #include "lb_sock.skel.h"
 #include "lb_tc.skel.h"
+#include "overlay_tc.skel.h"
 #include "loadstar/abi/dns.h"
 #include "loadstar/abi/flow.h"
 #include "loadstar/abi/lb.h"
@@ -53,6 +54,7 @@ std::span<const std::byte> tc_elf() { return bytes_of(lb_tc__elf_bytes); }
 std::span<const std::byte> sock_elf() { return bytes_of(lb_sock__elf_bytes); }
 std::span<const std::byte> dns_xdp_elf() { return bytes_of(dns_xdp__elf_bytes); }
 std::span<const std::byte> dns_tc_elf() { return bytes_of(dns_tc__elf_bytes); }
+std::span<const std::byte> overlay_elf() { return bytes_of(overlay_tc__elf_bytes); }
 
 }  // namespace
 
@@ -68,6 +70,9 @@ std::map<std::string, uint32_t> map_entries(const Sizes& s) {
       {"ls_sock_rev", s.socket_replies},
       {"ls_dns_bucket", dns_buckets(uint64_t(s.dns_names) + s.dns_cached)},
       {"ls_dns_data", std::clamp(s.dns_megabytes, 1u, 4096u)},
+      {"ls_ovl_block", std::max(s.overlay_blocks, 1u)},
+      // A node's own address and its IPv6 VTEP, and as much again for a pool that has no room in the array.
+      {"ls_ovl_hash", std::max(s.overlay_nodes, 1u) * 4},
   };
 }
 
@@ -136,12 +141,13 @@ constexpr File kFiles[kProgramObjects] = {
     {ProgramObject::kSocket, sock_elf, false},
     {ProgramObject::kDnsXdp, dns_xdp_elf, true},
     {ProgramObject::kDnsTc, dns_tc_elf, true},
+    {ProgramObject::kOverlay, overlay_elf, false},
 };
 
 }  // namespace
 
 std::string_view to_text(ProgramObject o) {
-  constexpr std::string_view kNames[kProgramObjects] = {"lb_tc", "lb_sock", "dns_xdp", "dns_tc"};
+  constexpr std::string_view kNames[kProgramObjects] = {"lb_tc", "lb_sock", "dns_xdp", "dns_tc", "overlay_tc"};
   return kNames[size_t(o)];
 }
 
@@ -222,7 +228,9 @@ Result<LoadReport> Programs::load() {
   LS_TRY(s.map_ctl());
   const bool packet_wanted = s.options.packet, socket_wanted = s.options.socket;
   for (auto& file : kFiles) {
-    if ((file.object == ProgramObject::kPacket && !packet_wanted) || (file.object == ProgramObject::kSocket && !socket_wanted)) continue;
+    if ((file.object == ProgramObject::kPacket && !packet_wanted) || (file.object == ProgramObject::kSocket && !socket_wanted) ||
+        (file.object == ProgramObject::kOverlay && !s.options.overlay))
+      continue;
     s.load_one(file);
   }
   auto& packet = s.at(ProgramObject::kPacket);
@@ -234,6 +242,7 @@ Result<LoadReport> Programs::load() {
   LoadReport report;
   report.packet_error = packet.error;
   report.socket_error = socket.error;
+  report.overlay_error = s.at(ProgramObject::kOverlay).error;
   if (s.options.dns) {
     report.dns_xdp_error = s.at(ProgramObject::kDnsXdp).error;
     report.dns_tc_error = s.at(ProgramObject::kDnsTc).error;

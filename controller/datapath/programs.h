@@ -30,6 +30,8 @@ struct Sizes {
   uint32_t dns_names = 1'000'000;   ///< that the kernel can answer for
   uint32_t dns_megabytes = 96;      ///< MiB of their records
   uint32_t dns_cached = 4096;       ///< forwarded answers, besides the names
+  uint32_t overlay_blocks = 262144;  ///< shares and VTEP addresses that are found by index: 2^(share - pool) for each pool; 8 bytes each
+  uint32_t overlay_nodes = 65536;
 };
 
 /// Entries of each map whose size is configured. Flow tables: a flow has two entries, a bucket four, and the
@@ -47,8 +49,8 @@ struct MapInfo {
   MapStory story;
 };
 
-enum class ProgramObject : uint8_t { kPacket, kSocket, kDnsXdp, kDnsTc };
-inline constexpr size_t kProgramObjects = 4;
+enum class ProgramObject : uint8_t { kPacket, kSocket, kDnsXdp, kDnsTc, kOverlay };
+inline constexpr size_t kProgramObjects = 5;
 std::string_view to_text(ProgramObject o);  ///< the file in bpf/: "lb_tc"
 
 struct LoadReport {
@@ -62,6 +64,7 @@ struct LoadReport {
   std::string packet_error;  ///< why lb_tc is not there; empty: it is, or is not wanted
   std::string socket_error;  ///< the same for lb_sock
   std::string dns_xdp_error, dns_tc_error;
+  std::string overlay_error;
 };
 
 class Programs {
@@ -76,6 +79,7 @@ class Programs {
     Steps steps;
     /// What nothing will be attached of is not loaded: verifying lb_tc takes the kernel a quarter of a second.
     bool packet = true, socket = true;
+    bool overlay = false;  ///< overlay_tc; its maps are there all the same
     std::string verifier_log;  ///< path for the whole log of a refused program; empty: none
   };
   explicit Programs(Options options);

@@ -16,10 +16,15 @@
 	X(NOT_FROM_OUTSIDE, 5, "not_from_outside", "service address dialled from an uplink")                     \
 	X(SERVICE_BUSY, 6, "service_busy", "service tables changed three times under one look-up")               \
 	X(SOCK_REFUSED, 7, "sock_refused", "connect or send to a service without backend refused")               \
-	X(DNS_RATE, 8, "dns_rate", "DNS question over the rate limit")
+	X(DNS_RATE, 8, "dns_rate", "DNS question over the rate limit")                                           \
+	X(OVL_VNI, 9, "overlay_vni", "packet of another VXLAN network")                                          \
+	X(OVL_SPOOF, 10, "overlay_spoof", "inner source address is not its sender's")                            \
+	X(OVL_UNALLOCATED, 11, "overlay_unallocated", "address of a pool, or a node, that nobody has")           \
+	X(OVL_NOT_HERE, 12, "overlay_not_here", "overlay packet at a node that its destination is not on")       \
+	X(OVL_NOT_UNICAST, 13, "overlay_not_unicast", "the overlay carries unicast IP only")
 
 #define LS_DROP_ENUM(name, num, label, text) LS_DROP_##name = num,
-enum ls_drop_reason { LS_DROP_REASONS(LS_DROP_ENUM) LS_DROP_MAX = 9 };
+enum ls_drop_reason { LS_DROP_REASONS(LS_DROP_ENUM) LS_DROP_MAX = 14 };
 #undef LS_DROP_ENUM
 #define LS_DROP_SLOTS 32 /* reasons a hook has room for in ls_drops */
 
@@ -32,10 +37,13 @@ enum ls_drop_reason { LS_DROP_REASONS(LS_DROP_ENUM) LS_DROP_MAX = 9 };
 	X(LO, 5, "lo", "tc, loopback egress")                              \
 	X(CONNECT, 6, "connect", "cgroup, connect")                        \
 	X(SENDMSG, 7, "sendmsg", "cgroup, sendmsg of an unconnected socket") \
-	X(DNS, 8, "dns", "XDP and tc, DNS answers; ls_dns_stats has more")
+	X(DNS, 8, "dns", "XDP and tc, DNS answers; ls_dns_stats has more") \
+	X(OVL_OUT, 9, "overlay_out", "tc, egress of the VTEP")             \
+	X(OVL_IN, 10, "overlay_in", "tc, ingress of the VTEP")             \
+	X(OVL_PORT, 11, "overlay_port", "tc, packets an overlay container sent")
 
 #define LS_HOOK_ENUM(name, num, label, text) LS_HOOK_##name = num,
-enum ls_hook { LS_HOOKS(LS_HOOK_ENUM) LS_HOOK_MAX = 9 };
+enum ls_hook { LS_HOOKS(LS_HOOK_ENUM) LS_HOOK_MAX = 12 };
 #undef LS_HOOK_ENUM
 
 /* What became of a packet or a call; one counter update each. */

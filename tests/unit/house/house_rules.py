@@ -18,7 +18,7 @@ ALLOWED = {
     "sources": {"dns", "derive", "state", "util"},
     "store": {"state", "util"},
     "derive": {"state", "abi", "util"},
-    "datapath": {"derive", "state", "bpf", "netlink", "abi", "skeleton", "util"},
+    "datapath": {"overlay", "derive", "state", "bpf", "netlink", "abi", "skeleton", "util"},
     "dns": {"derive", "state", "store", "abi", "util"},
     "overlay": {"derive", "state", "store", "netlink", "abi", "util"},
     "edge": {"derive", "state", "util"},
