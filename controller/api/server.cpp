@@ -135,7 +135,7 @@ struct Server::Impl {
   std::set<Stream*> open;  ///< the streams of the sessions
   std::set<asio::steady_timer*> waiting;  ///< of deferred replies
   std::set<asio::steady_timer*> following;  ///< of replies that wait for a change of registrations
-  dns::RegistrationPosition told;           ///< what the following ones know
+  RouterPosition told;                      ///< what the following ones know
   std::vector<std::unique_ptr<Listener>> listeners;
   std::map<Endpoint, std::string> unbound;  ///< addresses of `listeners` that could not be bound, and why
   unsigned tcp_sessions = 0, refusing = 0;
