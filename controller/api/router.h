@@ -32,6 +32,7 @@ struct Request {
   std::string if_none_match;
   std::string if_match{}, content_type{}, body{};
   Caller caller{};
+  std::string accept{};  ///< empty: none was sent
 };
 
 struct Reply {

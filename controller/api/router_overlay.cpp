@@ -66,6 +66,11 @@ std::optional<uint64_t> number_of(const std::string* text) {
   return n;
 }
 
+/// The original spoke protobuf too and answered 415 to everything else.
+bool takes_json(std::string_view accept) {
+  return accept.empty() || accept.find("application/json") != accept.npos || accept.find("*/*") != accept.npos || accept.find("application/*") != accept.npos;
+}
+
 /// Everything at once to who says nothing, else what changed; with `wait` as soon as there is something.
 Reply feed(OverlaySource& source, Params& params) {
   auto* run = params.find("run");
@@ -102,6 +107,7 @@ std::optional<Reply> overlay_route(Provider& provider, const Request& q) {
   if (auto bad = params.refused()) return bad;
   auto* source = provider.overlay();
   if (!source) return error_reply(404, "this node has no overlay");
+  if (path == kAgent && !takes_json(q.accept)) return error_reply(415, "only application/json is spoken here", "Accept");
   if (path == kAgent) return shown(source->agent_overlay(), callback);
   if (path == kMasterState) return shown(source->master_state(), callback);
   if (path == kCapacity) return shown(source->capacity(), nullptr);

@@ -320,7 +320,8 @@ asio::awaitable<bool> Server::Impl::answer(Peer& peer, const http::request<http:
                 std::string(request[http::field::if_match]),
                 std::string(request[http::field::content_type]),
                 request.body(),
-                caller_of(peer, request)};
+                caller_of(peer, request),
+                std::string(request[http::field::accept])};
   auto reply = router.handle(asked, own_loops);
   wake_waiting();
   if (reply.monitor && request.method() == http::verb::get) {

@@ -80,6 +80,11 @@ void plan(std::string_view text) {
 constexpr char kPlan[] = R"({"vtep_subnet": "44.128.0.0/28", "vtep_subnet6": "fd01:a::/120", "vtep_mac_oui": "70:B3:D5:00:00:00", "overlays": [
   {"name": "a", "subnet": "9.0.0.0/22", "prefix": 25}, {"name": "b", "subnet": "11.0.0.0/22", "prefix": 24, "subnet6": "fd01:b::/64", "prefix6": 67}]})";
 
+const Plan& base_plan() {
+  static const Plan plan = read_plan(kPlan)->plan;
+  return plan;
+}
+
 /// What nodes send, and what they get and believe.
 void wire(std::string_view text) {
   if (auto said = parse_registration(text)) {
@@ -87,7 +92,7 @@ void wire(std::string_view text) {
     require(again && registration_text(*again) == registration_text(*said), "a registration reads back");
     auto store = make_memory_store();
     FakeClock clock;
-    auto a = std::move(*Allocator::open(*store, clock, read_plan(kPlan)->plan));
+    auto a = std::move(*Allocator::open(*store, clock, base_plan()));
     if (auto got = a->register_node(said->request)) {
       auto answer = parse_answer(answer_text({got->allocation, got->notes, a->plan()}));
       require(answer && answer->allocation == got->allocation && answer->plan == a->plan(), "an answer reads back");
@@ -106,14 +111,14 @@ void wire(std::string_view text) {
 void records(Input& in) {
   auto store = make_memory_store();
   bool has_plan = in.octet() % 2;
-  if (has_plan) require(store->put(kStoreArea, kPlanKey, record_text(PlanRecord{read_plan(kPlan)->plan, {}})).has_value(), "a plan is kept");
+  if (has_plan) require(store->put(kStoreArea, kPlanKey, record_text(PlanRecord{base_plan(), {}})).has_value(), "a plan is kept");
   while (!in.empty()) {
     auto line = in.line();
     auto space = line.find(' ');
     require(store->put(kStoreArea, line.substr(0, space), space == line.npos ? "" : line.substr(space + 1)).has_value(), "a record is kept");
   }
   FakeClock clock;
-  auto made = Allocator::open(*store, clock, read_plan(kPlan)->plan);
+  auto made = Allocator::open(*store, clock, base_plan());
   if (!made) {
     require(!made.error().text().empty(), "an error says what it is");
     return;
@@ -129,7 +134,7 @@ void history(Input& in) {
   auto store = make_memory_store();
   FakeClock clock;
   AllocatorOptions options{.hold_down = Millis(in.octet() % 2 ? 1000 : 0), .takeover = Millis(500)};
-  auto a = std::move(*Allocator::open(*store, clock, read_plan(kPlan)->plan, options));
+  auto a = std::move(*Allocator::open(*store, clock, base_plan(), options));
   for (int step = 0; step < 60 && !in.empty(); step++) {
     auto what = in.octet();
     RegisterRequest q;

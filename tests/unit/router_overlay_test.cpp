@@ -79,6 +79,18 @@ TEST_F(RouterOverlay, Bodies) {
   EXPECT_EQ(ask("GET", "/v1/overlay/capacity?jsonp=f").status, 400u);
 }
 
+TEST_F(RouterOverlay, TheAgentsEndpointSpeaksJson) {
+  auto accepting = [&](std::string accept) {
+    Request q;
+    q.method = "GET";
+    q.target = "/overlay-agent/overlay";
+    q.accept = std::move(accept);
+    return router_.handle(q, {}).status;
+  };
+  for (auto* good : {"", "application/json", "text/html, application/json;q=0.9", "*/*", "application/*"}) EXPECT_EQ(accepting(good), 200u) << good;
+  for (auto* bad : {"text/html", "application/x-protobuf"}) EXPECT_EQ(accepting(bad), 415u) << bad;
+}
+
 TEST_F(RouterOverlay, Methods) {
   auto r = ask("POST", "/overlay-master/state");
   EXPECT_EQ(r.status, 405u);
