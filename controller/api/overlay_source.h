@@ -2,6 +2,7 @@
 /// What the overlay's routes need. `app` implements it; texts are the bodies as they are sent, so that the API knows nothing of pools.
 /// Thread: the admin thread. Cost: a state is made on each call, about 0.8 kB a node with two overlays; a delete waits for the disk.
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -14,10 +15,12 @@ struct OverlayFailure {
     kAbsent,       ///< this node does not do that: 404
     kInvalid,      ///< the request is wrong: 400
     kUnavailable,  ///< not recovered: 503
+    kRefused,      ///< a registration was refused: 409
     kFailed,       ///< could not be kept: 500
   };
   Kind kind = Kind::kFailed;
   std::string why;
+  std::string reason{};  ///< of kRefused, a word: "vtep-exhausted"
 };
 using OverlayBody = tl::expected<std::string, OverlayFailure>;
 
@@ -43,6 +46,12 @@ class OverlaySource {
   virtual OverlayBody delete_agents(std::string_view body, std::string_view caller) = 0;
   /// Capacities and what is used of them.
   virtual OverlayBody capacity() = 0;
+  /// Body of POST /v1/overlay/nodes (overlay/node_wire.h); gives the answer. Registers the node and takes its reports.
+  virtual OverlayBody register_node(std::string_view body, std::string_view caller) = 0;
+  /// All allocations, or what changed since a position; the text is shared by all who ask for the same.
+  virtual tl::expected<std::shared_ptr<const std::string>, OverlayFailure> feed(const std::string& run, uint64_t version) = 0;
+  /// Where the feed stands; an empty run: there is none.
+  virtual std::pair<std::string, uint64_t> feed_position() const = 0;
   /// Body of GET /overlay-agent/overlay.
   virtual OverlayBody agent_overlay() = 0;
   /// Whether this node gives addresses out; master_view() is only asked then.

@@ -279,7 +279,7 @@ const std::vector<Route>& routes() {
 bool over_tcp(std::string_view path) {
   constexpr std::array kPaths{"/livez", "/readyz", "/metrics", "/v1/vips", "/v1/nodes", "/v1/version", "/v1/records", "/v1/metrics",
                               "/v1/zones", "/v1/registrations", "/lashup/key", "/overlay-master/state", "/overlay-master/agents/delete",
-                              "/overlay-agent/overlay"};
+                              "/overlay-agent/overlay", "/v1/overlay/nodes", "/v1/overlay/allocations"};
   constexpr std::array kBelow{"/v1/hosts/", "/v1/services/", "/v1/metrics/", "/v1/zones/"};
   return std::find(kPaths.begin(), kPaths.end(), path) != kPaths.end() ||
          std::any_of(kBelow.begin(), kBelow.end(), [&](auto* below) { return path.starts_with(below); });
@@ -329,10 +329,15 @@ void Router::tick() {
   if (auto* overlay = provider_.overlay()) overlay->tick();
 }
 
-dns::RegistrationPosition Router::position() const {
-  if (auto* registry = provider_.registry()) return registry->position();
-  auto followed = provider_.followed();
-  return followed ? followed->at : dns::RegistrationPosition{};
+RouterPosition Router::position() const {
+  RouterPosition out;
+  if (auto* registry = provider_.registry()) {
+    out.registrations = registry->position();
+  } else if (auto followed = provider_.followed()) {
+    out.registrations = followed->at;
+  }
+  if (auto* overlay = provider_.overlay()) out.overlay = overlay->feed_position();
+  return out;
 }
 
 }  // namespace ls::api

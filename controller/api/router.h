@@ -32,6 +32,7 @@ struct Request {
   std::string if_none_match;
   std::string if_match{}, content_type{}, body{};
   Caller caller{};
+  std::string accept{};  ///< empty: none was sent
 };
 
 struct Reply {
@@ -65,6 +66,13 @@ struct FeedTexts {
   std::map<std::string, std::shared_ptr<const std::string>> by_position;
 };
 
+/// What replies that wait are waiting for.
+struct RouterPosition {
+  dns::RegistrationPosition registrations;
+  std::pair<std::string, uint64_t> overlay;  ///< run and version of the allocations
+  bool operator==(const RouterPosition&) const = default;
+};
+
 class Router {
  public:
   explicit Router(Provider& provider) : provider_(provider), metrics_(provider) {}
@@ -74,8 +82,8 @@ class Router {
 
   /// Ends leases that are over. Call once a second.
   void tick();
-  /// Of the registrations this node shows; what a reply that waits is waiting for.
-  dns::RegistrationPosition position() const;
+  /// Of what this node shows to followers.
+  RouterPosition position() const;
   /// Shown in the status beside those of the Provider, such as an address that could not be bound.
   std::vector<std::string> warnings;
 

@@ -135,7 +135,7 @@ struct Server::Impl {
   std::set<Stream*> open;  ///< the streams of the sessions
   std::set<asio::steady_timer*> waiting;  ///< of deferred replies
   std::set<asio::steady_timer*> following;  ///< of replies that wait for a change of registrations
-  dns::RegistrationPosition told;           ///< what the following ones know
+  RouterPosition told;                      ///< what the following ones know
   std::vector<std::unique_ptr<Listener>> listeners;
   std::map<Endpoint, std::string> unbound;  ///< addresses of `listeners` that could not be bound, and why
   unsigned tcp_sessions = 0, refusing = 0;
@@ -320,7 +320,8 @@ asio::awaitable<bool> Server::Impl::answer(Peer& peer, const http::request<http:
                 std::string(request[http::field::if_match]),
                 std::string(request[http::field::content_type]),
                 request.body(),
-                caller_of(peer, request)};
+                caller_of(peer, request),
+                std::string(request[http::field::accept])};
   auto reply = router.handle(asked, own_loops);
   wake_waiting();
   if (reply.monitor && request.method() == http::verb::get) {

@@ -1,6 +1,9 @@
 #include "app/overlay_service.h"
 
 #include <fmt/format.h>
+#include <sys/random.h>
+
+#include <cstdlib>
 
 #include "overlay/overlay_json.h"
 #include "util/log.h"
@@ -11,6 +14,16 @@ using api::OverlayBody;
 using api::OverlayFailure;
 
 namespace {
+
+constexpr uint64_t kEverything = UINT64_MAX;
+constexpr size_t kTextsKept = 64;  // of one version; followers are nearly all at the same place
+
+/// Followers tell by it that the allocator they follow began anew.
+std::string new_run() {
+  uint64_t n = 0;
+  if (getrandom(&n, sizeof n, 0) != ssize_t(sizeof n)) std::abort();
+  return fmt::format("{:016x}", n);
+}
 
 tl::unexpected<OverlayFailure> failure(OverlayFailure::Kind kind, std::string why) { return tl::make_unexpected(OverlayFailure{kind, std::move(why)}); }
 
@@ -32,6 +45,7 @@ void OverlayService::start() {
   auto made = overlay::Allocator::open(*store_, clock_, std::move(*plan), options);
   if (!made) return unusable(made.error().text());
   allocator_ = std::move(*made);
+  feed_ = std::make_unique<overlay::FeedSource>(*allocator_, new_run());
   if (auto& rejected = allocator_->rejected()) log::error("overlay_plan_rejected", {{"reason", rejected->reason}, {"detail", rejected->detail}});
   log::info("overlay_allocator_ready", {{"nodes", allocator_->size()}});
 }
@@ -63,6 +77,48 @@ OverlayBody OverlayService::delete_agents(std::string_view body, std::string_vie
 OverlayBody OverlayService::capacity() {
   if (auto m = missing()) return tl::make_unexpected(std::move(*m));
   return overlay::capacity_json(allocator_->plan(), allocator_->usage());
+}
+
+OverlayBody OverlayService::register_node(std::string_view body, std::string_view caller) {
+  if (auto m = missing()) return tl::make_unexpected(std::move(*m));
+  auto said = overlay::parse_registration(body);
+  if (!said) return failure(OverlayFailure::Kind::kInvalid, said.error().text());
+  auto node = said->request.node.text();
+  bool known = allocator_->find(said->request.node) != nullptr;
+  auto got = allocator_->register_node(said->request);
+  if (!got) {
+    auto& r = got.error();
+    log::warn("overlay_registration_refused", {{"node", node}, {"caller", caller}, {"reason", r.reason}, {"detail", r.detail}});
+    bool failed = r.reason == "store-failed";
+    return tl::make_unexpected(OverlayFailure{failed ? OverlayFailure::Kind::kFailed : OverlayFailure::Kind::kRefused, r.detail, r.reason});
+  }
+  if (!said->reports.empty()) {
+    if (auto refused = allocator_->report(said->request.node, std::move(said->reports))) got->notes.push_back(refused->detail);
+  }
+  if (!known) log::info("overlay_node_added", {{"node", node}, {"caller", caller}, {"vtep", got->allocation.vtep.v4.text()}});
+  for (auto& s : got->allocation.shares) {
+    if (s.state != overlay::ShareState::kOk) log::warn("overlay_share_refused", {{"node", node}, {"overlay", s.overlay}, {"why", s.detail}});
+  }
+  return overlay::answer_text({std::move(got->allocation), std::move(got->notes), allocator_->plan()});
+}
+
+tl::expected<std::shared_ptr<const std::string>, OverlayFailure> OverlayService::feed(const std::string& run, uint64_t version) {
+  if (auto m = missing()) return tl::make_unexpected(std::move(*m));
+  auto at = feed_->position();
+  if (texts_at_ != at || texts_.size() > kTextsKept) {
+    texts_.clear();
+    texts_at_ = at;
+  }
+  // Whoever comes from another run or from the future gets everything, and there is one text of that.
+  auto& text = texts_[run == at.run && version <= at.version ? version : kEverything];
+  if (!text) text = std::make_shared<const std::string>(overlay::feed_text(feed_->since({run, version})));
+  return text;
+}
+
+std::pair<std::string, uint64_t> OverlayService::feed_position() const {
+  if (!feed_) return {};
+  auto at = feed_->position();
+  return {at.run, at.version};
 }
 
 OverlayBody OverlayService::agent_overlay() {

@@ -7,12 +7,14 @@
 /// the status says why.
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
 #include "api/overlay_source.h"
 #include "app/settings.h"
 #include "overlay/allocator.h"
+#include "overlay/feed_source.h"
 #include "store/store.h"
 
 namespace ls {
@@ -32,6 +34,9 @@ class OverlayService final : public api::OverlaySource {
   api::OverlayBody master_state() override;
   api::OverlayBody delete_agents(std::string_view body, std::string_view caller) override;
   api::OverlayBody capacity() override;
+  api::OverlayBody register_node(std::string_view body, std::string_view caller) override;
+  tl::expected<std::shared_ptr<const std::string>, api::OverlayFailure> feed(const std::string& run, uint64_t version) override;
+  std::pair<std::string, uint64_t> feed_position() const override;
   api::OverlayBody agent_overlay() override;
   bool allocates() const override { return master_; }
   api::OverlayMasterView master_view() override;
@@ -46,6 +51,9 @@ class OverlayService final : public api::OverlaySource {
   std::string problem_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<overlay::Allocator> allocator_;
+  std::unique_ptr<overlay::FeedSource> feed_;
+  overlay::FeedPosition texts_at_;
+  std::map<uint64_t, std::shared_ptr<const std::string>> texts_;  ///< of feeds, by the version they begin at; kEverything: full
   std::function<api::OverlayBody()> agent_;
 };
 

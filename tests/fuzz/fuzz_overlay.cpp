@@ -1,5 +1,5 @@
 /// What strangers, operators and damaged disks give the overlay's allocator: a plan, the body of a delete, records of the store, what a
-/// node says it holds. What is accepted reads back as the same; records that contradict each other do not open; nothing has two
+/// node sends and what it follows. What is accepted reads back as the same; records that contradict each other do not open; nothing has two
 /// owners.
 #include <cstdio>
 #include <cstdlib>
@@ -8,6 +8,7 @@
 
 #include "overlay/allocation_record.h"
 #include "overlay/allocator.h"
+#include "overlay/node_wire.h"
 #include "util/log.h"
 
 using namespace ls;
@@ -79,18 +80,45 @@ void plan(std::string_view text) {
 constexpr char kPlan[] = R"({"vtep_subnet": "44.128.0.0/28", "vtep_subnet6": "fd01:a::/120", "vtep_mac_oui": "70:B3:D5:00:00:00", "overlays": [
   {"name": "a", "subnet": "9.0.0.0/22", "prefix": 25}, {"name": "b", "subnet": "11.0.0.0/22", "prefix": 24, "subnet6": "fd01:b::/64", "prefix6": 67}]})";
 
+const Plan& base_plan() {
+  static const Plan plan = read_plan(kPlan)->plan;
+  return plan;
+}
+
+/// What nodes send, and what they get and believe.
+void wire(std::string_view text) {
+  if (auto said = parse_registration(text)) {
+    auto again = parse_registration(registration_text(*said));
+    require(again && registration_text(*again) == registration_text(*said), "a registration reads back");
+    auto store = make_memory_store();
+    FakeClock clock;
+    auto a = std::move(*Allocator::open(*store, clock, base_plan()));
+    if (auto got = a->register_node(said->request)) {
+      auto answer = parse_answer(answer_text({got->allocation, got->notes, a->plan()}));
+      require(answer && answer->allocation == got->allocation && answer->plan == a->plan(), "an answer reads back");
+    }
+    auto ignored = a->report(said->request.node, said->reports);
+    if (auto* n = a->find(said->request.node)) require(!agent_overlay_json(a->plan(), *n, 0).empty(), "a node has its JSON");
+  }
+  if (auto feed = parse_feed(text)) {
+    auto again = parse_feed(feed_text(*feed));
+    require(again && again->nodes == feed->nodes && again->removed == feed->removed && again->plan == feed->plan, "a feed reads back");
+  }
+  if (auto answer = parse_answer(text)) require(parse_answer(answer_text(*answer)).has_value(), "an answer reads back");
+}
+
 /// Lines "key<space>value" in the store.
 void records(Input& in) {
   auto store = make_memory_store();
   bool has_plan = in.octet() % 2;
-  if (has_plan) require(store->put(kStoreArea, kPlanKey, record_text(PlanRecord{read_plan(kPlan)->plan, {}})).has_value(), "a plan is kept");
+  if (has_plan) require(store->put(kStoreArea, kPlanKey, record_text(PlanRecord{base_plan(), {}})).has_value(), "a plan is kept");
   while (!in.empty()) {
     auto line = in.line();
     auto space = line.find(' ');
     require(store->put(kStoreArea, line.substr(0, space), space == line.npos ? "" : line.substr(space + 1)).has_value(), "a record is kept");
   }
   FakeClock clock;
-  auto made = Allocator::open(*store, clock, read_plan(kPlan)->plan);
+  auto made = Allocator::open(*store, clock, base_plan());
   if (!made) {
     require(!made.error().text().empty(), "an error says what it is");
     return;
@@ -106,7 +134,7 @@ void history(Input& in) {
   auto store = make_memory_store();
   FakeClock clock;
   AllocatorOptions options{.hold_down = Millis(in.octet() % 2 ? 1000 : 0), .takeover = Millis(500)};
-  auto a = std::move(*Allocator::open(*store, clock, read_plan(kPlan)->plan, options));
+  auto a = std::move(*Allocator::open(*store, clock, base_plan(), options));
   for (int step = 0; step < 60 && !in.empty(); step++) {
     auto what = in.octet();
     RegisterRequest q;
@@ -152,7 +180,7 @@ void history(Input& in) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   log::set_level(log::Level::kError);
   Input in(data, size);
-  switch (in.octet() % 4) {
+  switch (in.octet() % 5) {
     case 0: plan(in.all()); break;
     case 1: {
       auto got = parse_delete_body(in.all());
@@ -161,6 +189,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
     case 2: records(in); break;
     case 3: history(in); break;
+    case 4: wire(in.all()); break;
   }
   return 0;
 }

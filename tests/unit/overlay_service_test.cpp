@@ -56,6 +56,47 @@ TEST_F(OverlayServiceTest, GivesOutKeepsAndForgets) {
   EXPECT_EQ(*s.agent_overlay(), "{}");
 }
 
+TEST_F(OverlayServiceTest, RegistrationOverTheWireAndFollowers) {
+  auto c = config();
+  OverlayService s(c, clock_);
+  s.start();
+  auto everything = overlay::parse_feed(**s.feed("", 0));
+  ASSERT_TRUE(everything) << everything.error().text();
+  EXPECT_TRUE(everything->full);
+  EXPECT_TRUE(everything->nodes.empty());
+  auto reg = [&](std::string_view node, std::vector<overlay::OverlayReport> reports = {}) {
+    return s.register_node(overlay::registration_text({overlay::request(node), std::move(reports)}), "test");
+  };
+  auto got = reg("10.0.0.1");
+  ASSERT_TRUE(got) << got.error().why;
+  auto answer = overlay::parse_answer(*got);
+  ASSERT_TRUE(answer) << answer.error().text();
+  EXPECT_EQ(answer->allocation, s.allocator()->find(overlay::ip("10.0.0.1"))->allocation);
+  EXPECT_EQ(answer->plan, s.allocator()->plan());
+  ASSERT_TRUE(reg("10.0.0.2"));
+  auto next = overlay::parse_feed(**s.feed(everything->at.run, everything->at.version));
+  EXPECT_FALSE(next->full);
+  EXPECT_EQ(next->nodes.size(), 2u);
+  EXPECT_EQ(next->at, (overlay::FeedPosition{everything->at.run, 2}));
+  EXPECT_EQ(s.feed(next->at.run, 1)->get(), s.feed(next->at.run, 1)->get()) << "one text for all";
+  ASSERT_TRUE(s.delete_agents(R"({"agents": ["10.0.0.1"]})", "test"));
+  auto last = overlay::parse_feed(**s.feed(next->at.run, next->at.version));
+  EXPECT_EQ(last->removed, std::vector{overlay::ip("10.0.0.1")});
+  EXPECT_TRUE(last->nodes.empty());
+  EXPECT_TRUE(overlay::parse_feed(**s.feed("other", 2))->full);
+  EXPECT_TRUE(overlay::parse_feed(**s.feed(next->at.run, 99))->full);
+  // Reports come with a registration; an overlay that nobody has is answered, not fatal.
+  auto said = overlay::parse_answer(*reg("10.0.0.2", {{"dcos", overlay::ReportStatus::kOk, ""}}));
+  EXPECT_TRUE(said->notes.empty());
+  EXPECT_EQ(Json::parse(*s.master_state())["agents"][0]["overlays"][0]["state"]["status"], "STATUS_OK");
+  said = overlay::parse_answer(*reg("10.0.0.2", {{"gone", overlay::ReportStatus::kFailed, "x"}}));
+  EXPECT_THAT(said->notes, testing::ElementsAre(HasSubstr("no overlay 'gone'")));
+  EXPECT_EQ(s.register_node("{}", "test").error().kind, Kind::kInvalid);
+  auto refused = reg("224.0.0.1");
+  EXPECT_EQ(refused.error().kind, Kind::kRefused);
+  EXPECT_EQ(refused.error().reason, "node-address");
+}
+
 TEST_F(OverlayServiceTest, OthersGiveNothingOut) {
   for (auto& c : {config(""), config("[[overlay.network]]\nname = \"dcos\"\nsubnet = \"9.0.0.0/8\"\nprefix = 24\n", "agent")}) {
     OverlayService s(c, clock_);

@@ -25,6 +25,16 @@ class FakeOverlay : public OverlaySource {
     return answer("{\"remaining\":1}\n");
   }
   OverlayBody capacity() override { return answer("{\"pools\":[]}\n"); }
+  OverlayBody register_node(std::string_view body, std::string_view by) override {
+    deleted = body;
+    caller = by;
+    return answer("{\"allocation\":{}}\n");
+  }
+  tl::expected<std::shared_ptr<const std::string>, OverlayFailure> feed(const std::string& run, uint64_t version) override {
+    if (failure) return tl::make_unexpected(*failure);
+    return std::make_shared<const std::string>(run + " " + std::to_string(version));
+  }
+  std::pair<std::string, uint64_t> feed_position() const override { return {"r", 7}; }
   OverlayBody agent_overlay() override { return answer("{\"ip\":\"10.0.0.1\"}\n"); }
   bool allocates() const override { return true; }
   OverlayMasterView master_view() override { return view; }
@@ -69,6 +79,18 @@ TEST_F(RouterOverlay, Bodies) {
   EXPECT_EQ(ask("GET", "/v1/overlay/capacity?jsonp=f").status, 400u);
 }
 
+TEST_F(RouterOverlay, TheAgentsEndpointSpeaksJson) {
+  auto accepting = [&](std::string accept) {
+    Request q;
+    q.method = "GET";
+    q.target = "/overlay-agent/overlay";
+    q.accept = std::move(accept);
+    return router_.handle(q, {}).status;
+  };
+  for (auto* good : {"", "application/json", "text/html, application/json;q=0.9", "*/*", "application/*"}) EXPECT_EQ(accepting(good), 200u) << good;
+  for (auto* bad : {"text/html", "application/x-protobuf"}) EXPECT_EQ(accepting(bad), 415u) << bad;
+}
+
 TEST_F(RouterOverlay, Methods) {
   auto r = ask("POST", "/overlay-master/state");
   EXPECT_EQ(r.status, 405u);
@@ -98,6 +120,26 @@ TEST_F(RouterOverlay, WhoMayNotChangeDoesNotReachIt) {
   EXPECT_EQ(ask("GET", "/overlay-master/state", {}, stranger).status, 200u);
   EXPECT_EQ(ask("GET", "/overlay-agent/overlay", {}, stranger).status, 200u);
   EXPECT_EQ(ask("GET", "/v1/overlay/capacity", {}, stranger).status, 403u);
+}
+
+TEST_F(RouterOverlay, RegistrationAndFeed) {
+  EXPECT_EQ(ask("POST", "/v1/overlay/nodes", "{}").body, "{\"allocation\":{}}\n");
+  EXPECT_EQ(ask("GET", "/v1/overlay/nodes").status, 405u);
+  Caller stranger{.on_socket = false, .may_change = false, .refusal_status = 403, .refusal = "no", .text = "x"};
+  EXPECT_EQ(ask("POST", "/v1/overlay/nodes", "{}", stranger).status, 403u);
+  EXPECT_EQ(*ask("GET", "/v1/overlay/allocations", {}, stranger).shared, " 0");
+  auto same = ask("GET", "/v1/overlay/allocations?run=r&version=7&wait=60");
+  EXPECT_EQ(*same.shared, "r 7");
+  EXPECT_EQ(same.wait, Millis(30'000));
+  EXPECT_FALSE(ask("GET", "/v1/overlay/allocations?run=r&version=6&wait=60").wait);
+  EXPECT_FALSE(ask("GET", "/v1/overlay/allocations?run=q&version=7&wait=60").wait);
+  EXPECT_FALSE(ask("GET", "/v1/overlay/allocations?run=r&version=7").wait);
+  for (auto* bad : {"version=x", "version=-1", "wait=9999", "after=1"}) EXPECT_EQ(ask("GET", std::string("/v1/overlay/allocations?") + bad).status, 400u) << bad;
+  EXPECT_EQ(router_.position().overlay, (std::pair<std::string, uint64_t>{"r", 7}));
+  provider_.source.failure = {OverlayFailure::Kind::kRefused, "no address is free", "vtep-exhausted"};
+  auto r = ask("POST", "/v1/overlay/nodes", "{}");
+  EXPECT_EQ(r.status, 409u);
+  EXPECT_EQ(Json::parse(r.body)["reason"], "vtep-exhausted");
 }
 
 TEST_F(RouterOverlay, Failures) {
