@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "cni/config.h"
@@ -62,6 +64,33 @@ TEST(CniConfig, KnownChainIsUnderstood) {
   EXPECT_EQ(c.routes.size(), 1u);
   std::vector<PortMapping> want = {{Protocol::kTcp, 31000, 80}, {Protocol::kUdp, 31000, 53}, {Protocol::kTcp, 31001, 81}};
   EXPECT_EQ(c.mappings, want);
+}
+
+/// The files that an agent writes are understood, from the shared cases: what they name is what is made.
+TEST(CniConfig, FilesOfTheOverlayCases) {
+  auto folder = std::filesystem::path(LS_SHARED_DIR) / "spec/cases/overlay";
+  if (!std::filesystem::is_directory(folder)) GTEST_SKIP() << folder << " is not there";
+  int files = 0;
+  for (auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".json") continue;
+    std::ifstream in(entry.path());
+    auto j = Json::parse(in, nullptr, false);
+    ASSERT_FALSE(j.is_discarded()) << entry.path();
+    if (j.value("kind", "") != "cni-file" || !j["expect"].contains("json")) continue;
+    auto& file = j["expect"]["json"];
+    auto c = good(file.dump());
+    auto& delegate = file["delegate"];
+    EXPECT_EQ(c.bridge, delegate["bridge"]) << entry.path();
+    EXPECT_EQ(c.mtu, delegate["mtu"].get<uint32_t>());
+    ASSERT_EQ(c.ranges.size(), 1u);
+    EXPECT_EQ(c.ranges[0].network.text(), delegate["ipam"]["subnet"]);
+    EXPECT_EQ(c.routes.size(), delegate["ipam"]["routes"].size());
+    if (delegate["ipam"].contains("dataDir")) {
+      EXPECT_EQ(c.data_dir.native(), delegate["ipam"]["dataDir"]);
+    }
+    files++;
+  }
+  EXPECT_GT(files, 0);
 }
 
 TEST(CniConfig, WrapperOfTheWrapper) {
