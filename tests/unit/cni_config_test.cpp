@@ -218,6 +218,30 @@ TEST(CniConfig, PortMappings) {
   EXPECT_EQ(code(with(many)), Code::kConfig);
 }
 
+/// Mesos calls DEL after an ADD that was refused, and keeps the container until DEL succeeds.
+TEST(CniConfig, WhatAddRefusesDelTakes) {
+  for (std::string refused : {own(R"({"subnet":"9.0.0.0/31"})"), own(R"({"overlay":7})"), own(R"({"type":"dhcp"})"), own(R"({"overlay":"o"})", R"("ipMasq":true)"),
+                              own(R"({"overlay":"o"})", R"("runtimeConfig":{"portMappings":[{"hostPort":1,"containerPort":1},{"hostPort":1,"containerPort":2}]})"),
+                              own(R"({"overlay":"o"})", R"("dataDir":7)"), own(R"({"overlay":"o"})", R"("timeoutMs":"x")"), std::string(R"({"name":"n","type":"calico"})"),
+                              std::string(R"({"name":"n","type":"dcos-l4lb"})"), std::string(R"({"name":"n","type":"mesos-cni-port-mapper","delegate":{"type":7}})"),
+                              mesos(R"({"port_mappings":[{"host_port":99999,"container_port":1}]})"), mesos("7")}) {
+    EXPECT_FALSE(parse(refused)) << refused;
+    auto c = parse(refused, "", "DEL");
+    EXPECT_TRUE(c) << refused;
+  }
+  auto c = parse(mesos("{}"), "", "DEL");
+  EXPECT_EQ(c->data_dir, "/var/lib/x");
+  EXPECT_EQ(c->mode, Mode::kBridge);
+  auto both = own(R"({"overlay":"o","dataDir":"/in"})", R"("dataDir":"/beside","pin":"/p","timeoutMs":500)");
+  auto removal = parse(both, "", "DEL");
+  EXPECT_EQ(removal->data_dir, good(both).data_dir);
+  EXPECT_EQ(removal->pin, "/p");
+  EXPECT_EQ(removal->timeout, std::chrono::milliseconds(500));
+  auto delegate = parse(R"({"name":"n","type":"dcos-l4lb","delegate":{"type":"macvlan"}})", "", "DEL");
+  ASSERT_TRUE(delegate->delegate);
+  EXPECT_EQ(Json::parse(delegate->delegate->config)["name"], "n");
+}
+
 TEST(CniConfig, OverlayState) {
   auto half = [](const std::string& entry, const char* name = "dcos") { return parse_overlay_half(R"({"ip":"10.0.0.1","overlays":[)" + entry + "]}", "state", name); };
   auto entry = [](const std::string& rest) { return R"({"info":{"name":"dcos"})" + rest + "}"; };
