@@ -165,6 +165,10 @@ def del_is_idempotent(s):
     os.unlink(ns)
     ns = m.netns(s.fresh())
     s.ok("ADD", config, netns=ns)
+    os.unlink(f"{m.dir}/.loadstar/{config['name']}")  # the state is lost
+    s.ok("DEL", config, netns=ns)
+    expect(not m.veths(), "the device is left when the state is lost")
+    s.ok("ADD", config, netns=ns)
     m.sh(f"ip -n {os.path.basename(ns)} link del eth0")
     s.ok("DEL", config, netns=ns)
     s.ok("ADD", config, netns=ns)
@@ -182,6 +186,7 @@ def add_refuses(s):
     m.sh(f"ip -n {os.path.basename(ns)} link add eth0 type veth peer name other")
     before = m.links(os.path.basename(ns))
     s.fails(3, "ADD", config, netns=ns)
+    s.ok("DEL", config, netns=ns)
     expect(m.links(os.path.basename(ns)) == before and not m.veths(), "something changed")
     s.ok("ADD", config, netns=ns, ifname="eth1")
     s.fails(3, "ADD", config, netns=ns, ifname="eth1")
