@@ -161,7 +161,7 @@ Outcome<> Attacher::set_up_host(const AttachPlan& p, int ifindex) {
   ifinfomsg i{};
   i.ifi_index = ifindex;
   RouteMessage m(RTM_NEWLINK, 0, i);
-  m.put_text(IFLA_IFALIAS, p.alias.substr(0, 255));  // IFALIASZ - 1
+  m.put_text(IFLA_IFALIAS, p.alias);
   if (p.mode == Mode::kBridge && p.hairpin)
     m.begin(IFLA_LINKINFO).put_text(IFLA_INFO_SLAVE_KIND, "bridge").begin(IFLA_INFO_SLAVE_DATA).put8(IFLA_BRPORT_MODE, 1).end().end();
   LS_CNI_TRY(io(host_.call(m, "mark device " + p.host_device)));

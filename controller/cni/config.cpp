@@ -14,6 +14,7 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr uint32_t kMinTimeoutMs = 100, kMaxTimeoutMs = 60000;
 constexpr int kMaxWrappers = 4;  // dcos-l4lb around mesos-cni-port-mapper around bridge, and one to spare
 
 Outcome<> require_subset(const Fields& f, std::initializer_list<std::string_view> unsupported) {
@@ -90,7 +91,7 @@ Outcome<> parse_own(const Fields& f, Config& out) {
     if (*text) *to = **text;
     if (!to->is_absolute()) return refuse(Code::kConfig, fmt::format("{} \"{}\" is no absolute path", f.name(key), to->native()));
   }
-  auto timeout = f.number("timeoutMs", 100, 60000);
+  auto timeout = f.number("timeoutMs", kMinTimeoutMs, kMaxTimeoutMs);
   if (!timeout) return tl::make_unexpected(timeout.error());
   if (*timeout) out.timeout = std::chrono::milliseconds(**timeout);
   auto ipam = f.object("ipam");
@@ -270,6 +271,50 @@ Outcome<> parse_wishes(const Request& q, bool maps_ports, Config& out) {
   return {};
 }
 
+/// A text where one is, whatever else is wrong.
+std::optional<std::string> some_text(const Json& j, const char* key) {
+  auto it = j.find(key);
+  if (it == j.end() || !it->is_string() || it->get_ref<const std::string&>().empty()) return std::nullopt;
+  return it->get<std::string>();
+}
+
+/// For DEL: where the records are and whom to call, nothing else. A runtime calls DEL after an ADD that was refused, with the same
+/// configuration, and keeps the container until DEL succeeds.
+Config parse_removal(const Request& q, std::string_view program) {
+  Config out;
+  out.network = q.network;
+  out.mode = Mode::kChained;
+  Json current = *q.config;
+  for (int depth = 0; depth < kMaxWrappers; depth++) {
+    auto type = some_text(current, "type").value_or(std::string(program));
+    bool known = is_known_chain(current);
+    if (known || type == "loadstar-cni") {
+      auto ipam = current.find("ipam");
+      bool has_ipam = ipam != current.end() && ipam->is_object();
+      if (has_ipam) out.mode = Mode::kBridge;
+      if (!known) {
+        if (auto text = some_text(current, "dataDir")) out.data_dir = *text;
+        if (auto text = some_text(current, "pin")) out.pin = *text;
+        if (auto timeout = Fields(current, "").number("timeoutMs", kMinTimeoutMs, kMaxTimeoutMs); timeout && *timeout)
+          out.timeout = std::chrono::milliseconds(**timeout);
+      }
+      // A dataDir inside of ipam is read later than one beside it (parse_own, parse_ipam).
+      if (has_ipam)
+        if (auto text = some_text(*ipam, "dataDir")) out.data_dir = *text;
+      return out;
+    }
+    bool mapper = type == "mesos-cni-port-mapper", l4lb = type == "dcos-l4lb";
+    if (!mapper && !l4lb) {
+      if (depth > 0 && type.find('/') == std::string::npos) out.delegate = Delegate{type, current.dump()};
+      return out;
+    }
+    auto next = delegate_of(Fields(current, ""), l4lb);
+    if (!next) return out;  // ADD was refused
+    current = std::move(*next);
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string_view to_text(Mode m) {
@@ -282,6 +327,7 @@ std::string_view to_text(Mode m) {
 }
 
 Outcome<Config> parse_config(const Request& q, std::string_view program) {
+  if (q.command == Command::kDel) return parse_removal(q, program);
   Config out;
   out.network = q.network;
   bool maps_ports = false;

@@ -67,7 +67,8 @@ struct Config {
   std::chrono::milliseconds timeout{10000};  ///< spec/cni.md 1.4
 };
 
-/// `program`: the name this executable was called by, for configurations without a type.
+/// `program`: the name this executable was called by, for configurations without a type. For DEL it never fails: only where the records are
+/// and which delegate there is are read, because a DEL follows an ADD that was refused, too.
 Outcome<Config> parse_config(const Request& request, std::string_view program);
 /// network + 1 .. the last but the broadcast address, gateway network + 1; code 7 for networks without a place for a container.
 Outcome<Range> range_of(const IpNetwork& network);

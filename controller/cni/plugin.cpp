@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "cni/deadline.h"
 #include "cni/delegate.h"
@@ -51,6 +52,10 @@ Outcome<uint32_t> choose_mtu(const Config& c, Attacher& attacher) {
 
 std::string alias_prefix(const std::string& network) { return fmt::format("loadstar-cni {} ", network); }
 
+std::string device_alias(const std::string& network, const std::string& container, const std::string& ifname) {
+  return (alias_prefix(network) + container + " " + ifname).substr(0, 255);  // IFALIASZ - 1
+}
+
 Outcome<std::optional<Leases>> open_existing_leases(const Config& c) { return Leases::open({c.data_dir, c.network, false, 0}); }
 
 Outcome<Leases> open_leases(const Config& c) {
@@ -58,6 +63,37 @@ Outcome<Leases> open_leases(const Config& c) {
   if (!leases) return tl::make_unexpected(leases.error());
   return std::move(**leases);
 }
+
+namespace {
+
+/// Of a container that the reference plugins attached: only its own end is known.
+Outcome<> remove_inner(const std::string& netns, const std::string& ifname) {
+  if (netns.empty() || ifname.empty()) return {};
+  auto ns = Netns::open(netns);
+  if (!ns) return {};  // gone, and the device with it
+  auto container = ns->connect();
+  if (!container) return tl::make_unexpected(container.error());
+  auto device = Attacher::find_device(*container, ifname);
+  if (!device) return tl::make_unexpected(device.error());
+  if (!*device || (*device)->kind != "veth") return {};
+  ifinfomsg i{};
+  i.ifi_index = (*device)->ifindex;
+  netlink::RouteMessage m(RTM_DELLINK, 0, i);
+  auto r = container->call(m, "remove device " + ifname);
+  if (!r && r.error().code.value() != ENODEV) return refuse(Code::kIo, r.error());
+  return {};
+}
+
+/// Without a record: a device that is marked as this attachment's is ours, one that only has the name in the container may be anybody's.
+Outcome<> remove_marked(Attacher& attacher, const std::string& alias) {
+  auto devices = attacher.devices_of(alias);
+  if (!devices) return tl::make_unexpected(devices.error());
+  for (auto& d : *devices)
+    if (d.alias == alias) LS_CNI_TRY(attacher.remove(d.name));
+  return {};
+}
+
+}  // namespace
 
 Outcome<> tear_down(const Config& c, const Attachment& a, const std::string& netns) {
   std::vector<IpAddress> addresses;
@@ -72,22 +108,8 @@ Outcome<> tear_down(const Config& c, const Attachment& a, const std::string& net
   LS_CNI_TRY(remove_port_mappings(c.pin, a.mappings, {a.v4, a.v6, 0}));
   if (a.mode != Mode::kChained) {
     LS_CNI_TRY(attacher->remove(a.host_device));
-    if (a.host_device.empty() && !netns.empty() && !a.ifname.empty()) {
-      // Made by the reference plugins: only the container's end is known.
-      if (auto ns = Netns::open(netns)) {
-        auto container = ns->connect();
-        if (!container) return tl::make_unexpected(container.error());
-        auto device = Attacher::find_device(*container, a.ifname);
-        if (!device) return tl::make_unexpected(device.error());
-        if (*device && (*device)->kind == "veth") {
-          ifinfomsg i{};
-          i.ifi_index = (*device)->ifindex;
-          netlink::RouteMessage m(RTM_DELLINK, 0, i);
-          auto r = container->call(m, "remove device " + a.ifname);
-          if (!r && r.error().code.value() != ENODEV) return refuse(Code::kIo, r.error());
-        }
-      }
-    }
+    if (a.imported) LS_CNI_TRY(remove_inner(netns, a.ifname));
+    else if (a.host_device.empty()) LS_CNI_TRY(remove_marked(*attacher, device_alias(c.network, a.container, a.ifname)));
   }
   auto leases = open_existing_leases(c);
   if (!leases) return tl::make_unexpected(leases.error());

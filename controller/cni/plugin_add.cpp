@@ -161,7 +161,7 @@ Outcome<std::string> add_own(const Request& q, Config& c) {
   p.hairpin = c.hairpin;
   p.gateway_on_bridge = c.gateway_on_bridge;
   p.routes = c.routes;
-  p.alias = fmt::format("{}{} {}", alias_prefix(c.network), q.container, q.ifname);
+  p.alias = device_alias(c.network, q.container, q.ifname);
   auto mtu = choose_mtu(c, *attacher);
   if (!mtu) return tl::make_unexpected(mtu.error());
   p.mtu = *mtu;

@@ -16,6 +16,8 @@ Outcome<> resolve_overlay(Config& c);
 Outcome<uint32_t> choose_mtu(const Config& c, Attacher& attacher);
 /// "loadstar-cni <network> "
 std::string alias_prefix(const std::string& network);
+/// Alias of the host's device of an attachment; cut where it is longer than the kernel takes.
+std::string device_alias(const std::string& network, const std::string& container, const std::string& ifname);
 
 /// Undoes an attachment in the order of spec/cni.md 1.4, releases its addresses last. `netns` is only needed for imported ones; the
 /// caller holds the attachment's lock.

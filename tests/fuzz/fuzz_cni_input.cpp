@@ -57,7 +57,7 @@ void check_config(const Request& q, const Config& c) {
   if (c.delegate) {
     require(c.delegate->type.find('/') == std::string::npos, "a delegate somewhere else");
     require(Json::parse(c.delegate->config, nullptr, false).is_object(), "a delegate's configuration");
-  } else if (c.mode != Mode::kChained) {
+  } else if (c.mode != Mode::kChained && q.command != Command::kDel) {
     require(!c.ranges.empty() || !c.overlay.empty(), "addresses from nowhere");
   }
   require(c.mode != Mode::kChained || q.command != Command::kAdd || !c.delegate, "a delegate behind another plugin");
@@ -90,6 +90,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     check_error(q.error(), rest);
   } else if (q->command != Command::kVersion) {
     auto c = parse_config(*q, kPrograms[kind >> 3 & 3]);
+    require(c.has_value() || q->command != Command::kDel, "a DEL that cannot be");
     if (c) check_config(*q, *c);
     else check_error(c.error(), rest);
     if (auto it = q->config->find("prevResult"); it != q->config->end()) {

@@ -1,17 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """loadstar-cni, the real executable, in namespaces: the acceptance list of spec/cni.md, section 5, with the reference plugins bridge and
-host-local as oracle where they are installed. Concurrency and kills are in cni_faults.py."""
+host-local as oracle where they are installed. Other plugins beside it: cni_delegates.py; concurrency and kills: cni_faults.py."""
 import json
 import os
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from lab import Report, arguments, expect, find_binary  # noqa: E402
 from lab.cni import Machine  # noqa: E402
-from lab.report import Skip  # noqa: E402
 
 VERSIONS = [None, "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]
 
@@ -167,6 +165,10 @@ def del_is_idempotent(s):
     os.unlink(ns)
     ns = m.netns(s.fresh())
     s.ok("ADD", config, netns=ns)
+    os.unlink(f"{m.dir}/.loadstar/{config['name']}")  # the state is lost
+    s.ok("DEL", config, netns=ns)
+    expect(not m.veths(), "the device is left when the state is lost")
+    s.ok("ADD", config, netns=ns)
     m.sh(f"ip -n {os.path.basename(ns)} link del eth0")
     s.ok("DEL", config, netns=ns)
     s.ok("ADD", config, netns=ns)
@@ -184,6 +186,7 @@ def add_refuses(s):
     m.sh(f"ip -n {os.path.basename(ns)} link add eth0 type veth peer name other")
     before = m.links(os.path.basename(ns))
     s.fails(3, "ADD", config, netns=ns)
+    s.ok("DEL", config, netns=ns)
     expect(m.links(os.path.basename(ns)) == before and not m.veths(), "something changed")
     s.ok("ADD", config, netns=ns, ifname="eth1")
     s.fails(3, "ADD", config, netns=ns, ifname="eth1")
@@ -426,62 +429,21 @@ def requests(s):
     s.ok("GC", {**config, "cni.dev/valid-attachments": []})
 
 
-def chained(s):
-    """Behind another plugin: its result is passed on, port mappings are added and removed."""
-    m = s.m
-    if not m.reference("ptp"):
-        raise Skip("the reference plugins are not installed")
-    ns = m.netns(s.fresh())
-    first = {"cniVersion": "1.0.0", "name": s.fresh(), "type": "ptp", "ipam": {"type": "host-local", "dataDir": m.dir + "/reference", "subnet": "9.7.0.0/25"}}
-    previous = s.ok("ADD", first, netns=ns, plugin=m.reference("ptp")).json
-    config = {"cniVersion": "1.0.0", "name": first["name"], "type": "loadstar-cni", "dataDir": m.dir, "prevResult": previous,
-              "runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]}}
-    a = s.ok("ADD", config, netns=ns)
-    expect(a.json == previous, lambda: f"{a} instead of {previous}")
-    expect(set(m.ports()) == {(6, 8080, 4)}, lambda: str(m.ports()))
-    s.ok("CHECK", config, netns=ns)
-    s.ok("DEL", {k: v for k, v in config.items() if k != "prevResult"}, netns=ns)
-    expect(not m.ports() and "eth0" in m.links(os.path.basename(ns)), "mappings stay, or the other plugin's device is gone")
-    s.ok("DEL", first, netns=ns, plugin=m.reference("ptp"))
+def refused_then_removed(s):
+    """A DEL with the configuration that ADD refused succeeds: Mesos keeps the container until it does."""
+    m, ns = s.m, s.m.netns(s.fresh())
+    name = s.fresh()
+    twice = {"name": name, "port_mappings": [{"host_port": 31000, "container_port": 1}, {"host_port": 31000, "container_port": 2}]}
+    for code, config in ((103, s.mesos(name, info=twice)), (7, s.mesos(name, "9.0.0.0/31")), (7, s.mesos(name, info={"port_mappings": [{"host_port": 0, "container_port": 1}]})),
+                         (2, s.own(ipMasq=True)), (7, {"name": name, "type": "nobody"})):
+        s.fails(code, "ADD", config, netns=ns)
+        s.ok("DEL", config, netns=ns)
+    expect(not m.links(os.path.basename(ns)) and not m.ports(), "something is left")
 
 
-def unknown_delegate(s):
-    """A delegate that is not the known chain is executed; its failure is 102, ours undoes it."""
-    m = s.m
-    log = f"{m.dir}/delegate.log"
-    folder = f"{m.dir}/plugins"
-    os.makedirs(folder, exist_ok=True)
-    def script(name, add, rest="exit 0"):
-        with open(f"{folder}/{name}", "w") as f:
-            f.write(f"#!/bin/sh\necho $CNI_COMMAND $CNI_CONTAINERID >>{log}\ncat >{m.dir}/stdin.$CNI_COMMAND\nif [ $CNI_COMMAND = ADD ]; then {add}; fi\n{rest}\n")
-        os.chmod(f"{folder}/{name}", 0o755)
-    def calls():
-        with open(log) as f:
-            out = f.read().split("\n")[:-1]
-        os.unlink(log)
-        return out
-    script("good", """echo '{"cniVersion":"0.2.0","ip4":{"ip":"9.8.0.2/24","gateway":"9.8.0.1"},"dns":{}}'""")
-    script("bad", """echo '{"code":7,"msg":"no luck"}'; exit 1""")
-    script("slow", "sleep 30")
-    def config(delegate):
-        return {"name": "del" + delegate, "type": "mesos-cni-port-mapper", "chain": "X", "delegate": {"type": delegate, "x": 1},
-                "args": {"org.apache.mesos": {"network_info": {"port_mappings": [{"host_port": 7000, "container_port": 70}]}}}}
-    a = s.ok("ADD", config("good"), netns="/run/netns/x", path=folder)
-    expect(a.json["ip4"]["ip"] == "9.8.0.2/24" and a.json["cniVersion"] == "0.1.0" and set(m.ports()) == {(6, 7000, 4)}, lambda: f"{a} {m.ports()}")
-    with open(f"{m.dir}/stdin.ADD") as f:
-        got = json.load(f)
-    expect(got["name"] == "delgood" and "args" in got and got["x"] == 1 and "cniVersion" not in got, lambda: str(got))
-    # Another container wants the same port: the delegate's work is undone.
-    s.fails(103, "ADD", config("good"), container="c2", netns="/run/netns/x", path=folder)
-    s.ok("DEL", config("good"), netns=None, path=folder)
-    expect(calls() == ["ADD c1", "ADD c2", "DEL c2", "DEL c1"] and not m.ports(), "calls of the delegate")
-    e = s.fails(102, "ADD", config("bad"), netns="/run/netns/x", path=folder)
-    expect("no luck" in e["details"] and calls() == ["ADD c1", "DEL c1"], lambda: str(e))
-    s.fails(7, "ADD", config("missing"), netns="/run/netns/x", path=folder)
-
-
-def main():
-    args = arguments(__doc__, daemon=False)
+def run(doc, checks):
+    """The machine, the maps of loadstard, and each check on it; ends the program."""
+    args = arguments(doc, daemon=False)
     try:
         plugin = find_binary("loadstar-cni", args.tools)
     except FileNotFoundError as e:
@@ -492,8 +454,7 @@ def main():
     try:
         m.maps(local=True)
         s = Scene(m)
-        for check in (shapes, whole_half, round_robin, del_is_idempotent, add_refuses, variables, codes, version, check_detects, gc, mesos_call, import_host_local,
-                      both_families, mtu, requests, chained, unknown_delegate):
+        for check in checks:
             if args.only in check.__name__:
                 report.run((check.__doc__ or check.__name__).split("\n")[0], check, s)
     finally:
@@ -502,7 +463,5 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except subprocess.CalledProcessError as e:
-        sys.exit(f"{e}: {e.stderr}")
+    run(__doc__, (shapes, whole_half, round_robin, del_is_idempotent, add_refuses, variables, codes, version, check_detects, gc, mesos_call, import_host_local,
+                  both_families, mtu, requests, refused_then_removed))

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "cni/config.h"
@@ -62,6 +64,33 @@ TEST(CniConfig, KnownChainIsUnderstood) {
   EXPECT_EQ(c.routes.size(), 1u);
   std::vector<PortMapping> want = {{Protocol::kTcp, 31000, 80}, {Protocol::kUdp, 31000, 53}, {Protocol::kTcp, 31001, 81}};
   EXPECT_EQ(c.mappings, want);
+}
+
+/// The files that an agent writes are understood, from the shared cases: what they name is what is made.
+TEST(CniConfig, FilesOfTheOverlayCases) {
+  auto folder = std::filesystem::path(LS_SHARED_DIR) / "spec/cases/overlay";
+  if (!std::filesystem::is_directory(folder)) GTEST_SKIP() << folder << " is not there";
+  int files = 0;
+  for (auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".json") continue;
+    std::ifstream in(entry.path());
+    auto j = Json::parse(in, nullptr, false);
+    ASSERT_FALSE(j.is_discarded()) << entry.path();
+    if (j.value("kind", "") != "cni-file" || !j["expect"].contains("json")) continue;
+    auto& file = j["expect"]["json"];
+    auto c = good(file.dump());
+    auto& delegate = file["delegate"];
+    EXPECT_EQ(c.bridge, delegate["bridge"]) << entry.path();
+    EXPECT_EQ(c.mtu, delegate["mtu"].get<uint32_t>());
+    ASSERT_EQ(c.ranges.size(), 1u);
+    EXPECT_EQ(c.ranges[0].network.text(), delegate["ipam"]["subnet"]);
+    EXPECT_EQ(c.routes.size(), delegate["ipam"]["routes"].size());
+    if (delegate["ipam"].contains("dataDir")) {
+      EXPECT_EQ(c.data_dir.native(), delegate["ipam"]["dataDir"]);
+    }
+    files++;
+  }
+  EXPECT_GT(files, 0);
 }
 
 TEST(CniConfig, WrapperOfTheWrapper) {
@@ -187,6 +216,30 @@ TEST(CniConfig, PortMappings) {
   std::string many;
   for (size_t i = 1; i <= kMaxMappings + 1; i++) many += (i > 1 ? "," : "") + std::string(R"({"hostPort":)") + std::to_string(i) + R"(,"containerPort":1})";
   EXPECT_EQ(code(with(many)), Code::kConfig);
+}
+
+/// Mesos calls DEL after an ADD that was refused, and keeps the container until DEL succeeds.
+TEST(CniConfig, WhatAddRefusesDelTakes) {
+  for (std::string refused : {own(R"({"subnet":"9.0.0.0/31"})"), own(R"({"overlay":7})"), own(R"({"type":"dhcp"})"), own(R"({"overlay":"o"})", R"("ipMasq":true)"),
+                              own(R"({"overlay":"o"})", R"("runtimeConfig":{"portMappings":[{"hostPort":1,"containerPort":1},{"hostPort":1,"containerPort":2}]})"),
+                              own(R"({"overlay":"o"})", R"("dataDir":7)"), own(R"({"overlay":"o"})", R"("timeoutMs":"x")"), std::string(R"({"name":"n","type":"calico"})"),
+                              std::string(R"({"name":"n","type":"dcos-l4lb"})"), std::string(R"({"name":"n","type":"mesos-cni-port-mapper","delegate":{"type":7}})"),
+                              mesos(R"({"port_mappings":[{"host_port":99999,"container_port":1}]})"), mesos("7")}) {
+    EXPECT_FALSE(parse(refused)) << refused;
+    auto c = parse(refused, "", "DEL");
+    EXPECT_TRUE(c) << refused;
+  }
+  auto c = parse(mesos("{}"), "", "DEL");
+  EXPECT_EQ(c->data_dir, "/var/lib/x");
+  EXPECT_EQ(c->mode, Mode::kBridge);
+  auto both = own(R"({"overlay":"o","dataDir":"/in"})", R"("dataDir":"/beside","pin":"/p","timeoutMs":500)");
+  auto removal = parse(both, "", "DEL");
+  EXPECT_EQ(removal->data_dir, good(both).data_dir);
+  EXPECT_EQ(removal->pin, "/p");
+  EXPECT_EQ(removal->timeout, std::chrono::milliseconds(500));
+  auto delegate = parse(R"({"name":"n","type":"dcos-l4lb","delegate":{"type":"macvlan"}})", "", "DEL");
+  ASSERT_TRUE(delegate->delegate);
+  EXPECT_EQ(Json::parse(delegate->delegate->config)["name"], "n");
 }
 
 TEST(CniConfig, OverlayState) {

@@ -32,6 +32,7 @@ class Machine:
         os.makedirs("/run/netns", exist_ok=True)
         _mount("netns", "/run/netns", "tmpfs")
         _mount("bpf", "/sys/fs/bpf", "bpf")
+        _mount("lib", "/var/lib", "tmpfs")  # where configurations without a dataDir keep their state
         self.dir = tempfile.mkdtemp(prefix="ls-cni-")
         _mount("state", self.dir, "tmpfs")
         self.sh("ip link set lo up")
