@@ -168,7 +168,7 @@ std::optional<uint32_t> tunnel_mtu(const std::string& pin) {
   auto map = open_map<ConfMap>(pin, "ls_ovl_conf");
   if (!map || !*map) return std::nullopt;
   auto conf = (*map)->get(0);
-  if (!conf || !*conf || !(*conf)->enabled || !(*conf)->mtu) return std::nullopt;
+  if (!conf || !*conf || !(*conf)->mtu) return std::nullopt;
   return (*conf)->mtu;
 }
 

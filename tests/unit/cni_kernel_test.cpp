@@ -109,7 +109,6 @@ TEST_F(CniKernel, TunnelMtu) {
   EXPECT_FALSE(tunnel_mtu(pin_));
   auto map = Map<uint32_t, ls_ovl_conf>::adopt(std::move(*bpf::open_pinned(pin_ + "/maps/ls_ovl_conf", bpf::PinKind::kMap)));
   ls_ovl_conf conf{};
-  conf.enabled = 1;
   conf.mtu = 1430;
   ASSERT_TRUE(map->put(0, conf));
   EXPECT_EQ(tunnel_mtu(pin_), 1430u);
