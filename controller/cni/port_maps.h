@@ -32,7 +32,7 @@ Outcome<> remove_local_devices(const std::string& pin, const std::vector<IpAddre
 /// Code 5 when the map is there and an address is not, or leads elsewhere.
 Outcome<> check_local_devices(const std::string& pin, const std::vector<IpAddress>& addresses, const LocalDevice& d);
 
-/// The largest packet inside the tunnel, as the daemon has it; nullopt: no overlay is set up.
+/// The largest packet inside the tunnel, as the daemon has it in ls_ovl_conf; nullopt: no overlay is set up, the field is 0.
 std::optional<uint32_t> tunnel_mtu(const std::string& pin);
 /// False: the daemon attaches its programs to devices of this kind, and this one has none.
 bool programs_attached(const std::string& pin, int ifindex);
