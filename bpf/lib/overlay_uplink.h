@@ -50,7 +50,7 @@ static __always_inline int ls_ovl_from_uplink(struct __sk_buff *skb)
 	struct ls_ovl_to from;
 
 	if ((void *)(o + 1) > end || o->eth.h_proto != bpf_htons(ETH_P_IP) || o->udp.dest != bpf_htons(LS_OVL_UDP_PORT) ||
-	    skb->pkt_type || skb->gso_size)
+	    skb->pkt_type || skb->gso_size || skb->vlan_present)
 		return TC_ACT_UNSPEC;
 	conf = ls_ovl_config();
 	if (!conf || !ls_ovl_plain_outer(o, conf, skb->len))
