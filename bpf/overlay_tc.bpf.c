@@ -3,7 +3,7 @@
  * The overlay at tc: both sides of the VTEP, a VXLAN device that takes the other end of the tunnel from the packet's metadata, and
  * the devices of containers. lib/overlay_path.h says what happens where and why.
  */
-#include "lib/overlay_path.h"
+#include "lib/overlay_uplink.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -19,6 +19,13 @@ SEC("tc")
 int ls_ovl_in(struct __sk_buff *skb)
 {
 	return ls_ovl_from_peer(skb);
+}
+
+/* Ingress of the NIC. */
+SEC("tc")
+int ls_ovl_uplink(struct __sk_buff *skb)
+{
+	return ls_ovl_from_uplink(skb);
 }
 
 /* Ingress of a container's device on the host side, where each of its addresses is in ls_ovl_local. */

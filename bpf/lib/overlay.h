@@ -57,14 +57,14 @@ static __always_inline __u32 ls_ovl_segment(struct __sk_buff *skb, __u32 ip_head
 	return ip_header + (doff >> 4) * 4 + skb->gso_size;
 }
 
-/* False: not IP, cut short, or of lengths that disagree. */
+/* False: not IP, in a VLAN, cut short, or of lengths that disagree. */
 static __always_inline bool ls_ovl_read(struct __sk_buff *skb, struct ls_ovl_pkt *p)
 {
 	bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
 	__u32 header = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr), total;
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 
-	if (!v6 && skb->protocol != bpf_htons(ETH_P_IP))
+	if ((!v6 && skb->protocol != bpf_htons(ETH_P_IP)) || skb->vlan_present)
 		return false;
 	if (data + ETH_HLEN + sizeof(struct ipv6hdr) > end) {
 		bpf_skb_pull_data(skb, skb->len < 64 ? skb->len : 64);

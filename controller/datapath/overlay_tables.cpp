@@ -50,22 +50,17 @@ struct OverlayTables::Impl {
 
   ls_ovl_conf& conf() { return maps.conf.edit(0, 1)[0]; }
 
-  // ---- single entries ----
   Result<uint64_t> read(const Target& t) const;
   Result<> write(const Target& t, uint64_t word);
   Result<> clear(const Target& t, uint64_t word);
   Result<> erase(const Target& t);
   Result<Words> read_all() const;
-
-  // ---- nodes ----
   Result<> drop(const IpAddress& node);
   overlay::Mac mac_of(uint64_t word) const;
 
   std::vector<Target> targets_of(const overlay::Allocation& a, std::vector<std::string>* problems);
   Result<bool> put(const overlay::Allocation& a, std::vector<std::string>* problems);
   void mark_mixed(const OverlayPoolSlot& slot);
-
-  // ---- pools ----
   void take_away(const OverlayPoolSlot& slot);
   void forget_blocks(const OverlayPoolSlot& slot);
   Result<> add_pool(const OverlayPool& pool);
@@ -96,13 +91,11 @@ Result<uint64_t> OverlayTables::Impl::read(const Target& t) const {
       return t.number < maps.blocks.size() ? maps.blocks.load(t.number, &ls_ovl_owner::word) : 0;
     case Map::kHash: {
       LS_ASSIGN(found, maps.hash.get(t.hash_key()));
-      break;
-    }
+    } break;
     case Map::kNet: {
       // A trie is searched for the longest match, so only an entry of this very length counts; the walk of check() sees it exactly.
       LS_ASSIGN(found, maps.nets.get(t.net_key()));
-      break;
-    }
+    } break;
   }
   return found ? found->word : 0;
 }
@@ -267,8 +260,7 @@ void OverlayTables::Impl::forget_blocks(const OverlayPoolSlot& slot) {
     }
   }
   if (!slot.array) return;
-  auto rest = maps.blocks.edit(slot.first, uint32_t(slot.pool.blocks()));
-  for (auto& o : rest) std::atomic_ref(o.word).store(0, std::memory_order_relaxed);
+  for (auto& o : maps.blocks.edit(slot.first, uint32_t(slot.pool.blocks()))) std::atomic_ref(o.word).store(0, std::memory_order_relaxed);
 }
 
 Result<> OverlayTables::Impl::add_pool(const OverlayPool& pool) {

@@ -25,7 +25,7 @@ static __always_inline long probe_redirect_peer(__u32 ifindex, __u64 flags)
 }
 #define bpf_redirect probe_redirect
 #define bpf_redirect_peer probe_redirect_peer
-#include "lib/overlay_path.h"
+#include "lib/overlay_uplink.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -70,6 +70,13 @@ int probe_in(struct __sk_buff *skb)
 	if (probe.outer_source && bpf_skb_set_tunnel_key(skb, &key, sizeof(key), 0))
 		return -2;
 	return ls_ovl_from_peer(skb);
+}
+
+SEC("tc")
+int probe_uplink(struct __sk_buff *skb)
+{
+	probe_before(skb);
+	return probe_after(skb, ls_ovl_from_uplink(skb));
 }
 
 SEC("tc")

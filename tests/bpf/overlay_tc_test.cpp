@@ -335,11 +335,120 @@ TEST_P(OverlayTc, SharesOfAnotherLengthAreFound) {
   dropped("probe_port", packet(f.own, v4() ? "9.0.128.7" : "fd01:b:0:0:8000::7"), LS_HOOK_OVL_PORT, LS_DROP_OVL_UNALLOCATED);
 }
 
+// ---------------------------------------------------------------- ingress of the NIC
+
+struct Tunnel {
+  std::string from = "10.0.0.2", to = "10.0.0.1";
+  uint16_t port = 64000;
+  uint32_t vni = overlay::kVni;
+  uint8_t flags = 8;
+  bool checksum = false;
+  overlay::Mac mac = overlay_mac(1);
+};
+
+Bytes in_tunnel(Bytes inner, const Tunnel& t = {}) {
+  std::copy(t.mac.begin(), t.mac.end(), inner.begin());
+  std::string payload{char(t.flags), 0, 0, 0, char(t.vni >> 16), char(t.vni >> 8), char(t.vni), 0};
+  payload.append(inner.begin(), inner.end());
+  auto p = eth().ip(t.from, t.to).udp(40000, t.port).payload(payload);
+  if (!t.checksum) p.no_udp_checksum();
+  auto frame = p.bytes();
+  std::fill(frame.begin(), frame.begin() + 6, 0);  // the MAC of the device of test runs
+  return frame;
+}
+
+class OverlayUplink : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (auto why = Bench::reason(); !why.empty()) GTEST_SKIP() << "no BPF here: " << why;
+    b = std::make_unique<OverlayBench>();
+    b->container(kV4.own2, kOtherDevice, kOtherMac, kGatewayMac);
+    b->container(kV6.own2, kOtherDevice, kOtherMac, kGatewayMac);
+  }
+  static Bytes inner(const char* from = kV4.remote, const char* to = kV4.own2, uint8_t ttl = 64, size_t payload = 10) {
+    return eth().ip(from, to).udp(4000, 53).ttl(ttl).payload(std::string(payload, 'x')).bytes();
+  }
+  void left_alone(const Bytes& frame, const char* why) {
+    auto out = b->run("probe_uplink", frame);
+    EXPECT_EQ(out.verdict, kPass) << why;
+    EXPECT_EQ(out.frame, frame) << why;
+  }
+  std::unique_ptr<OverlayBench> b;
+};
+
+TEST_F(OverlayUplink, PlainPacketIsTakenOutOfItsTunnel) {
+  for (size_t n : {0, 1, 100, 1392}) {
+    auto in = inner(kV4.remote, kV4.own2, 64, n);
+    auto out = b->run("probe_uplink", in_tunnel(in));
+    EXPECT_EQ(out.verdict, kRedirect);
+    EXPECT_EQ(out.redirect, kOtherDevice);
+    auto s = out.seen();
+    EXPECT_EQ(s.text(), see(in).text());
+    EXPECT_EQ(s.dmac, kOtherMac);
+    EXPECT_EQ(s.smac, kGatewayMac);
+    EXPECT_EQ(s.ttl, 63);
+    EXPECT_TRUE(s.ok && s.ip_check_ok && s.l4_check_ok);
+    EXPECT_EQ(s.payload.size(), n);
+    EXPECT_EQ(out.frame.size(), in.size());
+  }
+  EXPECT_EQ(b->count(LS_OVL_HOOK_IN, LS_OVL_LOCAL), 4u);
+  EXPECT_EQ(b->drops_total(), 0u);
+}
+
+TEST_F(OverlayUplink, AllElseIsLeftToTheVtep) {
+  auto good = inner();
+  left_alone(in_tunnel(good, {.from = "10.0.0.3"}), "not the owner of the source");
+  left_alone(in_tunnel(good, {.from = "192.0.2.1"}), "no node");
+  left_alone(in_tunnel(good, {.to = "10.0.0.9"}), "not to this node");
+  left_alone(in_tunnel(good, {.port = 4789}), "another port");
+  left_alone(in_tunnel(good, {.vni = 7}), "another network");
+  left_alone(in_tunnel(good, {.flags = 0}), "no network number");
+  left_alone(in_tunnel(good, {.flags = 0x88}), "an extension");
+  left_alone(in_tunnel(good, {.checksum = true}), "a checksum that nobody has looked at");
+  left_alone(in_tunnel(good, {.mac = overlay_mac(9)}), "another MAC");
+  left_alone(in_tunnel(inner(kV4.remote, kV4.own_nobody)), "no entry");
+  left_alone(in_tunnel(inner(kV4.remote, kV4.third)), "of another node");
+  left_alone(in_tunnel(inner(kV4.unallocated)), "nobody's source");
+  left_alone(in_tunnel(inner(kV4.own)), "this node's source");
+  left_alone(in_tunnel(inner(kV4.remote, kV4.own2, 1)), "end of its TTL");
+  left_alone(in_tunnel(inner(kV4.remote, kV4.own2, 64, 1393)), "too large");
+  left_alone(in_tunnel(inner(kV6.remote, kV6.own2)), "IPv6 inside");
+  left_alone(good, "no tunnel");
+  auto marked = in_tunnel(good);
+  marked[15] = 3;
+  left_alone(marked, "congestion was experienced");
+  auto fragment = in_tunnel(good);
+  fragment[20] = 0x20;
+  left_alone(fragment, "fragmented outside");
+  auto longer = in_tunnel(good);
+  longer.push_back(0);
+  left_alone(longer, "padded");
+  b->tables().disable();
+  left_alone(in_tunnel(good), "switched off");
+  EXPECT_EQ(b->drops_total(), 0u);
+}
+
+TEST_F(OverlayUplink, ChangedAnywhereItIsDeliveredToItsContainerOrNotAtAll) {
+  auto whole = in_tunnel(inner());
+  for (size_t at = 0; at < 84; at++) {
+    for (int bit = 0; bit < 8; bit++) {
+      auto bad = whole;
+      bad[at] = uint8_t(bad[at] ^ 1 << bit);
+      auto out = b->run("probe_uplink", bad);
+      if (out.verdict != kRedirect) continue;
+      EXPECT_EQ(out.redirect, kOtherDevice) << at << " " << bit;
+      EXPECT_EQ(out.seen().dst.text(), kV4.own2) << at << " " << bit;
+      EXPECT_EQ((*b->tables().find(out.seen().src))->node.text(), "10.0.0.2") << at << " " << bit;
+    }
+  }
+}
+
 TEST(OverlayPrograms, TheVerifierTakesThem) {
   if (auto why = Bench::reason(); !why.empty()) GTEST_SKIP() << "no BPF here: " << why;
   auto* skel = overlay_tc__open_and_load();
   ASSERT_TRUE(skel) << std::strerror(errno);
-  for (auto* p : {skel->progs.ls_ovl_out, skel->progs.ls_ovl_in, skel->progs.ls_ovl_port, skel->progs.ls_ovl_bridge, skel->progs.ls_ovl_try}) {
+  for (auto* p : {skel->progs.ls_ovl_out, skel->progs.ls_ovl_in, skel->progs.ls_ovl_uplink,
+                  skel->progs.ls_ovl_port, skel->progs.ls_ovl_bridge, skel->progs.ls_ovl_try}) {
     bpf_prog_info info{};
     uint32_t len = sizeof info;
     ASSERT_EQ(bpf_obj_get_info_by_fd(bpf_program__fd(p), &info, &len), 0);

@@ -4,7 +4,7 @@
 //
 //   {"do":"setup", "self":"10.10.0.11", "underlay_mtu":1500, "peer":true, "static":false, "pin":"", "plan":PLAN, "nodes":[NODE..]}
 //   {"do":"containers", "containers":[{"address","device","mac","gw_mac"}..]}     the shortcut's table
-//   {"do":"ports", "ports":["r-a"..], "bridges":["b-a"..]}                          devices that get ls_ovl_port, ls_ovl_bridge
+//   {"do":"ports", "ports":["r-a"..], "bridges":["b-a"..], "uplinks":["eth0"]}       devices that get ls_ovl_port, _bridge, _uplink
 //   {"do":"put", "node":NODE}  {"do":"remove", "node":"10.10.0.12"}  {"do":"sync", "nodes":[NODE..]}
 //   {"do":"counts"}  {"do":"check"}  {"do":"purge"}
 //   PLAN  {"vtep":"44.128.0.0/20", "vtep6":.., "oui":"70:b3:d5:00:00:00", "mtu":.., "overlays":[{"name","v4","share4","v6","share6"}..]}
@@ -211,10 +211,11 @@ class Node {
   }
 
   json ports(const json& c) {
-    for (auto& [list, program] : {std::pair{"ports", "ls_ovl_port"}, std::pair{"bridges", "ls_ovl_bridge"}}) {
+    for (auto& [list, program] : {std::pair{"ports", "ls_ovl_port"}, std::pair{"bridges", "ls_ovl_bridge"},
+                                   std::pair{"uplinks", "ls_ovl_uplink"}}) {
       for (auto& name : c.value(list, json::array())) {
         auto index = if_nametoindex(name.get<std::string>().c_str());
-        links_[name] = must(bpf::Link::create_tcx(object_->program_fd(program), int(index), bpf::TcSide::kIngress));
+        links_[std::string(list) + " " + name.get<std::string>()] = must(bpf::Link::create_tcx(object_->program_fd(program), int(index), bpf::TcSide::kIngress));
       }
     }
     return json::object();

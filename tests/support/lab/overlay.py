@@ -71,8 +71,8 @@ class Overlay:
     """The overlay's side of one node. `mode`: "shortcut" (programs at the VTEP and at containers), "map" (at the VTEP only),
     "static" (the original's objects)."""
 
-    def __init__(self, node, mode="shortcut", underlay_mtu=1500, peer=True):
-        self.node, self.mode, self.peer = node, mode, peer
+    def __init__(self, node, mode="shortcut", underlay_mtu=1500, peer=True, uplink=True):
+        self.node, self.mode, self.peer, self.uplink = node, mode, peer, uplink
         self.underlay_mtu = underlay_mtu
         self.mtu = underlay_mtu - OVERHEAD
         self.containers = []
@@ -102,7 +102,8 @@ class Overlay:
                             "plan": PLAN, "nodes": [allocation(n) for n in nodes]})
         if self.mode == "shortcut":
             self.tell({"do": "containers", "containers": [e for c in self.containers for e in c.entries()]})
-            self.tell({"do": "ports", "ports": [c.device for c in self.containers]})
+            self.tell({"do": "ports", "ports": [c.device for c in self.containers],
+                       "uplinks": ["eth0"] if self.uplink else []})
         return answer
 
     def tell(self, command):
