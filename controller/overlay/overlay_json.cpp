@@ -127,7 +127,12 @@ std::string capacity_json(const Plan& plan, std::span<const PoolUsage> usage) {
   Json out{{"nodes_by_vtep", count(nodes_by_vtep(plan))}, {"overlays", Json::array()}, {"pools", Json::array()}};
   for (auto& o : plan.overlays) {
     auto c = capacity_of(o);
-    out["overlays"].push_back({{"name", o.name}, {"enabled", o.enabled}, {"agent_subnets", count(c.agent_subnets)}, {"first", c.first.text()}, {"last", c.last.text()}, {"containers_per_half", count(c.containers_per_half)}});
+    out["overlays"].push_back({{"name", o.name},
+                               {"enabled", o.enabled},
+                               {"agent_subnets", count(c.agent_subnets)},
+                               {"first", c.first.text()},
+                               {"last", c.last.text()},
+                               {"containers_per_half", count(c.containers_per_half)}});
   }
   for (auto& u : usage) {
     Json pool{{"pool", u.pool.text()}, {"size", count(u.size)}, {"used", count(u.used)}, {"held", count(u.held)}, {"free", count(u.free)}};
