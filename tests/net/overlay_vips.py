@@ -18,7 +18,7 @@ def same(stage, family, proto):
     for client in stage["clients"]:
         for server in stage["containers"]:
             if client.kind == "host" and client is not server.node and (family == 6 or server.node.overlay.mode == "map"):
-                continue  # the limits of docs/design/08-overlay-wiring.md
+                continue  # the limits of docs/design/10-overlay-wiring.md
             vip = stage["vips"][server.name, family]
             for a in client.dial("once", vip, 80, count=2, proto=proto, payload=600, timeout=2000):
                 expect(a["ok"] and a["name"] == server.name, f"{client.name} -> service of {server.name} at {vip}: {a}")
