@@ -1,6 +1,6 @@
 # What settings say about DNS and only the daemon needs: the watchdog reads the same settings and links less.
 ls_library(dns_config SOURCES static_zones.cpp DEPS ls_app ls_dns)
-ls_library(import SOURCES import_mesos_dns.cpp import_mesos_dns_keys.cpp import_overlay.cpp DEPS ls_app ls_overlay PRIVATE_DEPS nlohmann_json::nlohmann_json)
+ls_library(import SOURCES imported.cpp import_mesos_dns.cpp import_mesos_dns_keys.cpp import_overlay.cpp DEPS ls_app ls_overlay PRIVATE_DEPS nlohmann_json::nlohmann_json)
 
 # loadstard(8): the wiring.
 ls_library(daemon SOURCES cluster.cpp views.cpp host_names.cpp last_good.cpp zone_keeper.cpp mesos_dns_data.cpp registrations.cpp overlay_service.cpp dns_options.cpp dns_origins.cpp dns_kernel.cpp dns_node.cpp kernel_options.cpp daemon.cpp

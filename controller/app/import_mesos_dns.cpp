@@ -1,14 +1,9 @@
 #include "app/import_mesos_dns.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <set>
 
 #include "app/config.h"
@@ -16,7 +11,6 @@
 #include "app/settings_codec.h"
 #include "app/upstream_address.h"
 #include "util/zone_names.h"
-#include "util/unique_fd.h"
 
 namespace ls {
 namespace {
@@ -25,7 +19,6 @@ using setting_codec::Codec;
 using setting_codec::toml_quote;
 using Texts = std::vector<std::string>;
 
-constexpr size_t kMaxFile = 16 << 20;  // the largest real ones have some kilobytes
 constexpr const char* kSecretFile = "/etc/loadstar/mesos.secret";
 
 /// The checks first, each returns whether to go on; then the file is written from top to bottom.
@@ -33,7 +26,7 @@ class Importer {
  public:
   Importer(MesosDnsConfig c, std::string file) : c_(std::move(c)), file_(std::move(file)) {}
 
-  ImportedConfig run() {
+  Imported run() {
     if (check()) write();
     return std::move(out_);
   }
@@ -330,7 +323,7 @@ class Importer {
 
   MesosDnsConfig c_;
   std::string file_;
-  ImportedConfig out_;
+  Imported out_;
   Texts masters_, servers_, upper_zones_;
   NameLists zones_;
   Endpoint listen_, http_;
@@ -338,7 +331,7 @@ class Importer {
 
 }  // namespace
 
-ImportedConfig import_mesos_dns(std::string_view json, const std::string& file) {
+Imported import_mesos_dns(std::string_view json, const std::string& file) {
   auto read = read_mesos_dns(json);
   if (!read) return {"", {}, file + ": " + read.error().doing};
   return Importer(std::move(*read), file).run();
@@ -349,25 +342,9 @@ int import_mesos_dns_command(std::string path) {
   const char* home = std::getenv("USERPROFILE");
   if (home == nullptr) home = std::getenv("HOME");
   if (path.starts_with("~/") && home != nullptr) path = home + path.substr(1);
-  std::string text;
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  char buf[16384];
-  ssize_t n = fd ? 1 : -1;
-  while (n > 0 && text.size() <= kMaxFile) {
-    n = ::read(fd.get(), buf, sizeof buf);
-    if (n > 0) text.append(buf, size_t(n));
-  }
-  if (n < 0 || text.size() > kMaxFile) {
-    std::fprintf(stderr, "loadstard: %s: %s\n", path.c_str(), n < 0 ? std::strerror(errno) : "too large");
-    return 1;
-  }
-  auto got = import_mesos_dns(text, path);
-  for (auto& w : got.warnings) std::fprintf(stderr, "warning: %s\n", w.c_str());
-  if (!got.error.empty()) {
-    std::fprintf(stderr, "loadstard: %s\n", got.error.c_str());
-    return 1;
-  }
-  return std::fwrite(got.toml.data(), 1, got.toml.size(), stdout) == got.toml.size() && std::fflush(stdout) == 0 ? 0 : 1;
+  auto text = read_import(path);
+  if (!text) return print_imported({"", {}, text.error().text()});
+  return print_imported(import_mesos_dns(*text, path));
 }
 
 }  // namespace ls

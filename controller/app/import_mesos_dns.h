@@ -9,16 +9,12 @@
 #include <string_view>
 #include <vector>
 
+#include "app/imported.h"
+
 namespace ls {
 
-struct ImportedConfig {
-  std::string toml;                   ///< empty with an error
-  std::vector<std::string> warnings;  ///< what behaves otherwise, or has to be done by hand
-  std::string error;                  ///< "config.json: ttl: ..."; what Mesos-DNS itself refuses
-};
-
 /// `file` stands in messages.
-ImportedConfig import_mesos_dns(std::string_view json, const std::string& file);
+Imported import_mesos_dns(std::string_view json, const std::string& file);
 
 /// Reads the file, prints the result on the two outputs; the exit status.
 int import_mesos_dns_command(std::string path);

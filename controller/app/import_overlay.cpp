@@ -1,19 +1,13 @@
 #include "app/import_overlay.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "app/settings_codec.h"
 #include "overlay/plan.h"
-#include "util/unique_fd.h"
 
 namespace ls {
 namespace {
@@ -21,7 +15,6 @@ namespace {
 using Json = nlohmann::json;
 using setting_codec::toml_quote;
 
-constexpr size_t kMaxFile = 16 << 20;  // the largest real ones have some kilobytes
 constexpr int kMaxDepth = 32;
 
 std::optional<Json> parse(std::string_view text) {
@@ -54,7 +47,7 @@ constexpr Advice kAgent[] = {
 
 class Importer {
  public:
-  ImportedOverlay run(std::span<const OverlayFile> files) {
+  Imported run(std::span<const OverlayFile> files) {
     for (auto& f : files) {
       if (!take(f)) return std::move(out_);
     }
@@ -151,47 +144,24 @@ class Importer {
     }
   }
 
-  ImportedOverlay out_;
+  Imported out_;
   std::string network_;  ///< the file that has it
   overlay::Plan plan_;
   std::vector<std::string> others_;
 };
 
-/// Empty text and an errno, or the whole file.
-int read_all(const std::string& path, std::string& text) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return errno;
-  char buf[16384];
-  for (;;) {
-    auto n = ::read(fd.get(), buf, sizeof buf);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno;
-    if (n == 0) return 0;
-    text.append(buf, size_t(n));
-    if (text.size() > kMaxFile) return EFBIG;
-  }
-}
-
 }  // namespace
 
-ImportedOverlay import_overlay(std::span<const OverlayFile> files) { return Importer().run(files); }
+Imported import_overlay(std::span<const OverlayFile> files) { return Importer().run(files); }
 
 int import_overlay_command(const std::vector<std::string>& paths) {
   std::vector<OverlayFile> files;
   for (auto& path : paths) {
-    files.push_back({path, {}});
-    if (int err = read_all(path, files.back().text); err != 0) {
-      std::fprintf(stderr, "loadstard: %s: %s\n", path.c_str(), std::strerror(err));
-      return 1;
-    }
+    auto text = read_import(path);
+    if (!text) return print_imported({"", {}, text.error().text()});
+    files.push_back({path, std::move(*text)});
   }
-  auto got = import_overlay(files);
-  for (auto& w : got.warnings) std::fprintf(stderr, "warning: %s\n", w.c_str());
-  if (!got.error.empty()) {
-    std::fprintf(stderr, "loadstard: %s\n", got.error.c_str());
-    return 1;
-  }
-  return std::fwrite(got.toml.data(), 1, got.toml.size(), stdout) == got.toml.size() && std::fflush(stdout) == 0 ? 0 : 1;
+  return print_imported(import_overlay(files));
 }
 
 }  // namespace ls

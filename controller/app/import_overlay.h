@@ -9,19 +9,15 @@
 #include <string_view>
 #include <vector>
 
-namespace ls {
+#include "app/imported.h"
 
-struct ImportedOverlay {
-  std::string toml;                   ///< empty with an error
-  std::vector<std::string> warnings;  ///< what has no use here, or has to be done by hand
-  std::string error;                  ///< "master.json: network.overlays[0].subnet: ... (pool-host-bits)"
-};
+namespace ls {
 
 struct OverlayFile {
   std::string name, text;
 };
 /// Exactly one of the files has to hold a network.
-ImportedOverlay import_overlay(std::span<const OverlayFile> files);
+Imported import_overlay(std::span<const OverlayFile> files);
 
 /// Reads the files, prints the result on the two outputs; the exit status.
 int import_overlay_command(const std::vector<std::string>& paths);

@@ -15,11 +15,11 @@ namespace {
 using testing::HasSubstr;
 
 /// Members beside a master.
-ImportedConfig import_with(const std::string& members) {
+Imported import_with(const std::string& members) {
   return import_mesos_dns("{\"masters\": [\"10.0.0.1:5050\"]" + (members.empty() ? "" : ", " + members) + "}", "c.json");
 }
 
-Config good(const ImportedConfig& got) {
+Config good(const Imported& got) {
   EXPECT_EQ(got.error, "");
   ConfigText text{"imported.toml", got.toml};
   auto loaded = parse_config({&text, 1});

@@ -22,13 +22,13 @@ using testing::IsEmpty;
 constexpr const char* kNetwork = R"({"vtep_subnet": "44.128.0.0/20", "vtep_subnet6": "fd01:a::/64", "vtep_mac_oui": "70:B3:D5:00:00:00", "vtep_mtu": 1450,
   "overlays": [{"name": "dcos", "subnet": "9.0.0.0/8", "prefix": 24}, {"name": "both", "subnet": "10.32.0.0/12", "prefix": 22, "subnet6": "fd00:1234::/48", "prefix6": 64, "enabled": false}]})";
 
-ImportedOverlay import_text(const std::string& text) {
+Imported import_text(const std::string& text) {
   OverlayFile f{"m.json", text};
   return import_overlay({&f, 1});
 }
 
 /// The plan that loadstard makes of the result.
-overlay::Plan plan_of(const ImportedOverlay& got) {
+overlay::Plan plan_of(const Imported& got) {
   EXPECT_EQ(got.error, "");
   ConfigText text{"x.toml", "[node]\nroles = [\"master\"]\n[mesos]\nmasters = [\"m:5050\"]\n" + got.toml};
   auto loaded = parse_config({&text, 1});
