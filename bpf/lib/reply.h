@@ -107,36 +107,38 @@ __noinline int ls_reply_rst(struct __sk_buff *skb, struct ls_pkt *p)
 	return ls_swap_macs(skb) ? 0 : -1;
 }
 
-#define LS_QUOTED4 (sizeof(struct iphdr) + 8)   /* RFC 792: the header and 64 bits */
-#define LS_QUOTED6 (sizeof(struct ipv6hdr) + 8) /* enough for the asker's stack to find its socket */
+/* An ICMP message in answer to a packet: what it says in each family. */
+struct ls_icmp_what {
+	__u8 type4, code4, type6, code6;
+	__be32 rest; /* the word behind the checksum */
+};
 
-/* Quotes the IP header (options and extension headers left out of reach: such packets are dropped) and the ports. */
-__noinline int ls_reply_unreachable(struct __sk_buff *skb, struct ls_pkt *p)
+/* The packet becomes the answer: its IP header and `l4` octets behind it are quoted, the answer seems to come from its destination. `l4`
+ * is a constant, a multiple of 4. 0, or -1: the kernel refused, the packet may be half written. */
+static __always_inline int ls_reply_icmp(struct __sk_buff *skb, const struct ls_tuple *t, const struct ls_icmp_what *what, const __u32 l4)
 {
-	__u32 room = p && p->t.v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
-	struct ls_icmp icmp = {};
+	const __u32 quoted4 = sizeof(struct iphdr) + l4, quoted6 = sizeof(struct ipv6hdr) + l4;
+	__u32 header = t->v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	struct ls_icmp icmp = {.rest = what->rest};
 	void *data, *end;
 
-	if (!p || p->l4 != ETH_HLEN + room)
-		return -1;
 	/* Keep what is quoted, then make room in front of it for the answer's own headers. */
-	if (bpf_skb_change_tail(skb, ETH_HLEN + room + 8, 0) ||
-	    bpf_skb_adjust_room(skb, room + sizeof(icmp), BPF_ADJ_ROOM_MAC, 0))
+	if (bpf_skb_change_tail(skb, ETH_HLEN + header + l4, 0) || bpf_skb_adjust_room(skb, header + sizeof(icmp), BPF_ADJ_ROOM_MAC, 0))
 		return -1;
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
-	if (p->t.v6) {
+	if (t->v6) {
 		__be32 *quoted = data + ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(icmp);
 		struct ipv6hdr ip;
 
-		if ((void *)quoted + LS_QUOTED6 > end)
+		if ((void *)quoted + quoted6 > end)
 			return -1;
-		icmp.type = ICMPV6_DEST_UNREACH;
-		icmp.code = 4;
-		icmp.check = ls_check((__u64)(__u32)ls_sum(quoted, LS_QUOTED6, 0) +
-				      ls_csum_fold32(ls_pseudo_sum(&p->t, IPPROTO_ICMPV6, sizeof(icmp) + LS_QUOTED6)) +
+		icmp.type = what->type6;
+		icmp.code = what->code6;
+		icmp.check = ls_check((__u64)(__u32)ls_sum(quoted, quoted6, 0) +
+				      ls_csum_fold32(ls_pseudo_sum(t, IPPROTO_ICMPV6, sizeof(icmp) + quoted6)) +
 				      ls_sum((__be32 *)&icmp, sizeof(icmp), 0));
-		ls_ip6_answer(&ip, &p->t, IPPROTO_ICMPV6, sizeof(icmp) + LS_QUOTED6);
+		ls_ip6_answer(&ip, t, IPPROTO_ICMPV6, sizeof(icmp) + quoted6);
 		if (bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), BPF_F_RECOMPUTE_CSUM) ||
 		    bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(ip), &icmp, sizeof(icmp), BPF_F_RECOMPUTE_CSUM))
 			return -1;
@@ -144,17 +146,28 @@ __noinline int ls_reply_unreachable(struct __sk_buff *skb, struct ls_pkt *p)
 		__be32 *quoted = data + ETH_HLEN + sizeof(struct iphdr) + sizeof(icmp);
 		struct iphdr ip;
 
-		if ((void *)quoted + LS_QUOTED4 > end)
+		if ((void *)quoted + quoted4 > end)
 			return -1;
-		icmp.type = ICMP_DEST_UNREACH;
-		icmp.code = 3;
-		icmp.check = ls_check((__u64)(__u32)ls_sum(quoted, LS_QUOTED4, 0) + ls_sum((__be32 *)&icmp, sizeof(icmp), 0));
-		ls_ip4_answer(&ip, &p->t, IPPROTO_ICMP, sizeof(icmp) + LS_QUOTED4);
+		icmp.type = what->type4;
+		icmp.code = what->code4;
+		icmp.check = ls_check((__u64)(__u32)ls_sum(quoted, quoted4, 0) + ls_sum((__be32 *)&icmp, sizeof(icmp), 0));
+		ls_ip4_answer(&ip, t, IPPROTO_ICMP, sizeof(icmp) + quoted4);
 		if (bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), BPF_F_RECOMPUTE_CSUM) ||
 		    bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(ip), &icmp, sizeof(icmp), BPF_F_RECOMPUTE_CSUM))
 			return -1;
 	}
 	return ls_swap_macs(skb) ? 0 : -1;
+}
+
+/* Port unreachable. Quotes 8 octets (RFC 792), enough for the asker's stack to find its socket; packets with options or extension headers
+ * are dropped. */
+__noinline int ls_reply_unreachable(struct __sk_buff *skb, struct ls_pkt *p)
+{
+	const struct ls_icmp_what what = {ICMP_DEST_UNREACH, 3, ICMPV6_DEST_UNREACH, 4, 0};
+
+	if (!p || p->l4 != ETH_HLEN + (p->t.v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)))
+		return -1;
+	return ls_reply_icmp(skb, &p->t, &what, 8);
 }
 
 #endif
