@@ -1,11 +1,14 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "store/store.h"
 #include "util/address.h"
@@ -17,6 +20,7 @@ namespace {
 constexpr int kApplicationId = 0x4c535453;  // "LSTS", so that a database of somebody else is not taken for ours
 constexpr int kSchema = 1;
 constexpr int kBusyMs = 2000;  // long enough for a daemon that is just ending, short enough for one that starts
+constexpr int kLockStepMs = 5;
 
 constexpr const char* kCreate =
     "PRAGMA application_id = 1280529491;"
@@ -112,7 +116,7 @@ class Use {
 
 class SqliteStore final : public Store {
  public:
-  SqliteStore(Db db, std::string path) : db_(std::move(db)), path_(std::move(path)) {}
+  SqliteStore(UniqueFd owner, Db db, std::string path) : owner_(std::move(owner)), db_(std::move(db)), path_(std::move(path)) {}
 
   /// Compiles the statements; an error here means that the tables are not what they should be.
   Result<> prepare() {
@@ -239,7 +243,8 @@ class SqliteStore final : public Store {
     return done;
   }
 
-  Db db_;  // before the statements: closed after they are finalized
+  UniqueFd owner_;  // before the database: to close any descriptor of a file gives up SQLite's locks on it
+  Db db_;           // before the statements: closed after they are finalized
   std::string path_;
   OwnedStatement list_, get_, all_, last_, count_, put_, erase_, begin_, commit_, rollback_;
 };
@@ -253,17 +258,27 @@ Result<Db> open_db(const std::string& path, int more_flags) {
   return db;
 }
 
-Result<> sync_folder(const std::filesystem::path& file) {
-  auto folder = file.parent_path().empty() ? std::filesystem::path(".") : file.parent_path();
-  UniqueFd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd || fsync(fd.get()) != 0) return fail(errno, "sync " + folder.string());
-  return {};
+/// One owner at a time. SQLite's own exclusive mode does not say who: it takes a shared lock first, so processes that open at once
+/// all hold one, none gets the exclusive lock, and all give up together, again and again.
+Result<UniqueFd> own(const std::string& path, int flags) {
+  UniqueFd fd(open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd) return fail(errno, "open " + path);
+  auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kBusyMs);
+  while (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return fail(errno, "lock " + path);
+    if (std::chrono::steady_clock::now() >= until) return fail(EBUSY, "open " + path + ": another process holds it");
+    std::this_thread::sleep_for(std::chrono::milliseconds(kLockStepMs));
+  }
+  return fd;
 }
 
 /// Makes an empty store beside its place and renames it there, so that no half-made file is ever found under the name.
 Result<> create(const std::filesystem::path& file) {
   auto path = file.string();
+  auto folder = file.parent_path().empty() ? std::string(".") : file.parent_path().string();
+  LS_ASSIGN(auto alone, own(folder, O_RDONLY | O_DIRECTORY));
   struct stat st {};
+  if (lstat(path.c_str(), &st) == 0) return {};  // made by the one that held the folder before
   // A log without its file: SQLite would apply what it holds to the new file.
   if (lstat((path + "-wal").c_str(), &st) == 0) {
     return fail(EEXIST, fmt::format("{}-wal is there but {} is not; both belong together. Move it back or away", path, path));
@@ -285,19 +300,18 @@ Result<> create(const std::filesystem::path& file) {
   if (!fd || fsync(fd.get()) != 0) return fail(errno, "sync " + beside);
   // Not over a file that somebody else made meanwhile.
   if (renameat2(AT_FDCWD, beside.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) != 0) return fail(errno, "rename " + beside + " to " + path);
-  return sync_folder(file);
+  if (fsync(alone.get()) != 0) return fail(errno, "sync " + folder);
+  return {};
 }
 
 /// What can be seen without SQLite, which would take an empty file for a new database and a flipped bit at 18 for one without a log.
-Result<> check_header(const std::string& path) {
-  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!fd) return fail(errno, "open " + path);
+Result<> check_header(int fd, const std::string& path) {
   struct stat st {};
-  if (fstat(fd.get(), &st) != 0) return fail(errno, "look at " + path);
+  if (fstat(fd, &st) != 0) return fail(errno, "look at " + path);
   if (!S_ISREG(st.st_mode)) return fail(EINVAL, path + " is not a plain file");
-  if ((st.st_mode & 07777) != 0600 && fchmod(fd.get(), 0600) != 0) return fail(errno, "set the mode of " + path);
+  if ((st.st_mode & 07777) != 0600 && fchmod(fd, 0600) != 0) return fail(errno, "set the mode of " + path);
   unsigned char head[100];
-  if (pread(fd.get(), head, sizeof head, 0) != ssize_t(sizeof head)) return damaged(path, "it is too short");
+  if (pread(fd, head, sizeof head, 0) != ssize_t(sizeof head)) return damaged(path, "it is too short");
   if (memcmp(head, "SQLite format 3", 16) != 0) return damaged(path, "it does not begin as a database");
   if (head[18] != 2 || head[19] != 2) return damaged(path, "its header does not name the write-ahead log");
   return {};
@@ -329,7 +343,8 @@ Result<> check_contents(sqlite3* db, const std::string& path) {
 }
 
 Result<std::unique_ptr<Store>> open_existing(const std::string& path) {
-  LS_TRY(check_header(path));
+  LS_ASSIGN(auto owner, own(path, O_RDONLY));
+  LS_TRY(check_header(owner.get(), path));
   LS_ASSIGN(auto db, open_db(path, 0));
   // Until the check is over nothing may be written, not even at the end: a damaged file stays as it was found.
   sqlite3_db_config(db.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
@@ -337,7 +352,7 @@ Result<std::unique_ptr<Store>> open_existing(const std::string& path) {
   LS_TRY(run(db.get(), "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;", "open " + path));
   LS_TRY(check_contents(db.get(), path));
   auto* raw = db.get();
-  auto store = std::make_unique<SqliteStore>(std::move(db), path);
+  auto store = std::make_unique<SqliteStore>(std::move(owner), std::move(db), path);
   LS_TRY(store->prepare());
   LS_TRY(store->verify());
   sqlite3_db_config(raw, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
