@@ -15,6 +15,10 @@ overlay::RawPlan Config::Overlay::plan() const {
 }
 
 void check_overlay_settings(const Config& c, const std::function<Where(std::string_view)>& where, const std::function<void(Problem)>& add) {
+  if (c.joins_overlay() && (!c.node.address || !c.node.address->is_v4())) {
+    add({where("node.address"), "node.address: an IPv4 address is wanted, by which this machine is known in the overlay and which the tunnel leaves from "
+                                "(or overlay.join = false)"});
+  }
   if (!c.overlay.configured()) return;
   auto plan = overlay::check_plan(c.overlay.plan());
   if (plan) return;

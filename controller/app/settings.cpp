@@ -92,6 +92,9 @@ std::vector<Setting> first_lines() {
       line<&C::node, &C::Node::user>("node.user",
           "User to change to when started as root. CAP_BPF, CAP_NET_ADMIN and CAP_NET_BIND_SERVICE are kept, everything "
           "else is given up. Empty: stay root with these three capabilities. Not needed under systemd, whose unit does it."),
+      line<&C::node, &C::Node::id>("node.id",
+          "What tells this machine from another that comes with the same address, for the allocator of the overlay: at most 64 "
+          "printable characters. Empty: made from /etc/machine-id."),
       line<&C::node, &C::Node::public_addresses>("node.public_addresses",
           "Addresses of this machine as the outside sees them: what public.thisnode.thisdcos.directory answers."),
 

@@ -33,6 +33,8 @@ enum class SourceKind { kMesos, kReplay };
 enum class IpSourceKind { kHost, kDocker, kMesos, kNetinfo };
 enum class RotationKind { kRandom, kRoundRobin, kNone };
 enum class KernelXdp { kAuto, kNative, kOff };
+/// Which configuration a node writes for its containers: our plugin's, that of the original's three plugins, none.
+enum class CniKind { kLoadstar, kOriginal, kOff };
 /// zone -> servers, or zone -> lines of zone text; a TOML table of lists.
 using NameLists = std::map<std::string, std::vector<std::string>>;
 
@@ -72,6 +74,7 @@ struct Config {
     std::optional<IpAddress> address;
     std::vector<IpAddress> addresses;
     std::string user;
+    std::string id;                          ///< of this machine, towards the allocator; empty: made from /etc/machine-id
     std::vector<IpAddress> public_addresses;  ///< public.thisnode.thisdcos.directory
     /// `address`, then those of `addresses` that differ from it.
     std::vector<IpAddress> all_addresses() const;
@@ -214,8 +217,24 @@ struct Config {
     Millis hold_down{0}, takeover{120'000};
     std::vector<OverlayNetwork> network;
     bool configured() const { return !network.empty(); }
+    // What a node does with its share.
+    bool join = true;                 ///< false: this machine only allocates, or has nothing to do with the overlay
+    std::vector<std::string> follow;  ///< "10.0.0.1:62080": masters that allocate; empty: this node itself, if it is one
+    bool mesos = true, docker = true;
+    uint32_t mtu = 0;                 ///< of containers; 0: what the tunnel leaves
+    CniKind cni = CniKind::kLoadstar;
+    std::filesystem::path cni_dir{"/etc/loadstar/cni"};
+    std::filesystem::path cni_data_dir;  ///< empty: the plugin's own
+    std::string docker_binary = "docker";
+    Millis command_timeout{15'000};
+    bool masquerade = true;
+    bool redirect_peer = true;
+    uint32_t probe_port = 64001;      ///< TCP, on the VTEP address: the checksum probe; 0: none
     overlay::RawPlan plan() const;
   } overlay;
+  /// Whether this machine is a node of the overlay: it follows masters that allocate, or allocates itself.
+  bool joins_overlay() const { return overlay.join && (!overlay.follow.empty() || allocates_overlay()); }
+  bool allocates_overlay() const { return node.has_role(Role::kMaster) && overlay.configured(); }
   struct Store {
     std::filesystem::path path{"/var/lib/loadstar/store.db"};
   } store;

@@ -4,7 +4,25 @@
 #include "app/settings_line.h"
 
 namespace ls::setting_codec {
+
+template <>
+struct EnumNames<CniKind> {
+  static constexpr std::pair<std::string_view, CniKind> kNames[] = {
+      {"loadstar", CniKind::kLoadstar}, {"original", CniKind::kOriginal}, {"off", CniKind::kOff}};
+};
+
 namespace {
+
+std::optional<std::string> command(const std::string& s) {
+  if (s.empty()) return "a command is wanted";
+  return std::nullopt;
+}
+
+std::optional<std::string> master(const std::string& s) {
+  auto endpoint = parse_upstream(s, 62080);
+  if (!endpoint) return endpoint.error().doing;
+  return std::nullopt;
+}
 
 constexpr std::string_view kName = "overlay.network";
 constexpr std::string_view kKeys = "name, subnet, prefix, subnet6, prefix6, enabled";
@@ -113,6 +131,39 @@ std::vector<Setting> overlay_lines() {
           "A machine with the address of a known node and another id takes over what that node has after this time without a word from "
           "it.", {.limits = {0, kDay}}),
       networks(),
+      line<&C::overlay, &C::Overlay::join>("overlay.join",
+          "Take part as a node, if masters are followed or this machine allocates: a tunnel device, and with the role agent a share of each "
+          "overlay. A machine without it does not reach containers of other nodes."),
+      line<&C::overlay, &C::Overlay::follow>("overlay.follow",
+          "Masters (port 62080 unless given) that allocate. The first that answers is followed; registering needs the token of "
+          "api.token_file. Empty: this machine allocates itself, or has no overlay.",
+          {.type = "list of server addresses", .rule = master}),
+      line<&C::overlay, &C::Overlay::mesos>("overlay.mesos", "Use the Mesos half of this machine's shares. Always false without the role agent."),
+      line<&C::overlay, &C::Overlay::docker>("overlay.docker",
+          "Use the Docker half: a Docker network for each overlay. Without Docker on the machine nothing is made. Always false without the role agent."),
+      line<&C::overlay, &C::Overlay::mtu>("overlay.mtu",
+          "MTU of containers; at least 1280 with IPv6, never more than the tunnel takes. 0: as much as the tunnel takes. The original had 1420.",
+          {.limits = {0, 65535}, .unit = "bytes"}),
+      line<&C::overlay, &C::Overlay::cni>("overlay.cni",
+          "Which CNI configuration is written for each overlay. loadstar: loadstar-cni without a bridge, the fastest way. original: the file of the "
+          "DC/OS overlay modules (mesos-cni-port-mapper, bridge, host-local), for a change back. off: none."),
+      line<&C::overlay, &C::Overlay::cni_dir>("overlay.cni_dir",
+          "Folder of the CNI configurations, <overlay>.conf each (--network_cni_config_dir of the Mesos agent).", {.rule = not_empty}),
+      line<&C::overlay, &C::Overlay::cni_data_dir>("overlay.cni_data_dir",
+          "Folder of the plugin's address reservations, as it is written into the CNI configurations. Empty: the plugin's own default."),
+      line<&C::overlay, &C::Overlay::docker_binary>("overlay.docker_binary", "The Docker command: a path, or a name that is found in PATH.",
+          {.rule = command}),
+      line<&C::overlay, &C::Overlay::command_timeout>("overlay.command_timeout", "Longest time of one Docker command; it is ended then.",
+          {.limits = {kSecond, 10 * kMinute}}),
+      line<&C::overlay, &C::Overlay::masquerade>("overlay.masquerade",
+          "Give what containers send out of the overlay an address of this machine. Inside the overlay every container keeps its own. Without it, "
+          "routers outside have to know the pools."),
+      line<&C::overlay, &C::Overlay::redirect_peer>("overlay.redirect_peer",
+          "Hand packets straight into containers, past the egress of their device on the host. false where somebody else has filters or shaping "
+          "there; costs about a tenth."),
+      line<&C::overlay, &C::Overlay::probe_port>("overlay.probe_port",
+          "TCP port on the tunnel's address with which nodes find out whether checksums survive the tunnel. 0: no probe.",
+          {.limits = {0, 65535}}),
       // clang-format on
   };
 }

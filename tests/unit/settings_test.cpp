@@ -112,6 +112,7 @@ RawValue other_value(const Setting& s, const std::string& printed) {
     if (s.name == "source.kind") other = "replay";
     if (s.name == "resolver.rotation") other = "none";
     if (s.name == "dns.kernel_xdp") other = "native";
+    if (s.name == "overlay.cni") other = "original";
     if (s.name == "resolver.cluster_id") other = std::string(52, 'y');
     if (s.name == "watchdog.unit") other = "other.service";
     raw.value = other;

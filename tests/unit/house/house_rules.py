@@ -15,7 +15,7 @@ ALLOWED = {
     "bpf": {"util"},
     "netlink": {"util"},
     "state": {"util"},
-    "sources": {"dns", "derive", "state", "util"},
+    "sources": {"overlay", "dns", "derive", "state", "util"},
     "store": {"state", "util"},
     "derive": {"state", "abi", "util"},
     "datapath": {"overlay", "derive", "state", "bpf", "netlink", "abi", "skeleton", "util"},
