@@ -17,6 +17,7 @@
 #include "app/dns_node.h"
 #include "app/holdover.h"
 #include "app/kernel_options.h"
+#include "app/overlay_node.h"
 #include "app/privileges.h"
 #include "app/service_manager.h"
 #include "app/startup.h"
@@ -123,6 +124,7 @@ struct Daemon::Impl {
   std::unique_ptr<DnsNode> dns;
   std::unique_ptr<Registrations> registrations;
   OverlayService overlay{config, clock};
+  std::unique_ptr<OverlayNode> overlay_node;
   NodeList nodes;
   std::unique_ptr<api::Server> server;
   Holdover holdover;
@@ -182,6 +184,10 @@ struct Daemon::Impl {
     views.set_dns(dns->source(), registrations.get(), &nodes, config);
     overlay.start();
     views.set_overlay(&overlay);
+    if (config.joins_overlay()) {
+      overlay_node = std::make_unique<OverlayNode>(io, config, clock);
+      overlay.set_agent([this] { return overlay_node->agent_body(); });
+    }
 
     publish_status();
     api::Server::Settings api;
@@ -192,6 +198,10 @@ struct Daemon::Impl {
     auto made = api::Server::start(api, views);
     if (!made) return tl::make_unexpected(std::move(made.error()));
     server = std::move(*made);
+    if (overlay_node) {
+      if (auto r = overlay_node->start(*programs, [this](OverlayLinkEvents e) { return make_link(std::move(e)); }); !r)
+        return pass(std::move(r.error()), "start the overlay");
+    }
 
     Cluster::Hooks hooks;
     hooks.connected = [this] { startup.reach(StartupState::kSourceConnected); };
@@ -207,6 +217,15 @@ struct Daemon::Impl {
     return {};
   }
 
+  /// To the masters of overlay.follow, or to the allocator of this process.
+  Result<std::unique_ptr<OverlayLink>> make_link(OverlayLinkEvents events) {
+    if (config.overlay.follow.empty()) return make_local_overlay_link(io, clock, overlay, *server, std::move(events));
+    OverlayLinkOptions options;
+    options.masters = config.overlay.follow;
+    options.token_file = config.api.token_file;
+    return make_overlay_link(io, clock, std::move(options), std::move(events));
+  }
+
   Result<> load_programs() {
     datapath::Programs::Options options;
     options.pin = config.bpf.pin;
@@ -214,6 +233,7 @@ struct Daemon::Impl {
     options.packet = config.lb.packet;
     options.socket = config.lb.socket;
     options.dns = config.dns.kernel;
+    options.overlay = config.joins_overlay();
     options.steps = [](std::string_view what) { log::debug("kernel_step", {{"step", what}}); };
     options.migrate_flows = [this](int from, int to) -> Result<> {
       ls_meta meta{};
@@ -266,12 +286,18 @@ struct Daemon::Impl {
   Result<> attach() {
     if (auto r = attachments->start(); !r) return pass(std::move(r.error()), "attach the programs");
     attached = true;
+    if (overlay_node) attach_overlay();
     netlink_fd.emplace(io, attachments->event_fd());
     wait_netlink();
     for (auto& a : attachments->status()) {
       if (!a.error.empty()) log::warn("attachment", {{"device", a.device}, {"hook", a.hook}, {"error", a.error}});
     }
     return {};
+  }
+
+  void attach_overlay() {
+    overlay_node->use_attachments(
+        [this](const std::string& vtep, const std::vector<std::string>& bridges) { attachments->set_overlay(vtep, bridges); });
   }
 
   void wait_netlink() {
@@ -476,6 +502,7 @@ struct Daemon::Impl {
     if (manager.watchdog_interval()) {
       for (auto& silent : manager.pet()) log::warn("loop_silent", {{"loop", silent}});
     }
+    if (overlay_node) overlay_node->tick();
     publish_status();
     tick_due = now + kTick;
     tick_timer.expires_at(std::chrono::steady_clock::time_point(tick_due.time_since_epoch()));
@@ -509,6 +536,7 @@ struct Daemon::Impl {
       if (ec) return;
       if (synced) compare(false);
       if (attached) check_attachments(true);
+      if (overlay_node) run_driver("overlay", true, [&] { return overlay_node->check(); });
       full_check();
     });
   }
@@ -650,7 +678,8 @@ Daemon::~Daemon() {
   auto& d = *impl_;
   if (d.cluster) d.cluster->stop();
   if (d.registrations) d.registrations->stop();
-  d.server.reset();  // it asks both of them
+  if (d.overlay_node) d.overlay_node->stop();
+  d.server.reset();  // it asks all of them
   if (d.dns) d.dns->stop();
   d.control.want(0);
   // The descriptors belong to their owners.

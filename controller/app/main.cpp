@@ -8,6 +8,7 @@
 #include "app/dns_node.h"
 #include "app/import_mesos_dns.h"
 #include "app/import_overlay.h"
+#include "app/overlay_node.h"
 #include "app/static_zones.h"
 #include "datapath/rescue.h"
 #include "netlink/address_device.h"
@@ -33,6 +34,7 @@ int purge(const ls::Config& config) {
     if (!removed) report.problems.push_back(removed.error().text());
     if (removed && *removed) report.removed.push_back("device " + device);
   }
+  for (auto& line : ls::purge_overlay(report.problems)) report.removed.push_back(line);
   for (auto& line : report.removed) std::printf("removed %s\n", line.c_str());
   for (auto& line : report.problems) std::fprintf(stderr, "loadstard: %s\n", line.c_str());
   if (report.removed.empty() && report.problems.empty()) std::printf("nothing of loadstar is there\n");

@@ -229,6 +229,7 @@ struct Config {
     Millis command_timeout{15'000};
     bool masquerade = true;
     bool redirect_peer = true;
+    uint32_t kernel_blocks = 262'144, kernel_nodes = 65'536;
     uint32_t probe_port = 64001;      ///< TCP, on the VTEP address: the checksum probe; 0: none
     overlay::RawPlan plan() const;
   } overlay;

@@ -161,6 +161,11 @@ std::vector<Setting> overlay_lines() {
       line<&C::overlay, &C::Overlay::redirect_peer>("overlay.redirect_peer",
           "Hand packets straight into containers, past the egress of their device on the host. false where somebody else has filters or shaping "
           "there; costs about a tenth."),
+      line<&C::overlay, &C::Overlay::kernel_blocks>("overlay.kernel_blocks",
+          "Shares and tunnel addresses, of all nodes that could be, that the kernel finds by index: 2^(prefix - length of the pool) for each pool, 8 bytes "
+          "each. Pools that have no room are found by a hash, which costs a packet some 100 ns more.", {.limits = {1, 16'777'216}, .unit = "blocks"}),
+      line<&C::overlay, &C::Overlay::kernel_nodes>("overlay.kernel_nodes", "Nodes of the overlay for which the kernel's tables have room.",
+          {.limits = {16, 1'048'576}, .unit = "nodes"}),
       line<&C::overlay, &C::Overlay::probe_port>("overlay.probe_port",
           "TCP port on the tunnel's address with which nodes find out whether checksums survive the tunnel. 0: no probe.",
           {.limits = {0, 65535}}),

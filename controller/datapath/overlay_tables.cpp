@@ -37,6 +37,28 @@ IpAddress node_of(uint64_t word) { return IpAddress::from_v4(LS_OVL_OWNER_NODE(w
 bool is_self(uint64_t word) { return word & LS_OVL_SELF; }
 bool same_node(uint64_t a, uint64_t b) { return LS_OVL_OWNER_NODE(a) == LS_OVL_OWNER_NODE(b); }
 
+Result<uint64_t> read_word(const OverlayMaps& maps, const Target& t) {
+  std::optional<ls_ovl_owner> found;
+  switch (t.map) {
+    case Map::kBlock:
+      return t.number < maps.blocks.size() ? maps.blocks.load(t.number, &ls_ovl_owner::word) : 0;
+    case Map::kHash: {
+      LS_ASSIGN(found, maps.hash.get(t.hash_key()));
+    } break;
+    case Map::kNet: {
+      // A trie is searched for the longest match, so only an entry of this very length counts; the walk of check() sees it exactly.
+      LS_ASSIGN(found, maps.nets.get(t.net_key()));
+    } break;
+  }
+  return found ? found->word : 0;
+}
+
+overlay::Mac mac_of_word(const OverlayMaps& maps, uint64_t word) {
+  uint32_t low = LS_OVL_OWNER_MAC(word);
+  auto& oui = maps.conf[0].oui;
+  return {oui[0], oui[1], oui[2], uint8_t(low >> 16), uint8_t(low >> 8), uint8_t(low)};
+}
+
 }  // namespace
 
 struct OverlayTables::Impl {
@@ -69,12 +91,12 @@ struct OverlayTables::Impl {
   Result<> read_back();
 };
 
-Result<OverlayMaps> OverlayMaps::open(const MapOpener& opener) {
+Result<OverlayMaps> OverlayMaps::open(const MapOpener& opener, MapAccess access) {
   OverlayMaps m;
   LS_ASSIGN(auto conf, opener("ls_ovl_conf"));
-  LS_ASSIGN(m.conf, MmapArray<ls_ovl_conf>::adopt(std::move(conf)));
+  LS_ASSIGN(m.conf, MmapArray<ls_ovl_conf>::adopt(std::move(conf), access));
   LS_ASSIGN(auto blocks, opener("ls_ovl_block"));
-  LS_ASSIGN(m.blocks, MmapArray<ls_ovl_owner>::adopt(std::move(blocks)));
+  LS_ASSIGN(m.blocks, MmapArray<ls_ovl_owner>::adopt(std::move(blocks), access));
   LS_ASSIGN(auto hash, opener("ls_ovl_hash"));
   LS_ASSIGN(m.hash, (ls::Map<ls_ovl_key, ls_ovl_owner>::adopt(std::move(hash))));
   LS_ASSIGN(auto nets, opener("ls_ovl_net"));
@@ -84,21 +106,7 @@ Result<OverlayMaps> OverlayMaps::open(const MapOpener& opener) {
 
 // ---------------------------------------------------------------- single entries
 
-Result<uint64_t> OverlayTables::Impl::read(const Target& t) const {
-  std::optional<ls_ovl_owner> found;
-  switch (t.map) {
-    case Map::kBlock:
-      return t.number < maps.blocks.size() ? maps.blocks.load(t.number, &ls_ovl_owner::word) : 0;
-    case Map::kHash: {
-      LS_ASSIGN(found, maps.hash.get(t.hash_key()));
-    } break;
-    case Map::kNet: {
-      // A trie is searched for the longest match, so only an entry of this very length counts; the walk of check() sees it exactly.
-      LS_ASSIGN(found, maps.nets.get(t.net_key()));
-    } break;
-  }
-  return found ? found->word : 0;
-}
+Result<uint64_t> OverlayTables::Impl::read(const Target& t) const { return read_word(maps, t); }
 
 Result<> OverlayTables::Impl::write(const Target& t, uint64_t word) {
   switch (t.map) {
@@ -150,11 +158,7 @@ Result<Words> OverlayTables::Impl::read_all() const {
 
 // ---------------------------------------------------------------- nodes
 
-overlay::Mac OverlayTables::Impl::mac_of(uint64_t word) const {
-  uint32_t low = LS_OVL_OWNER_MAC(word);
-  auto& oui = maps.conf[0].oui;
-  return {oui[0], oui[1], oui[2], uint8_t(low >> 16), uint8_t(low >> 8), uint8_t(low)};
-}
+overlay::Mac OverlayTables::Impl::mac_of(uint64_t word) const { return mac_of_word(maps, word); }
 
 Result<> OverlayTables::Impl::drop(const IpAddress& node) {
   auto it = nodes.find(node);
@@ -455,12 +459,12 @@ Result<size_t> OverlayTables::check() {
   return wrong;
 }
 
-Result<std::optional<OverlayTables::Owner>> OverlayTables::find(const IpAddress& address) const {
-  auto& s = *impl_;
+Result<std::optional<OverlayOwner>> find_owner(const OverlayMaps& maps, const IpAddress& address) {
+  auto slots = slots_of(maps.conf[0]);
   uint64_t word = 0;
-  auto slot = std::find_if(s.slots.begin(), s.slots.end(), [&](auto& p) { return p.pool.network.contains(address); });
-  if (slot == s.slots.end()) {
-    LS_ASSIGN(word, s.read(Target::exact({address, 128})));
+  auto slot = std::find_if(slots.begin(), slots.end(), [&](auto& p) { return p.pool.network.contains(address); });
+  if (slot == slots.end()) {
+    LS_ASSIGN(word, read_word(maps, Target::exact({address, 128})));
   } else {
     // The address with the host part of a share cut off.
     auto entry = pool_entry(slot->pool);
@@ -468,14 +472,16 @@ Result<std::optional<OverlayTables::Owner>> OverlayTables::find(const IpAddress&
     auto* mask = reinterpret_cast<const uint8_t*>(entry.share_be);
     for (size_t i = 0; i < 16; i++) bytes[i] &= mask[i];
     auto place = place_of(std::span(&*slot, 1), {IpAddress::from_bytes(bytes.data()), slot->pool.share});
-    LS_ASSIGN(word, s.read(place->target));
+    LS_ASSIGN(word, read_word(maps, place->target));
     if (!word) {
-      LS_ASSIGN(word, s.read(Target::longest({address, 128})));
+      LS_ASSIGN(word, read_word(maps, Target::longest({address, 128})));
     }
   }
-  if (!(word & LS_OVL_OWNED)) return std::optional<Owner>();
-  return std::optional(Owner{is_self(word), node_of(word), s.mac_of(word)});
+  if (!(word & LS_OVL_OWNED)) return std::optional<OverlayOwner>();
+  return std::optional(OverlayOwner{is_self(word), node_of(word), mac_of_word(maps, word)});
 }
+
+Result<std::optional<OverlayOwner>> OverlayTables::find(const IpAddress& address) const { return find_owner(impl_->maps, address); }
 
 OverlayTablesView OverlayTables::view() const {
   auto& s = *impl_;

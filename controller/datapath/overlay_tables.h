@@ -35,8 +35,17 @@ struct OverlayMaps {
   MmapArray<ls_ovl_owner> blocks;
   Map<ls_ovl_key, ls_ovl_owner> hash;
   Map<ls_ovl_net_key, ls_ovl_owner> nets;
-  static Result<OverlayMaps> open(const MapOpener& opener);
+  static Result<OverlayMaps> open(const MapOpener& opener, MapAccess access = MapAccess::kReadWrite);
 };
+
+/// Whose an address is, as a program finds it in the maps. nullopt: nobody's.
+struct OverlayOwner {
+  bool self = false;
+  IpAddress node;
+  overlay::Mac mac{};
+};
+/// Thread: any, with maps opened for it alone (kRead). Cost: O(pools) and one or two look-ups.
+Result<std::optional<OverlayOwner>> find_owner(const OverlayMaps& maps, const IpAddress& address);
 
 /// This node and its VTEP device.
 struct OverlaySelf {
@@ -88,13 +97,7 @@ class OverlayTables {
   /// Compares the maps with what was put and repairs them; how many entries were wrong.
   Result<size_t> check();
 
-  /// Whose an address is, as a program finds it in the maps. nullopt: nobody's.
-  struct Owner {
-    bool self = false;
-    IpAddress node;
-    overlay::Mac mac{};
-  };
-  Result<std::optional<Owner>> find(const IpAddress& address) const;
+  Result<std::optional<OverlayOwner>> find(const IpAddress& address) const;
   OverlayTablesView view() const;
   /// All entries that name other nodes' shares, as (share, node, MAC): what `overlay ls` shows of the kernel's side.
   struct Entry {

@@ -161,4 +161,15 @@ std::optional<CniFile> cni_file(const Share& s, uint32_t mtu, std::string_view d
   return CniFile{s.overlay + ".conf", file.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"};
 }
 
+std::optional<CniFile> own_cni_file(const Share& s, const OwnCniOptions& o) {
+  if (s.state != ShareState::kOk || !s.mesos_bridge) return std::nullopt;
+  Json ipam{{"overlay", s.overlay}};
+  if (!o.data_dir.empty()) ipam["dataDir"] = o.data_dir;
+  Json file{{"name", s.overlay}, {"type", "loadstar-cni"}, {"mode", "direct"}, {"ipam", std::move(ipam)}};
+  if (o.mtu) file["mtu"] = o.mtu;
+  if (!o.state_file.empty()) file["overlayState"] = o.state_file;
+  if (!o.pin.empty()) file["pin"] = o.pin;
+  return CniFile{s.overlay + ".conf", file.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"};
+}
+
 }  // namespace ls::overlay

@@ -54,6 +54,14 @@ struct CniFile {
 };
 std::optional<CniFile> cni_file(const Share&, uint32_t mtu, std::string_view data_dir);
 
+/// The CNI file of loadstar-cni (docs/operate/cni.md) in direct mode: no bridge, IPv4 and IPv6. nullopt: no Mesos side. What is
+/// empty is left out: the plugin's default counts.
+struct OwnCniOptions {
+  uint32_t mtu = 0;  ///< 0: as much as the tunnel takes
+  std::string data_dir, state_file, pin;
+};
+std::optional<CniFile> own_cni_file(const Share&, const OwnCniOptions&);
+
 /// The plan as the `network` object; read_plan gives the same plan back.
 std::string plan_json(const Plan&);
 

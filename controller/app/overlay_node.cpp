@@ -1,0 +1,402 @@
+#include "app/overlay_node.h"
+
+#include "app/overlay_node_impl.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <boost/asio/post.hpp>
+#include <fstream>
+
+#include "datapath/svc_tables.h"
+#include "netlink/links.h"
+#include "util/log.h"
+
+namespace ls {
+
+namespace asio = boost::asio;
+using overlay::ReportStatus;
+using overlay::ShareState;
+
+namespace {
+
+constexpr auto kSettle = Millis(100);       // changes of the network come in groups
+constexpr auto kLookAgain = Millis(10'000);  // at the device, and at what failed
+
+}  // namespace
+
+std::string overlay_node_id(const Config& config, const std::filesystem::path& machine_id) {
+  if (!config.node.id.empty()) return config.node.id;
+  std::string text;
+  std::ifstream in(machine_id);
+  if (!(in >> text) || text.size() != 32) return {};
+  // The machine's own id is not for the network (machine-id(5)).
+  text += " loadstar overlay";
+  size_t first = hash_bytes(text.data(), text.size());
+  size_t second = hash_bytes(text.data(), text.size(), first);
+  return fmt::format("{:016x}{:016x}", first, second);
+}
+
+// ---- start and end ----
+
+Result<> OverlayNode::Impl::start(const datapath::Programs& programs, MakeLink make_link) {
+  state.node = *config.node.address;
+  id = overlay_node_id(config);
+  if (auto why = programs.load_error(datapath::ProgramObject::kOverlay); !why.empty()) programs_problem = "programs of the overlay refused by the kernel: " + why;
+  MapOpener opener = [&programs](std::string_view name) -> Result<UniqueFd> {
+    int fd = programs.map(std::string(name));
+    UniqueFd own(fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!own) return fail(fd < 0 ? ENOENT : errno, "open map " + std::string(name));
+    return own;
+  };
+  LS_ASSIGN(auto maps, datapath::OverlayMaps::open(opener));
+  LS_ASSIGN(tables, datapath::OverlayTables::adopt(std::move(maps), wait_for_programs));
+  LS_ASSIGN(counters, OverlayCounters::open(opener));
+  LS_ASSIGN(auto local_fd, opener("ls_ovl_local"));
+  LS_ASSIGN(admin_local, (Map<ls_ovl_addr, ls_ovl_local>::adopt(std::move(local_fd))));
+  LS_ASSIGN(admin_maps, datapath::OverlayMaps::open(opener, MapAccess::kRead));
+  LS_ASSIGN(watch, netlink::Watch::open());
+  watch_fd.emplace(io, watch->fd());
+  wait_network();
+
+  OverlayLinkEvents events;
+  events.allocated = [this](overlay::RegistrationAnswer&& a) { on_allocated(std::move(a)); };
+  events.fed = [this](overlay::AllocationFeed&& f) { on_feed(std::move(f)); };
+  events.refused = [this](const std::string& reason, const std::string& detail) {
+    log::warn("overlay_registration_refused", {{"reason", reason}, {"detail", detail}});
+  };
+  LS_ASSIGN(link, make_link(std::move(events)));
+  say();
+  link->start();
+  publish();
+  return {};
+}
+
+void OverlayNode::Impl::stop() {
+  if (stopping) return;
+  stopping = true;
+  if (link) link->stop();
+  settle_timer.cancel();
+  again_timer.cancel();
+  worker.reset();
+  if (watch_fd) watch_fd->release();
+  watch_fd.reset();
+}
+
+void OverlayNode::Impl::wait_network() {
+  watch_fd->async_wait(asio::posix::stream_descriptor::wait_read, [self = shared_from_this()](boost::system::error_code ec) {
+    if (ec || self->stopping) return;
+    bool ours = false;
+    auto drained = self->watch->drain([&](const netlink::Event& e) { ours |= self->concerns(e); });
+    if (!drained) log::warn("overlay_watch", {{"error", drained.error().text()}});
+    if (ours || !drained) self->settle();
+    self->wait_network();
+  });
+}
+
+/// Containers come and go all the time; of interest are the tunnel's device, the one below it, and routes.
+bool OverlayNode::Impl::concerns(const netlink::Event& e) const {
+  if (auto* gone = std::get_if<netlink::DeviceRemoved>(&e)) return gone->ifindex == device.ifindex || gone->ifindex == underlay_ifindex;
+  if (auto* changed = std::get_if<netlink::DeviceChanged>(&e)) {
+    auto& d = changed->device;
+    return d.name == overlay::kVtepName || (d.ifindex == underlay_ifindex && d.mtu != underlay_mtu);
+  }
+  if (auto* address = std::get_if<netlink::AddressChanged>(&e)) return address->ifindex == device.ifindex || address->ifindex == underlay_ifindex;
+  if (auto* neighbour = std::get_if<netlink::NeighbourChanged>(&e)) return neighbour->ifindex == device.ifindex;
+  return std::holds_alternative<netlink::RouteChanged>(e) || std::holds_alternative<netlink::ResyncNeeded>(e);
+}
+
+void OverlayNode::Impl::settle() {
+  if (settling || !have_plan()) return;
+  settling = true;
+  settle_timer.expires_after(kSettle);
+  settle_timer.async_wait([self = shared_from_this()](boost::system::error_code ec) {
+    self->settling = false;
+    if (!ec && !self->stopping) self->bring_about();
+  });
+}
+
+// ---- what is heard ----
+
+void OverlayNode::Impl::say() {
+  overlay::NodeRegistration out;
+  auto& r = out.request;
+  bool agent = config.node.has_role(Role::kAgent);
+  r.node = state.node;
+  r.id = id;
+  // Masters take no share that nobody uses (spec/overlay-modules.md 12, 10).
+  r.allocate_subnet = agent;
+  r.mesos_bridge = agent && config.overlay.mesos;
+  r.docker_bridge = agent && config.overlay.docker;
+  if (allocated) {
+    auto& a = state.self.allocation;
+    r.holding.vtep4 = a.vtep.v4.text();
+    if (a.vtep.v6) r.holding.vtep6 = a.vtep.v6->text();
+    for (auto& s : a.shares) {
+      if (s.state == ShareState::kOk) r.holding.blocks.push_back({s.overlay, s.v4 ? s.v4->text() : "", s.v6 ? s.v6->text() : ""});
+    }
+  }
+  out.reports = state.self.reports;
+  link->say(std::move(out));
+}
+
+void OverlayNode::Impl::on_allocated(overlay::RegistrationAnswer&& answer) {
+  for (auto& note : answer.notes) log::warn("overlay_registration_note", {{"note", note}});
+  bool first = !allocated;
+  bool new_plan = answer.plan != plan, new_self = first || answer.allocation != state.self.allocation;
+  if (!new_plan && !new_self) return;
+  if (new_self) take_self(std::move(answer.allocation));
+  take_plan(std::move(answer.plan));
+  remember();
+  bring_about();
+}
+
+void OverlayNode::Impl::take_plan(overlay::Plan&& now) {
+  plan = std::move(now);
+  shown_plan.publish(*plan);
+}
+
+void OverlayNode::Impl::take_self(overlay::Allocation&& now) {
+  auto& before = state.self.allocation;
+  for (auto& s : before.shares) {
+    auto other = std::find_if(now.shares.begin(), now.shares.end(), [&](auto& n) { return n.overlay == s.overlay; });
+    bool kept = other != now.shares.end() && other->v4 == s.v4 && other->v6 == s.v6;
+    if (allocated && s.state == ShareState::kOk && !kept)
+      log::warn("overlay_share_changed", {{"overlay", s.overlay}, {"before", s.v4 ? s.v4->text() : s.v6 ? s.v6->text() : ""}, {"containers", "those that run keep addresses that are not this node's any more"}});
+  }
+  if (!allocated || before.vtep != now.vtep) log::info("overlay_allocated", {{"vtep", now.vtep.v4.text()}, {"shares", now.shares.size()}});
+  before = std::move(now);
+  allocated = true;
+  book.put(before);
+  std::erase_if(state.self.reports, [&](auto& r) {
+    return std::none_of(before.shares.begin(), before.shares.end(), [&](auto& s) { return s.overlay == r.overlay; });
+  });
+}
+
+void OverlayNode::Impl::on_feed(overlay::AllocationFeed&& feed) {
+  bool new_plan = feed.plan != plan;
+  if (new_plan) take_plan(std::move(feed.plan));
+  for (auto& a : feed.nodes) {
+    if (a.node != state.node) continue;
+    // Another's change of it: an overlay that was added, an operator.
+    if (!allocated || a != state.self.allocation) {
+      take_self(overlay::Allocation(a));
+      new_plan = true;
+    }
+  }
+  if (std::find(feed.removed.begin(), feed.removed.end(), state.node) != feed.removed.end()) {
+    log::warn("overlay_node_removed", {{"node", state.node.text()}, {"by", "an operator"}, {"then", "it registers again, with what it has"}});
+    say();
+  }
+  fed = true;
+  if (feed.full) {
+    book.replace(std::move(feed.nodes));
+    if (allocated) book.put(state.self.allocation);
+    all_due = true;
+  } else if (tables_ready && !all_due) {
+    apply_delta(feed);
+  } else {
+    for (auto& n : feed.removed) book.remove(n);
+    for (auto& a : feed.nodes) book.put(std::move(a));
+    all_due = true;
+  }
+  remember();
+  if (new_plan || all_due) bring_about();
+}
+
+void OverlayNode::Impl::apply_delta(overlay::AllocationFeed& feed) {
+  auto failed = [&](Error&& e, const IpAddress& node) {
+    log::error("overlay_entry_failed", {{"node", node.text()}, {"error", e.text()}});
+    tables_problem = e.text();
+    all_due = true;
+  };
+  for (auto& node : feed.removed) {
+    if (node == state.node) continue;
+    if (auto r = tables->remove(node); !r) failed(std::move(r.error()), node);
+    book.remove(node);
+  }
+  std::vector<std::string> problems;
+  for (auto& a : feed.nodes) {
+    if (auto r = tables->put(a, &problems); !r) failed(std::move(r.error()), a.node);
+    book.put(std::move(a));
+  }
+  for (auto& p : problems) log::warn("overlay_left_out", {{"why", p}});
+}
+
+void OverlayNode::Impl::remember() {
+  if (on_remember) on_remember();
+}
+
+// ---- what is brought about ----
+
+/// Everything, in the order in which each can rely on the one before. What fails is tried again; what does not depend on it goes on.
+void OverlayNode::Impl::bring_about() {
+  if (!have_plan() || !allocated || stopping) return;
+  auto r = bring_device();
+  device_problem = r ? std::string() : r.error().text();
+  if (!r && device_problem != told_problem) log::error("overlay_device_failed", {{"error", device_problem}});
+  told_problem = device_problem;
+  if (r) {
+    auto t = bring_tables();
+    tables_problem = t ? std::string() : t.error().text();
+    if (!t) log::error("overlay_tables_failed", {{"error", tables_problem}});
+    if (t && attach) attach(overlay::kVtepName, bridges());
+  }
+  bring_files();
+  report();
+  publish();
+  again();
+}
+
+/// The device that has the node's address, and how large its packets may be.
+Result<> OverlayNode::Impl::find_underlay() {
+  LS_ASSIGN(auto devices, netlink::list_devices());
+  for (auto& d : devices) {
+    if (std::find(d.addresses.begin(), d.addresses.end(), state.node) == d.addresses.end()) continue;
+    if (underlay_mtu && d.mtu != underlay_mtu) log::info("overlay_underlay_mtu", {{"device", d.name}, {"before", underlay_mtu}, {"now", d.mtu}});
+    underlay_ifindex = d.ifindex;
+    underlay_mtu = d.mtu;
+    return {};
+  }
+  return fail(EADDRNOTAVAIL, fmt::format("node.address {} is on no device of this machine", state.node.text()));
+}
+
+Result<> OverlayNode::Impl::bring_device() {
+  LS_TRY(find_underlay());
+  auto spec = datapath::device_spec(*plan, state.self.allocation, underlay_mtu);
+  LS_ASSIGN(auto report, datapath::ensure_overlay_device(spec));
+  if (!report.repaired.empty()) {
+    if (device.ifindex) repaired += report.repaired.size();
+    log::info(report.made ? "overlay_device_made" : "overlay_device_changed", {{"device", spec.name}, {"what", fmt::format("{}", fmt::join(report.repaired, " "))}});
+  }
+  device.ifindex = report.ifindex;
+  device.mtu = spec.mtu;
+  return {};
+}
+
+Result<> OverlayNode::Impl::bring_tables() {
+  datapath::OverlaySelf self;
+  self.node = state.node;
+  self.mac = state.self.allocation.vtep.mac;
+  self.vtep_ifindex = uint32_t(device.ifindex);
+  self.mtu = device.mtu;
+  self.redirect_peer = config.overlay.redirect_peer;
+  LS_ASSIGN(bool changed, tables->configure(self, *plan));
+  if (changed || all_due || !tables_ready) {
+    // Of the others only what was heard: without a feed what an earlier run left stays.
+    if (fed) {
+      std::vector<overlay::Allocation> all;
+      for (auto& one : book.all()) all.push_back(*one);
+      LS_ASSIGN(auto synced, tables->sync(all));
+      left_out = std::move(synced.problems);
+      for (auto& p : left_out) log::warn("overlay_left_out", {{"why", p}});
+      all_due = false;
+    }
+    tables_ready = fed;
+  }
+  return tables->put(state.self.allocation);
+}
+
+std::vector<std::string> OverlayNode::Impl::bridges() const {
+  std::vector<std::string> out;
+  for (auto& s : state.self.allocation.shares) {
+    if (s.state != ShareState::kOk) continue;
+    if (s.docker_bridge) out.push_back("d-" + s.overlay);
+    if (s.mesos_bridge) out.push_back("m-" + s.overlay);
+  }
+  return out;
+}
+
+uint32_t OverlayNode::Impl::container_mtu() const { return config.overlay.mtu ? std::min(config.overlay.mtu, device.mtu) : device.mtu; }
+
+void OverlayNode::Impl::bring_files() {
+  auto body = overlay::agent_overlay_json(*plan, state.self, attempts);
+  auto files = overlay_files(config, state.self.allocation, body, container_mtu());
+  agent_text.publish(std::move(body));
+  cni_paths.clear();
+  for (auto& c : files.cni) cni_paths[c.overlay] = c.path.string();
+  worker->post([&loop = io, weak = weak_from_this(), files = std::move(files)] {
+    asio::post(loop, [weak, written = write_overlay_files(files)] {
+      if (auto self = weak.lock(); self && !self->stopping) self->on_written(written);
+    });
+  });
+}
+
+void OverlayNode::Impl::on_written(const OverlayFilesWritten& written) {
+  if (written.state_error != files_problem && !written.state_error.empty()) log::error("overlay_files_failed", {{"error", written.state_error}});
+  files_problem = written.state_error;
+  cni_errors = written.by_name;
+  for (auto& [overlay, why] : cni_errors) {
+    if (!why.empty()) log::error("overlay_files_failed", {{"overlay", overlay}, {"error", why}});
+  }
+  files_written = true;
+  report();
+  publish();
+}
+
+/// How this node fares with each of its overlays, for the master and the agent's own document.
+void OverlayNode::Impl::report() {
+  std::vector<overlay::OverlayReport> now;
+  for (auto& s : state.self.allocation.shares) {
+    if (s.state != ShareState::kOk) continue;
+    auto why = share_problem(s.overlay);
+    auto status = !why.empty() ? ReportStatus::kFailed : files_written ? ReportStatus::kOk : ReportStatus::kConfiguring;
+    now.push_back({s.overlay, status, why});
+  }
+  if (now == state.self.reports) return;
+  state.self.reports = std::move(now);
+  attempts++;
+  bring_files();  // the document says how it stands
+  say();
+}
+
+std::string OverlayNode::Impl::share_problem(const std::string& overlay) const {
+  for (auto* p : {&programs_problem, &device_problem, &tables_problem, &files_problem}) {
+    if (!p->empty()) return *p;
+  }
+  auto it = cni_errors.find(overlay);
+  return it == cni_errors.end() ? std::string() : it->second;
+}
+
+void OverlayNode::Impl::again() {
+  again_timer.expires_after(kLookAgain);
+  again_timer.async_wait([self = shared_from_this()](boost::system::error_code ec) {
+    if (!ec && !self->stopping) self->bring_about();
+  });
+}
+
+Result<> OverlayNode::Impl::check() {
+  if (!tables_ready) return {};
+  LS_ASSIGN(auto wrong, tables->check());
+  repaired += wrong;
+  return {};
+}
+
+// ---- the node ----
+
+OverlayNode::OverlayNode(asio::io_context& io, const Config& config, const Clock& clock) : impl_(std::make_shared<Impl>(io, config, clock)) {}
+OverlayNode::~OverlayNode() { stop(); }
+Result<> OverlayNode::start(const datapath::Programs& programs, MakeLink make_link) { return impl_->start(programs, std::move(make_link)); }
+void OverlayNode::stop() { impl_->stop(); }
+void OverlayNode::use_attachments(Attach attach) {
+  impl_->attach = std::move(attach);
+  if (impl_->tables_ready) impl_->attach(overlay::kVtepName, impl_->bridges());
+}
+void OverlayNode::tick() { impl_->publish(); }
+Result<> OverlayNode::check() { return impl_->check(); }
+
+api::OverlayBody OverlayNode::agent_body() const {
+  auto text = impl_->agent_text.get();
+  if (!text->empty()) return *text;
+  return tl::make_unexpected(api::OverlayFailure{api::OverlayFailure::Kind::kUnavailable, "this node has not been given its share yet"});
+}
+
+std::vector<std::string> purge_overlay(std::vector<std::string>& problems) {
+  std::vector<std::string> out;
+  auto removed = datapath::remove_overlay_device();
+  if (!removed) problems.push_back(removed.error().text());
+  if (removed && *removed) out.push_back(fmt::format("device {}", overlay::kVtepName));
+  return out;
+}
+
+}  // namespace ls
