@@ -83,7 +83,9 @@ class Drafter {
       auto& o = pools;
       auto it = std::find_if(before.begin(), before.end(), [&o](auto& s) { return s.overlay == o.plan.name; });
       auto* held = held_of(name);
-      if (it != before.end() && it->state == ShareState::kOk) {
+      // A node that asked for no block before, a master that has become an agent, is given one.
+      bool has = it != before.end() && it->state == ShareState::kOk && (it->v4 || it->v6 || !q_.allocate_subnet);
+      if (has) {
         if (held) {
           compare(fmt::format("overlay {}: block", name), held->v4, it->v4 ? it->v4->text() : "");
           compare(fmt::format("overlay {}: block", name), held->v6, it->v6 ? it->v6->text() : "");
