@@ -46,6 +46,8 @@ datapath::AttachmentConfig attachments_of(const Config& config, bool tcx, std::s
   c.hold_dns = c.dns && std::any_of(stories.begin(), stories.end(), [](auto& m) {
     return m.name == "ls_dns_bucket" && m.origin == datapath::MapOrigin::kRebuilt;
   });
+  // The names follow from the registration; until Attachments::set_overlay() the overlay goes on as it was left.
+  c.hold_overlay = config.joins_overlay();
   c.tcx = tcx;
   return c;
 }

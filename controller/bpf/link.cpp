@@ -34,6 +34,17 @@ struct RawInfo {
 };
 static_assert(sizeof(RawInfo) == 32);
 
+constexpr uint32_t kBefore = 1 << 3, kRelativeIsLink = 1 << 13;  // BPF_F_BEFORE, BPF_F_LINK
+constexpr uint32_t kMaxPrograms = 64;                               // BPF_MPROG_MAX of kernel/bpf/mprog.c
+
+/// The arm of union bpf_attr for BPF_LINK_CREATE at a place of tcx; newer than Debian 12's header.
+struct TcxCreate {
+  uint32_t program_fd, ifindex, attach_type, flags;
+  uint32_t relative_fd, pad;
+  uint64_t expected_revision;
+};
+static_assert(sizeof(TcxCreate) == 32);
+
 /// Raw, because libbpf 1.1 does not know the attach types of tcx.
 int link_create(int program_fd, int target, int type, uint32_t flags = 0) {
   bpf_attr attr;
@@ -51,6 +62,27 @@ Result<Link> Link::create_tcx(int program_fd, int ifindex, TcSide side) {
   int fd = link_create(program_fd, ifindex, tcx_type(side));
   if (fd < 0) return fail(errno, "attach by tcx");
   return Link(UniqueFd(fd));
+}
+
+Result<Link> Link::create_tcx_before(int program_fd, int ifindex, TcSide side, const Link& next) {
+  TcxCreate attr{};
+  attr.program_fd = uint32_t(program_fd);
+  attr.ifindex = uint32_t(ifindex);
+  attr.attach_type = uint32_t(tcx_type(side));
+  attr.flags = kBefore | kRelativeIsLink;
+  attr.relative_fd = uint32_t(next.fd());
+  int fd = int(syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof attr));
+  if (fd < 0) return fail(errno, "attach by tcx before another program");
+  return Link(UniqueFd(fd));
+}
+
+Result<std::vector<uint32_t>> list_tcx(int ifindex, TcSide side) {
+  std::vector<uint32_t> ids(kMaxPrograms);
+  uint32_t count = kMaxPrograms;
+  if (bpf_prog_query(ifindex, bpf_attach_type(tcx_type(side)), 0, nullptr, ids.data(), &count) != 0)
+    return fail(errno, "list the programs of a device");
+  ids.resize(count);
+  return ids;
 }
 
 Result<Link> Link::create_cgroup(int program_fd, int cgroup_fd, bpf_attach_type type) {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "util/result.h"
 #include "util/unique_fd.h"
@@ -32,11 +33,17 @@ constexpr int tcx_type(TcSide side) {
   return side == TcSide::kIngress ? kTcxIngress : kTcxEgress;
 }
 
+/// Numbers of the programs at a place of tcx, in the order they run in. EINVAL on kernels before 6.6; more than 64 at one
+/// place cannot be (BPF_MPROG_MAX).
+Result<std::vector<uint32_t>> list_tcx(int ifindex, TcSide side);
+
 class Link {
  public:
   Link() = default;
   /// Appends to the device's tcx list; programs of others stay. EINVAL on kernels before 6.6.
   static Result<Link> create_tcx(int program_fd, int ifindex, TcSide side);
+  /// The same directly before `next`, which is of the same place.
+  static Result<Link> create_tcx_before(int program_fd, int ifindex, TcSide side, const Link& next);
   /// Runs beside other programs of the group (a link is always multi). EPERM when the group or one above it
   /// holds a program that was attached exclusively.
   static Result<Link> create_cgroup(int program_fd, int cgroup_fd, bpf_attach_type type);

@@ -1,7 +1,6 @@
 #include "datapath/attachments.h"
 
 #include <fmt/format.h>
-#include <fnmatch.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -20,38 +19,12 @@ const HookSpec& spec_of(size_t hook) {
   return kHooks[hook];
 }
 
-bool contains(const std::vector<std::string>& list, const std::string& s) {
-  return std::find(list.begin(), list.end(), s) != list.end();
-}
-
 }  // namespace
 
 Attachments::Attachments(Programs& programs, AttachmentConfig config)
     : programs_(programs), config_(std::move(config)) {}
 
 // ---- what should be ----
-
-std::optional<HookKind> Attachments::role(const netlink::Device& d) const {
-  if (d.loopback) return config_.loopback ? std::optional(HookKind::kLoopback) : std::nullopt;
-  if (contains(config_.uplinks, d.name)) return HookKind::kUplink;
-  auto bridge = devices_.find(d.master);
-  if (bridge != devices_.end() && contains(config_.bridges, bridge->second.name)) return HookKind::kBridgePort;
-  bool port = std::any_of(config_.ports.begin(), config_.ports.end(),
-                          [&](auto& glob) { return fnmatch(glob.c_str(), d.name.c_str(), 0) == 0; });
-  if (!port) return std::nullopt;
-  return d.master ? HookKind::kBridgePort : HookKind::kPort;
-}
-
-std::map<Attachments::Key, std::string> Attachments::wanted(const netlink::Device& d) const {
-  std::map<Key, std::string> out;
-  auto kind = role(d);
-  for (size_t i = 0; kind && i < kHooks.size(); i++) {
-    if (kHooks[i].kind != *kind || !(kHooks[i].is_dns() ? config_.dns : config_.packet)) continue;
-    if ((i == kDnsXdpHook && !use_xdp(d)) || (i == kDnsUplinkHook && use_xdp(d))) continue;
-    out[{i, uint64_t(d.ifindex)}] = d.name;
-  }
-  return out;
-}
 
 void Attachments::open_group() {
   group_ = {};
@@ -134,7 +107,8 @@ Result<> Attachments::adopt_one(const std::string& name, const std::map<Key, std
   }
   auto it = all.find(key);
   Entry e;
-  e.device = it != all.end() ? it->second : "";
+  auto device = devices_.find(int(key.target));
+  e.device = it != all.end() ? it->second : !hook->is_cgroup() && device != devices_.end() ? device->second.name : "";
   e.link = std::move(*link);
   e.link_id = info->id;
   e.program_id = info->program_id;
@@ -147,7 +121,8 @@ Result<> Attachments::adopt_one(const std::string& name, const std::map<Key, std
     (void)e.link.detach();
     return bpf::unpin(path);
   }
-  if (it != all.end() && !held(key)) {
+  bool goes_on = it != all.end() || (config_.hold_overlay && !hook->is_cgroup() && !hook->is_xdp());
+  if (goes_on && !held(key)) {
     auto ours = our_program(key);
     programs_.step("exchange the program of " + name);
     auto updated = ours ? e.link.update(fd) : Result<>(tl::make_unexpected(std::move(ours.error())));
@@ -167,6 +142,7 @@ Result<> Attachments::adopt_one(const std::string& name, const std::map<Key, std
 /// there.
 void Attachments::sweep_clsact() {
   for (auto& [index, d] : devices_) {
+    if (has_held_filters(index)) continue;
     auto n = remove_clsact_filters(programs_.pin(), index, d.name, wanted_filters(d));
     if (!n) log::warn("stale_filter_stays", {{"device", d.name}, {"error", n.error().text()}});
     if (n && *n) log::info("stale_filters_removed", {{"device", d.name}, {"filters", *n}});
@@ -191,7 +167,8 @@ void Attachments::reconcile(std::map<Key, std::string> want, const std::function
            want.contains({kDnsXdpHook, key.target});
   };
   for (auto it = entries_.begin(); it != entries_.end();) {
-    if (!within(it->first) || stays(it->first) || held(it->first)) {
+    bool gone = !spec_of(it->first.hook).is_cgroup() && !devices_.contains(int(it->first.target));
+    if (!within(it->first) || stays(it->first) || (!gone && (held(it->first) || held_device(it->first)))) {
       ++it;
       continue;
     }
@@ -274,7 +251,9 @@ Result<> Attachments::attach_now(const Key& key, Entry& e) {
     LS_ASSIGN(e.link, bpf::Link::create_xdp(fd, int(key.target)));
   } else if (config_.tcx) {
     programs_.step(fmt::format("attach {} to {}", spec.name, e.device));
-    LS_ASSIGN(e.link, bpf::Link::create_tcx(fd, int(key.target), spec.side()));
+    auto* next = spec.object == ProgramObject::kOverlay ? first_of_others(key) : nullptr;
+    LS_ASSIGN(e.link, next ? bpf::Link::create_tcx_before(fd, int(key.target), spec.side(), next->link)
+                           : bpf::Link::create_tcx(fd, int(key.target), spec.side()));
   } else {
     programs_.step(fmt::format("attach {} to {}", spec.name, e.device));
     LS_TRY(attach_clsact(programs_.pin(), int(key.target), e.device, spec, fd));
@@ -346,7 +325,8 @@ void Attachments::handle(const netlink::Event& event, bool& network_changed, boo
   }
   if (auto* changed = std::get_if<netlink::DeviceChanged>(&event)) {
     auto& d = devices_[changed->device.ifindex];
-    bool same_role = d.name == changed->device.name && d.master == changed->device.master;
+    auto& now = changed->device;
+    bool same_role = d.name == now.name && d.master == now.master && d.alias == now.alias;
     bool bridge_named = changed->device.kind == "bridge" && d.name != changed->device.name;
     auto addresses = std::move(d.addresses);
     d = changed->device;
@@ -384,6 +364,11 @@ bool Attachments::verify(const Key& key, Entry& e, bool full) {
   }
   auto info = e.link.info();
   if (!info || !info->attached()) return false;
+  if (full && !runs_first(key, e)) {
+    log::warn("program_out_of_order", {{"hook", spec.name}, {"device", e.device}});
+    (void)e.link.detach();  // check() attaches it anew
+    return false;
+  }
   bool good = true;
   if (info->program_id != *ours) {
     good = false;

@@ -7,7 +7,12 @@
 ///   bridge ports   whatever is a port of a configured bridge, or a device by glob that is a port of any: bridge_in,
 ///                  bridge_out; dns_bridge
 ///   loopback       lo; dns_lo
-/// A device that is both an uplink and a port is an uplink.
+///   VTEP           the device of the overlay: ovl_in, vtep_in; ovl_out, vtep_out
+/// A device that is both an uplink and a port is an uplink. While this machine is a node of the overlay (a VTEP is named),
+/// uplinks have ovl_uplink too, devices that loadstar-cni made in direct mode ovl_port, ports of bridges of the overlay
+/// ovl_bridge. Those run before our other programs at the same place, whatever is attached first; check() moves them there.
+/// What loadstar-cni made is told by the device's alias ("loadstar-cni <network> <container> <interface>", set by
+/// root) and is a port whatever the globs say; in direct mode when it has no master. All its addresses are then in ls_ovl_local.
 ///
 /// An uplink where native XDP is refused, or held by a program of somebody else, gets dns_uplink by tc; status says why. It is
 /// not tried again before the next start or until the device is made anew: a driver may take the device off the network for
@@ -55,6 +60,9 @@ struct AttachmentConfig {
   bool dns = true;  ///< the hooks that answer DNS, on the same devices, also without `packet`
   XdpChoice dns_xdp = XdpChoice::kAuto;
   bool hold_dns = false;  ///< dns hooks stay as the daemon before left them until release_dns()
+  std::string vtep;                          ///< device of the overlay; empty: no overlay, nothing of it is attached
+  std::vector<std::string> overlay_bridges;  ///< Docker's and loadstar-cni's; their ports are also those of load balancing
+  bool hold_overlay = false;  ///< the overlay's places stay as the daemon before left them until set_overlay()
   bool tcx = true;  ///< false: clsact, on kernels where bpf::probe_kernel() says so
 };
 
@@ -92,6 +100,12 @@ class Attachments {
   Result<> release_dns();
   bool dns_held() const { return config_.hold_dns && config_.dns; }
 
+  /// The overlay is known, or is another, or is no more (`vtep` empty): attaches and removes what follows. Ends
+  /// AttachmentConfig::hold_overlay. Before start() it only sets the configuration. No-op when nothing changes. The
+  /// tables come first: programs leave everything to the stack until ls_ovl_conf says otherwise.
+  Result<> set_overlay(std::string vtep, std::vector<std::string> bridges);
+  bool overlay_held() const { return config_.hold_overlay; }
+
   /// Compares with the kernel and puts right what differs; `full` also lists all devices anew and compares
   /// pins by identity. Call it every few seconds, and full every 60 s. Returns how many things were repaired.
   Result<int> check(bool full);
@@ -120,9 +134,19 @@ class Attachments {
 
   std::optional<HookKind> role(const netlink::Device& d) const;
   std::map<Key, std::string> wanted(const netlink::Device& d) const;
+  bool applies(const HookSpec& spec, const netlink::Device& d) const;
+  /// The entry whose program comes first among ours at the place, without those of the overlay; null: none is there.
+  const Entry* first_of_others(const Key& key) const;
+  bool runs_first(const Key& key, const Entry& e) const;
+  bool has_held_filters(int ifindex) const;
   /// The tc hooks with a filter of ours on the device, if clsact is the way.
   std::vector<size_t> wanted_filters(const netlink::Device& d) const;
-  bool held(const Key& key) const { return config_.hold_dns && config_.dns && kHooks[key.hook].is_dns(); }
+  bool held(const Key& key) const {
+    return (config_.hold_dns && config_.dns && kHooks[key.hook].is_dns()) || (config_.hold_overlay && kHooks[key.hook].is_overlay());
+  }
+  /// A device with programs of the overlay before may be a port of a bridge that nobody has named yet.
+  bool held_device(const Key& key) const;
+  Result<> exchange_held(bool (HookSpec::*which)() const);
   bool use_xdp(const netlink::Device& d) const;
   std::string xdp_note(const Key& key) const;
   void fall_back_to_tc(const Key& key, const std::string& device, const std::string& why);

@@ -55,9 +55,13 @@ std::vector<size_t> Attachments::wanted_filters(const netlink::Device& d) const 
 Result<> Attachments::release_dns() {
   if (!config_.hold_dns) return {};
   config_.hold_dns = false;
+  return exchange_held(&HookSpec::is_dns);
+}
+
+Result<> Attachments::exchange_held(bool (HookSpec::*which)() const) {
   if (!watch_) return {};  // start() is still to come
   for (auto& [key, e] : entries_) {
-    if (!kHooks[key.hook].is_dns() || !e.link) continue;
+    if (!(kHooks[key.hook].*which)() || !e.link) continue;
     auto ours = our_program(key);
     programs_.step(fmt::format("exchange the program of {} on {}", kHooks[key.hook].name, e.device));
     auto updated = ours ? e.link.update(programs_.program(kHooks[key.hook].program))

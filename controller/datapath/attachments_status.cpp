@@ -47,7 +47,9 @@ std::vector<AttachmentStatus> Attachments::status() const {
               : e.foreign       ? State::kForeign
               : process_answers ? State::kDegraded
                                 : State::kFailed;
-    s.note = held(key) ? "runs the program of the daemon before until the zones are complete" : xdp_note(key);
+    s.note = !held(key)         ? xdp_note(key)
+             : spec.is_overlay() ? "runs the program of the daemon before until the overlay is known"
+                                 : "runs the program of the daemon before until the zones are complete";
     s.program_id = e.program_id;
     s.link_id = e.link_id;
     s.error = e.error;

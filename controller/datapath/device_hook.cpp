@@ -33,13 +33,18 @@ bool is_at(const netlink::BpfFilter& f, const bpf::TcPlace& place) {
 
 bpf::TcPlace clsact_place(int ifindex, const HookSpec& spec) {
   if (spec.is_dns()) return {ifindex, spec.side(), kDnsTcPriority, kDnsTcHandle};
+  if (spec.object == ProgramObject::kOverlay) return {ifindex, spec.side(), kOverlayTcPriority, kOverlayTcHandle};
   return {ifindex, spec.side(), kTcPriority, kTcHandle};
+}
+
+bool is_overlay_place(const netlink::BpfFilter& f) {
+  return f.priority == kOverlayTcPriority && f.handle == kOverlayTcHandle;
 }
 
 bool is_own_filter(const netlink::BpfFilter& f) {
   bool lb = f.priority == kTcPriority && f.handle == kTcHandle;
   bool dns = f.priority == kDnsTcPriority && f.handle == kDnsTcHandle;
-  return (lb || dns) && f.name.starts_with(kOwnPrefix);
+  return (lb || dns || is_overlay_place(f)) && f.name.starts_with(kOwnPrefix);
 }
 
 Result<> attach_clsact(const std::string& pin, int ifindex, const std::string& device, const HookSpec& spec,

@@ -17,6 +17,9 @@ bpf::TcPlace clsact_place(int ifindex, const HookSpec& spec);
 /// Ours by place and name; the name alone could be a copy somebody made by hand for a test.
 bool is_own_filter(const netlink::BpfFilter& f);
 
+/// In the place of the overlay, whoever's it is.
+bool is_overlay_place(const netlink::BpfFilter& f);
+
 /// Puts the program there, in one step in place of an older one of ours. EBUSY when a filter that is not ours
 /// has the place.
 Result<> attach_clsact(const std::string& pin, int ifindex, const std::string& device, const HookSpec& spec,

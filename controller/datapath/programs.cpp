@@ -197,10 +197,10 @@ struct Programs::Impl {
     if (r) return;
     slot.error = r.error().text();
     auto code = r.error().code.value();
-    if (file.dns && (code == EACCES || code == EPERM) && !has_perfmon()) {
-      slot.error =
-          "CAP_PERFMON is missing: without it the kernel takes no program that computes offsets in packets; the process answers\n" +
-          slot.error;
+    bool overlay = file.object == ProgramObject::kOverlay;
+    if ((file.dns || overlay) && (code == EACCES || code == EPERM) && !has_perfmon()) {
+      slot.error = fmt::format("CAP_PERFMON is missing: without it the kernel takes no program that computes offsets in packets; {}\n{}",
+                               overlay ? "this machine cannot be a node of the overlay" : "the process answers", slot.error);
     }
   }
   void set_step(std::string_view what) const {

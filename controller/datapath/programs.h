@@ -6,7 +6,7 @@
 /// Attachments::start(), which calls commit() and exchanges the programs. Until that moment the programs of
 /// the daemon before go on with their own maps; a load that fails changes nothing for them. Thread: control
 /// loop; on_network_change() any. Cost: load runs the verifier once, tens of milliseconds. Degrades: an
-/// object that the kernel refuses (say lb_sock on a kernel without socket storage, or the DNS programs without
+/// object that the kernel refuses (say lb_sock on a kernel without socket storage, or those of DNS and of the overlay without
 /// CAP_PERFMON) leaves the others working; its error is in the report. Load balancing refused altogether is an error.
 #include <cstdint>
 #include <map>

@@ -14,6 +14,7 @@ struct Device {
   int ifindex = 0;
   std::string name;
   std::string kind;  ///< "bridge", "veth", "vxlan", ...; empty for physical devices and loopback
+  std::string alias;  ///< IFLA_IFALIAS: whose it is, by the word of who made it
   int master = 0;    ///< ifindex of the bridge or bond it is a port of, 0: none
   bool up = false;
   bool loopback = false;

@@ -58,6 +58,9 @@ std::optional<Device> parse_device(nlmsghdr* h) {
   if (tb[IFLA_IFNAME])
     d.name.assign(nla_get_string(tb[IFLA_IFNAME]),
                   strnlen(nla_get_string(tb[IFLA_IFNAME]), size_t(nla_len(tb[IFLA_IFNAME]))));
+  if (tb[IFLA_IFALIAS])
+    d.alias.assign(nla_get_string(tb[IFLA_IFALIAS]),
+                   strnlen(nla_get_string(tb[IFLA_IFALIAS]), size_t(nla_len(tb[IFLA_IFALIAS]))));
   if (tb[IFLA_MTU]) d.mtu = nla_get_u32(tb[IFLA_MTU]);
   if (tb[IFLA_MASTER]) d.master = int(nla_get_u32(tb[IFLA_MASTER]));
   if (tb[IFLA_LINKINFO]) {

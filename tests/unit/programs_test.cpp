@@ -57,12 +57,15 @@ size_t cpus() {
 class ProgramsTest : public DatapathFixture {};
 
 TEST_F(ProgramsTest, LoadsPinsAndDescribes) {
-  Programs p(real_options());
+  auto all = real_options();
+  all.overlay = true;
+  Programs p(all);
   auto r = p.load();
   ASSERT_TRUE(r) << r.error().text();
   EXPECT_EQ(r->packet_error, "");
   EXPECT_EQ(r->socket_error, "");
   EXPECT_EQ(r->dns_xdp_error, "");
+  EXPECT_EQ(r->overlay_error, "");
   EXPECT_EQ(r->dns_tc_error, "");
   EXPECT_FALSE(r->tables_kept);
   EXPECT_FALSE(r->dns_kept);
