@@ -296,8 +296,9 @@ struct Daemon::Impl {
   }
 
   void attach_overlay() {
-    overlay_node->use_attachments(
-        [this](const std::string& vtep, const std::vector<std::string>& bridges) { attachments->set_overlay(vtep, bridges); });
+    overlay_node->use_attachments([this](const std::string& vtep, const std::vector<std::string>& bridges) {
+      run_driver("attach", false, [&] { return attachments->set_overlay(vtep, bridges); });
+    });
   }
 
   void wait_netlink() {

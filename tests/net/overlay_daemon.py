@@ -11,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from lab import Lab, Master, Report, arguments, expect, overlay, overlay_cluster, separate_source_ports, state, wait_until  # noqa: E402
+from lab import Lab, Master, Place, Report, arguments, expect, overlay, overlay_cluster, proc, separate_source_ports, state, wait_until  # noqa: E402
 
 PORT = 7000
 
@@ -190,6 +190,7 @@ def joins(stage):
     status, _, answer = stage.daemons[0].call("POST", "/overlay-master/agents/delete", {"agents": [node.address[4]]})
     expect(status == 200, f"{answer}")
     wait_until(lambda: not dial(stage.containers[2], vtep, timeout=200)["ok"], 3, "a removed node is gone")
+    daemon.purge()
     return f"reachable {took * 1000:.0f} ms after it had its share"
 
 
@@ -200,6 +201,59 @@ def removed_but_alive(stage):
     expect(status == 200, f"{answer}")
     wait_until(lambda: dial(stage.containers[0], stage.containers[2].address[4], timeout=300)["ok"], 5, "it is back")
     expect(overlay_cluster.view(stage.daemons[1])["vtep4"] == before, "with what it had")
+
+
+OLD = {"vtep": "44.128.1.9", "vtep6": "fd01:a::109", "mac": "70:b3:d5:80:01:09", "v4": "9.0.9.0/24", "v6": "fd01:b:0:0:9::/80"}
+
+
+def old_node(stage):
+    """Node 4 as Navstar wired it. The allocator learns of it from the original's state document; it has the entries of the others that
+    it had when they were like it."""
+    node = stage.lab.node(4)
+    document = {"network": {}, "agents": [{"ip": node.address[4], "overlays": [
+        {"info": {"name": "dcos", "subnet": "9.0.0.0/8", "prefix": 24}, "subnet": OLD["v4"], "subnet6": OLD["v6"],
+         "mesos_bridge": {"name": "m-dcos", "ip": "9.0.9.0/25"}, "backend": {"vxlan": {
+             "vni": 1024, "vtep_name": "vtep1024", "vtep_ip": OLD["vtep"] + "/20", "vtep_ip6": OLD["vtep6"] + "/64", "vtep_mac": OLD["mac"]}}}]}]}
+    path = os.path.join(stage.lab.dir, "old-state.json")
+    with open(path, "w", encoding="ascii") as f:
+        json.dump(document, f)
+    master = stage.daemons[0]
+    out = master.node.run([stage.lab.tool("loadstar"), "--socket", master.socket, "overlay", "adopt", path])
+    expect("1" in out, out)
+    for d in stage.daemons:
+        overlay_cluster.wait_ok(d, 3)
+
+    node.ip(f"link add vtep1024 type vxlan id {overlay.VNI} dstport {overlay.PORT} learning", f"link set vtep1024 address {OLD['mac']} mtu 1450 up",
+            f"addr add {OLD['vtep']}/20 dev vtep1024", f"addr add {OLD['vtep6']}/64 dev vtep1024 nodad", "rule add from 9.0.0.0/8 lookup 42",
+            "link add m-dcos type bridge", "link set m-dcos mtu 1450 up", "addr add 9.0.9.1/25 dev m-dcos", "addr add fd01:b:0:0:9::1/81 dev m-dcos nodad")
+    for d in stage.daemons:
+        v = overlay_cluster.view(d)
+        share, vtep, vtep6 = v["shares"][0], v["vtep4"].partition("/")[0], v["vtep6"].partition("/")[0]
+        node.ip(f"neigh replace {vtep} lladdr {v['mac']} dev vtep1024 nud permanent", f"route replace {share['v4']} via {vtep} dev vtep1024",
+                f"route replace {v['node']}/32 via {vtep} dev vtep1024 table 42", f"neigh replace {vtep6} lladdr {v['mac']} dev vtep1024 nud permanent",
+                f"route replace {share['v6']} via {vtep6} dev vtep1024")
+        node.run(["bridge", "fdb", "replace", v["mac"], "dev", "vtep1024", "dst", v["node"], "self", "permanent"])
+    old = Place(stage.lab, "n4-old", f"{node.netns}-old", node.mount_pid, None)
+    proc.ip_batch([f"netns add {old.netns}", f"link add ok-old netns {node.netns} mtu 1450 type veth peer name eth0 netns {old.netns} mtu 1450"])
+    node.ip("link set ok-old master m-dcos up")
+    old.ip("link set lo up", "link set eth0 up", "addr add 9.0.9.10/25 dev eth0", "addr add fd01:b:0:0:9::10/81 dev eth0 nodad",
+           "route add default via 9.0.9.1", "-6 route add default via fd01:b:0:0:9::1")
+    old.address = {4: "9.0.9.10", 6: "fd01:b:0:0:9::10"}
+    old.echo("old", PORT)
+    for family in (4, 6):
+        for c in stage.containers:
+            a, b = dial(c, old.address[family]), dial(old, c.address[family])
+            expect(a["ok"] and seen(a) == str(ipaddress.ip_address(c.address[family])), f"{c.name} -> old node: {a}")
+            expect(b["ok"] and b["name"] == c.name, f"old node -> {c.name}: {b}")
+
+    # It moves over: a daemon in place of Navstar finds the device and the share as they are.
+    daemon = stage.start(node)
+    v = overlay_cluster.wait_ok(daemon, 3)
+    expect(v["vtep4"] == OLD["vtep"] + "/20" and v["mac"] == OLD["mac"] and v["shares"][0]["v4"] == OLD["v4"], f"{v}")
+    for family in (4, 6):
+        for c in stage.containers:
+            a, b = dial(c, old.address[family]), dial(old, c.address[family])
+            expect(a["ok"] and b["ok"], f"after the move, {c.name}: {a} {b}")
 
 
 def drift(stage):
@@ -251,7 +305,7 @@ def main():
         checks = [("all ordered pairs, IPv4", pairs, 4), ("all ordered pairs, IPv6", pairs, 6), ("the shortcut is taken", the_shortcut_is_taken),
                   ("containers to nodes", container_to_node), ("out of the overlay", out_of_the_overlay), ("services", services),
                   ("large transfers", large), ("the operator's view", operators_view), ("kill -9 under iperf3", kill_under_iperf3),
-                  ("a node joins and goes", joins), ("removed but alive", removed_but_alive), ("drift", drift),
+                  ("a node joins and goes", joins), ("removed but alive", removed_but_alive), ("an old node, moved over", old_node), ("drift", drift),
                   ("without a master", without_a_master), ("reboot", reboot)]
         for name, check, *more in checks:
             if args.only in name:
