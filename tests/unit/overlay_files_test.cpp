@@ -4,9 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "app/overlay_node.h"
 #include "store_support.h"
@@ -15,13 +13,6 @@ namespace ls {
 namespace {
 
 using Json = nlohmann::json;
-
-std::string read_file(const std::filesystem::path& p) {
-  std::ifstream in(p);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
 
 overlay::Allocation allocation() {
   overlay::Allocation a;
@@ -100,14 +91,14 @@ TEST(OverlayNodeId, IsTheMachinesButNotItsOwn) {
   auto file = dir.path() / "machine-id";
   Config config;
   EXPECT_EQ(overlay_node_id(config, file), "") << "a machine without one is known by its address";
-  std::ofstream(file) << "0123456789abcdef0123456789abcdef\n";
+  write_file(file, "0123456789abcdef0123456789abcdef\n");
   auto id = overlay_node_id(config, file);
   EXPECT_EQ(id.size(), 32u);
   EXPECT_EQ(overlay_node_id(config, file), id);
   EXPECT_NE(id, "0123456789abcdef0123456789abcdef");
-  std::ofstream(file) << "0123456789abcdef0123456789abcdee\n";
+  write_file(file, "0123456789abcdef0123456789abcdee\n");
   EXPECT_NE(overlay_node_id(config, file), id);
-  std::ofstream(file) << "uninitialized\n";
+  write_file(file, "uninitialized\n");
   EXPECT_EQ(overlay_node_id(config, file), "");
   config.node.id = "rack-7";
   EXPECT_EQ(overlay_node_id(config, file), "rack-7");
