@@ -18,8 +18,8 @@ namespace {
 constexpr uint64_t kEverything = UINT64_MAX;
 constexpr size_t kTextsKept = 64;  // of one version; followers are nearly all at the same place
 
-/// Followers tell by it that the allocator they follow began anew.
-std::string new_run() {
+/// Followers tell by one that the allocator they follow began anew, by another that it has another store.
+std::string random_name() {
   uint64_t n = 0;
   if (getrandom(&n, sizeof n, 0) != ssize_t(sizeof n)) std::abort();
   return fmt::format("{:016x}", n);
@@ -41,11 +41,11 @@ void OverlayService::start() {
   auto store = open_file_store(config_.store.path.parent_path() / "overlay.db");
   if (!store) return unusable(store.error().text());
   store_ = std::move(*store);
-  overlay::AllocatorOptions options{.hold_down = config_.overlay.hold_down, .takeover = config_.overlay.takeover};
+  overlay::AllocatorOptions options{.hold_down = config_.overlay.hold_down, .takeover = config_.overlay.takeover, .id = random_name()};
   auto made = overlay::Allocator::open(*store_, clock_, std::move(*plan), options);
   if (!made) return unusable(made.error().text());
   allocator_ = std::move(*made);
-  feed_ = std::make_unique<overlay::FeedSource>(*allocator_, new_run());
+  feed_ = std::make_unique<overlay::FeedSource>(*allocator_, random_name());
   if (auto& rejected = allocator_->rejected()) log::error("overlay_plan_rejected", {{"reason", rejected->reason}, {"detail", rejected->detail}});
   log::info("overlay_allocator_ready", {{"nodes", allocator_->size()}});
 }
@@ -99,7 +99,7 @@ OverlayBody OverlayService::register_node(std::string_view body, std::string_vie
   for (auto& s : got->allocation.shares) {
     if (s.state != overlay::ShareState::kOk) log::warn("overlay_share_refused", {{"node", node}, {"overlay", s.overlay}, {"why", s.detail}});
   }
-  return overlay::answer_text({std::move(got->allocation), std::move(got->notes), allocator_->plan()});
+  return overlay::answer_text({std::move(got->allocation), std::move(got->notes), allocator_->plan(), allocator_->id()});
 }
 
 tl::expected<std::shared_ptr<const std::string>, OverlayFailure> OverlayService::feed(const std::string& run, uint64_t version) {

@@ -39,9 +39,17 @@ TEST_F(OverlayServiceTest, GivesOutKeepsAndForgets) {
     for (auto* n : {"10.0.0.1", "10.0.0.2"}) ASSERT_TRUE(s.allocator()->register_node(overlay::request(n)));
     EXPECT_EQ(Json::parse(*s.master_state())["agents"].size(), 2u);
   }
+  std::string id;
+  {
+    OverlayService s(c, clock_);
+    s.start();
+    id = s.allocator()->id();
+    EXPECT_EQ(id.size(), 16u);
+  }
   OverlayService s(c, clock_);
   s.start();
   ASSERT_TRUE(s.allocator());
+  EXPECT_EQ(s.allocator()->id(), id) << "of the store, not of the run";
   auto left = s.delete_agents(R"({"agents": ["10.0.0.1"]})", "test");
   ASSERT_TRUE(left);
   EXPECT_EQ(Json::parse(*left)["agents"][0]["ip"], "10.0.0.2");
@@ -73,11 +81,12 @@ TEST_F(OverlayServiceTest, RegistrationOverTheWireAndFollowers) {
   ASSERT_TRUE(answer) << answer.error().text();
   EXPECT_EQ(answer->allocation, s.allocator()->find(overlay::ip("10.0.0.1"))->allocation);
   EXPECT_EQ(answer->plan, s.allocator()->plan());
+  EXPECT_EQ(answer->allocator, everything->at.allocator);
   ASSERT_TRUE(reg("10.0.0.2"));
   auto next = overlay::parse_feed(**s.feed(everything->at.run, everything->at.version));
   EXPECT_FALSE(next->full);
   EXPECT_EQ(next->nodes.size(), 2u);
-  EXPECT_EQ(next->at, (overlay::FeedPosition{everything->at.run, 2}));
+  EXPECT_EQ(next->at, (overlay::FeedPosition{everything->at.run, 2, s.allocator()->id()}));
   EXPECT_EQ(s.feed(next->at.run, 1)->get(), s.feed(next->at.run, 1)->get()) << "one text for all";
   ASSERT_TRUE(s.delete_agents(R"({"agents": ["10.0.0.1"]})", "test"));
   auto last = overlay::parse_feed(**s.feed(next->at.run, next->at.version));
