@@ -219,9 +219,9 @@ struct Daemon::Impl {
 
   /// To the masters of overlay.follow, or to the allocator of this process.
   Result<std::unique_ptr<OverlayLink>> make_link(OverlayLinkEvents events) {
-    if (config.overlay.follow.empty()) return make_local_overlay_link(io, clock, overlay, *server, std::move(events));
     OverlayLinkOptions options;
     options.masters = config.overlay.follow;
+    if (options.masters.empty()) options.masters = {config.api.listen.at(0).text()};
     options.token_file = config.api.token_file;
     return make_overlay_link(io, clock, std::move(options), std::move(events));
   }

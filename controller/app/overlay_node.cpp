@@ -385,6 +385,8 @@ void OverlayNode::use_attachments(Attach attach) {
 void OverlayNode::tick() { impl_->publish(); }
 Result<> OverlayNode::check() { return impl_->check(); }
 
+void OverlayNode::check(const std::string&, std::function<void(api::OverlayCheckView)> done) { done({}); }
+
 api::OverlayBody OverlayNode::agent_body() const {
   auto text = impl_->agent_text.get();
   if (!text->empty()) return *text;
