@@ -14,6 +14,7 @@
 
 #include "api/server.h"
 #include "app/cluster.h"
+#include "app/cni_keeper.h"
 #include "app/dns_node.h"
 #include "app/holdover.h"
 #include "app/kernel_options.h"
@@ -125,6 +126,7 @@ struct Daemon::Impl {
   std::unique_ptr<Registrations> registrations;
   OverlayService overlay{config, clock};
   std::unique_ptr<OverlayNode> overlay_node;
+  CniKeeper cni{io, config};
   NodeList nodes;
   std::unique_ptr<api::Server> server;
   Holdover holdover;
@@ -276,6 +278,11 @@ struct Daemon::Impl {
     LS_ASSIGN(ring, bpf::RingBuffer::open(programs->map("ls_events"), [this](std::span<const std::byte> record) { views.publish_event(record); }));
     ring_fd.emplace(io, ring->epoll_fd());
     wait_ring();
+
+    cni.start(std::any_of(stories.begin(), stories.end(), [](auto& m) {
+      bool theirs = m.name == "ls_portmap" || m.name == "ls_ovl_local";
+      return theirs && (m.origin == datapath::MapOrigin::kCreated || m.origin == datapath::MapOrigin::kRebuilt);
+    }));
 
     attachments = std::make_unique<datapath::Attachments>(*programs, attachments_of(config, features.tcx.available, stories));
     // The tables are what the process before left: nothing is gained by waiting for the source.
@@ -625,6 +632,7 @@ struct Daemon::Impl {
     if (registrations) {
       for (auto& w : registrations->warnings()) v.warnings.push_back(w);
     }
+    for (auto& w : cni.warnings()) v.warnings.push_back(w);
     nodes.publish(config.node);
     for (auto& [driver, r] : runs) {
       api::ReconcileView view{driver, r.runs, r.errors, driver == "lb" ? repaired : attachments ? attachments->drift_repaired() : 0,
@@ -680,6 +688,7 @@ Daemon::~Daemon() {
   if (d.cluster) d.cluster->stop();
   if (d.registrations) d.registrations->stop();
   if (d.overlay_node) d.overlay_node->stop();
+  d.cni.stop();
   d.server.reset();  // it asks all of them
   if (d.dns) d.dns->stop();
   d.control.want(0);

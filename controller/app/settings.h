@@ -225,6 +225,7 @@ struct Config {
     CniKind cni = CniKind::kLoadstar;
     std::filesystem::path cni_dir{"/etc/loadstar/cni"};
     std::filesystem::path cni_data_dir;  ///< empty: the plugin's own
+    std::vector<std::filesystem::path> mesos_roots;  ///< "<runtime dir>/isolators/network/cni" of the Mesos agent
     std::string docker_binary = "docker";
     Millis command_timeout{15'000};
     bool masquerade = true;

@@ -151,6 +151,10 @@ std::vector<Setting> overlay_lines() {
           "Folder of the CNI configurations, <overlay>.conf each (--network_cni_config_dir of the Mesos agent).", {.rule = not_empty}),
       line<&C::overlay, &C::Overlay::cni_data_dir>("overlay.cni_data_dir",
           "Folder of the plugin's address reservations, as it is written into the CNI configurations. Empty: the plugin's own default."),
+      line<&C::overlay, &C::Overlay::mesos_roots>("overlay.mesos_roots",
+          "Folders of the Mesos agent's isolator network/cni, below its runtime and its work folder (<folder>/isolators/network/cni). An attachment of "
+          "loadstar-cni whose container is in none of them is taken away. Only for networks that Mesos alone uses. Empty: nothing is taken away.",
+          {.rule = not_empty}),
       line<&C::overlay, &C::Overlay::docker_binary>("overlay.docker_binary", "The Docker command: a path, or a name that is found in PATH.",
           {.rule = command}),
       line<&C::overlay, &C::Overlay::command_timeout>("overlay.command_timeout", "Longest time of one Docker command; it is ended then.",

@@ -119,7 +119,7 @@ RawValue other_value(const Setting& s, const std::string& printed) {
   } else if (printed.find('.') != printed.npos) {
     raw.value = 7.5;
   } else {
-    bool large = s.name.starts_with("lb.") || s.name == "dns.kernel_names";
+    bool large = s.name.starts_with("lb.") || s.name == "dns.kernel_names" || s.name == "overlay.kernel_nodes";
     raw.value = large ? int64_t(1) << 19 : s.name == "dns.udp_size" ? 700 : s.name == "resolver.in_flight" ? 77 : 7;
   }
   return raw;
