@@ -51,8 +51,6 @@ class DockerKeeper {
 
   /// Replaces what is wanted. The same once more changes nothing.
   void want(DockerWanted);
-  /// The networks alone, without the filter.
-  void want(std::vector<DockerNetwork> networks) { want(DockerWanted{std::move(networks), {}}); }
   /// A pass now, for instance after an operator removed a conflict.
   void look_again();
 
