@@ -216,12 +216,18 @@ std::optional<End> talk(const Child& child, Talk& t, CommandResult& r, Instant u
 
 bool nonblocking(const UniqueFd& fd) { return fcntl(fd.get(), F_SETFL, fcntl(fd.get(), F_GETFL) | O_NONBLOCK) == 0; }
 
-/// Commands say what is wrong first, and how they are to be used afterwards.
-std::string_view first_line(std::string_view text) {
-  auto begin = text.find_first_not_of(" \r\n\t");
-  if (begin == text.npos) return {};
-  text.remove_prefix(begin);
-  return text.substr(0, text.find_first_of("\r\n"));
+/// Commands say what is wrong first, and how they are to be used afterwards. Warnings, of files of the user for instance, may come before it.
+std::string_view complaint(std::string_view text) {
+  std::string_view first;
+  while (!text.empty()) {
+    auto end = std::min(text.find_first_of("\r\n"), text.size());
+    auto line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (line.find_first_not_of(" \t") == line.npos) continue;
+    if (first.empty()) first = line;
+    if (!line.starts_with("WARNING")) return line;
+  }
+  return first;
 }
 
 }  // namespace
@@ -249,7 +255,7 @@ std::string CommandResult::text() const {
     case End::kStopped: how = "stopped"; break;
     case End::kNotFound: how = "no such program"; break;
   }
-  auto said = first_line(error);
+  auto said = complaint(error);
   if (said.empty()) return how;
   return how + ": " + printable(said, 300);
 }

@@ -15,6 +15,7 @@ using nlohmann::json;
 constexpr char kBridge[] = "com.docker.network.bridge.name";
 constexpr char kMasquerade[] = "com.docker.network.bridge.enable_ip_masquerade";
 constexpr char kMtu[] = "com.docker.network.driver.mtu";
+constexpr uint32_t kLeastMtu = 68;  // of IPv4, RFC 791; 0 would mean Docker's own choice
 constexpr size_t kMaxDifferences = 1000;  // octets of a conflict's text
 
 std::string bridge_of(const DockerNetwork& n) { return "d-" + n.name; }
@@ -246,6 +247,10 @@ DockerResult ensure_docker_network(CommandRunner& runner, const DockerOptions& o
   }
   if ((wanted.v4 && !wanted.v4->address.is_v4()) || (wanted.v6 && wanted.v6->address.is_v4())) {
     out.text = "a subnet is of the wrong family";
+    return out;
+  }
+  if (wanted.mtu < kLeastMtu) {
+    out.text = fmt::format("an MTU of {} is too small", wanted.mtu);
     return out;
   }
   auto before = look(runner, o, wanted, out);

@@ -1,6 +1,9 @@
 // Docker's packet filter with the iptables of this machine: rules as Docker makes them, then ours among them.
 #include <gmock/gmock.h>
-#include <netinet/in.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "overlay/docker_filter.h"
 #include "support/netns_fixture.h"
@@ -80,6 +83,25 @@ TEST_F(OverlayDockerRules, AreMadeOnceRepairedAndTakenAway) {
   EXPECT_EQ(remove_docker_filter(*runner_, {}).failures, 0u);
   EXPECT_EQ(rules(), docker);
   EXPECT_EQ(remove_docker_filter(*runner_, {}).written, 0u);
+}
+
+TEST_F(OverlayDockerRules, AreWrittenByAnotherUserWithOneCapability) {
+  if (output("iptables --version").find("nf_tables") == std::string::npos) GTEST_SKIP() << "the legacy iptables needs root";
+  docker_starts();
+  // As the daemon is: not root, CAP_NET_ADMIN permitted and effective but not inheritable, no new privileges.
+  auto status = in_child([this] {
+    prctl(PR_SET_KEEPCAPS, 1);
+    if (setgroups(0, nullptr) != 0 || setresgid(65534, 65534, 65534) != 0 || setresuid(65534, 65534, 65534) != 0) return 1;
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[2]{};
+    data[0].effective = data[0].permitted = 1u << CAP_NET_ADMIN;
+    if (syscall(SYS_capset, &header, data) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return 2;
+    auto r = ensure_docker_filter(*runner_, {}, filter_);
+    for (auto& w : r.warnings) std::fprintf(stderr, "%s\n", w.c_str());
+    return r.written == 2 && r.failures == 0 ? 0 : 3;
+  });
+  EXPECT_EQ(status, 0) << status / 256;
+  EXPECT_EQ(ensure().written, 0u);
 }
 
 TEST_F(OverlayDockerRules, DockersRawRulesAreReported) {

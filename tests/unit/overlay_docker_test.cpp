@@ -281,7 +281,54 @@ TEST_F(OverlayDockerCommand, NothingIsRunForWhatCannotBe) {
   EXPECT_EQ(ensure({"--help", net("9.0.0.128/25"), {}, 1420}).state, DockerState::kFailed);
   EXPECT_EQ(ensure({"dcos", std::nullopt, std::nullopt, 1420}).state, DockerState::kNothing);
   EXPECT_EQ(ensure({"dcos", net("fd00::/64"), std::nullopt, 1420}).state, DockerState::kFailed);
+  EXPECT_EQ(ensure({"dcos", net("9.0.0.128/25"), std::nullopt, 0}).state, DockerState::kFailed);
   EXPECT_THAT(calls(), IsEmpty());
+}
+
+TEST_F(OverlayDockerCommand, KilledWhileItMakesTheNetwork) {
+  options_.limit = Millis(2000);
+  // The daemon has made it, the command does not come back.
+  options_.binary = folder_.program("docker", R"(
+if [ "$2" = inspect ]; then
+  [ -f $d/there ] && exec cat $d/there
+  echo "Error: No such network: dcos" >&2; exit 1
+fi
+cp $d/made $d/there
+trap '' TERM
+sleep 1000
+)");
+  EXPECT_EQ(ensure().line(), "dcos: Docker does not answer: docker network create: no end within the time limit");
+  options_.limit = Millis(60'000);
+  EXPECT_EQ(ensure().line(), "dcos: there already");
+}
+
+TEST_F(OverlayDockerCommand, WarningsBeforeAnErrorAreNotTheError) {
+  folder_.write("missing", "WARNING: Error loading config file: /root/.docker/config.json: permission denied\nError response from daemon: something else\n");
+  EXPECT_THAT(ensure().text, HasSubstr("exit code 1: Error response from daemon: something else"));
+}
+
+TEST(OverlayDocker, DamagedAnswersDoNoHarm) {
+  auto good = Said{}.text();
+  uint32_t state = 12345;
+  auto random = [&] { return state = state * 1664525 + 1013904223; };
+  size_t readable = 0;
+  for (int i = 0; i < 20'000; i++) {
+    auto text = good;
+    for (uint32_t n = random() >> 30; n != ~0u; n--) {
+      auto at = (random() >> 8) % text.size();
+      switch (random() >> 30) {
+        case 0: text[at] = char(random() >> 24); break;
+        case 1: text.erase(at, (random() >> 8) % 40); break;
+        case 2: text.insert(at, text.substr((random() >> 8) % text.size(), 30)); break;
+        default: text[at] = "[]{},:\"0"[random() >> 29];
+      }
+    }
+    auto r = compare_docker_network(dcos(), text);
+    if (!r) continue;
+    readable++;
+    for (char c : r->differences) ASSERT_TRUE(c >= ' ' && c <= '~');
+  }
+  EXPECT_GT(readable, 100u);
 }
 
 }  // namespace

@@ -1,8 +1,11 @@
 // Who gets an address of the node: seen by a receiver behind it, in namespaces of the test's own.
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
+#include <linux/capability.h>
 #include <netinet/in.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include <thread>
 
@@ -271,6 +274,22 @@ TEST_F(OverlayMasquerade, AFailureChangesNothing) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code.value(), ENOENT);
   expect_nothing_to_do();
+}
+
+TEST_F(OverlayMasquerade, OneCapabilityIsEnough) {
+  auto status = in_child([] {
+    prctl(PR_SET_KEEPCAPS, 1);
+    if (setresuid(65534, 65534, 65534) != 0) return 1;
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[2]{};
+    data[0].effective = data[0].permitted = 1u << CAP_NET_ADMIN;
+    if (syscall(SYS_capset, &header, data) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return 2;
+    auto other = spec();
+    other.sources.pop_back();
+    auto r = ensure_masquerade(other);
+    return r && r->repaired ? 0 : 3;
+  });
+  EXPECT_EQ(status, 0) << status / 256;
 }
 
 TEST_F(OverlayMasquerade, NeedsTheRight) {
