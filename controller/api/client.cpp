@@ -9,6 +9,7 @@
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
+#include <charconv>
 
 namespace ls::api {
 namespace {
@@ -28,6 +29,7 @@ struct Call {
   Millis timeout;
   const OnLine* on_line = nullptr;
   http::verb verb = http::verb::get;
+  std::string body{};
 };
 
 tl::unexpected<Error> failed(const ErrorCode& ec, const std::string& doing) {
@@ -56,10 +58,11 @@ asio::awaitable<void> exchange(const Call& call, Result<HttpReply>& result) {
     result = failed(ec, "connect to " + call.socket);
     co_return;
   }
-  http::request<http::empty_body> request(call.verb, call.target, 11);
+  http::request<http::string_body> request(call.verb, call.target, 11, call.body);
   request.set(http::field::host, "localhost");
   request.set(http::field::user_agent, "loadstar/" LS_VERSION);
-  if (call.verb == http::verb::post) request.content_length(0);
+  if (call.verb == http::verb::post) request.content_length(call.body.size());
+  if (!call.body.empty()) request.set(http::field::content_type, "application/json");
   if (!call.if_none_match.empty()) request.set(http::field::if_none_match, call.if_none_match);
   co_await http::async_write(stream, request, token);
   // A server that refuses may answer and close before it has read the request: the answer counts, so read anyway.
@@ -76,6 +79,8 @@ asio::awaitable<void> exchange(const Call& call, Result<HttpReply>& result) {
   reply.status = message.result_int();
   reply.etag = std::string(message[http::field::etag]);
   reply.truncated = message["X-Loadstar-Truncated"] == "1";
+  auto removed = message["X-Loadstar-Removed"];
+  if (uint64_t n = 0; std::from_chars(removed.data(), removed.data() + removed.size(), n).ec == std::errc()) reply.removed = n;
   bool stream_lines = call.on_line && reply.status == 200;
   if (stream_lines) stream.expires_never();
   while (!parser.is_done()) {
@@ -115,8 +120,8 @@ Result<HttpReply> Client::get(std::string_view target, std::string_view if_none_
   return run({socket_, std::string(target), std::string(if_none_match), timeout_});
 }
 
-Result<HttpReply> Client::post(std::string_view target) const {
-  return run({socket_, std::string(target), {}, timeout_, nullptr, http::verb::post});
+Result<HttpReply> Client::post(std::string_view target, std::string body) const {
+  return run({socket_, std::string(target), {}, timeout_, nullptr, http::verb::post, std::move(body)});
 }
 
 Result<HttpReply> Client::lines(std::string_view target, const OnLine& on_line) const {

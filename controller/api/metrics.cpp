@@ -7,6 +7,7 @@
 #include "api/metrics_dns.h"
 #include "api/metrics_family.h"
 #include "api/metrics_overlay.h"
+#include "api/metrics_overlay_node.h"
 
 namespace ls::api {
 namespace {
@@ -32,6 +33,7 @@ class Scrape final : public prometheus::Collectable {
     tables(out, status, more);
     if (auto* source = provider_.dns()) dns_families(out, *source);
     if (auto* source = provider_.overlay()) overlay_families(out, *source);
+    if (auto* source = provider_.overlay_node()) overlay_node_families(out, *source);
     gauge(out, "loadstar_loop_lag_seconds", "How late the last one-second timer of an event loop came.",
           [&](Family& f) {
             for (const auto* loops : {&std::as_const(status.loops), &own_loops_}) {

@@ -1,8 +1,10 @@
 #pragma once
 /// What the API shows of the overlay on this node: `loadstar overlay ls|agents|trace|check`, /v1/overlay/node and what is below it.
 /// `app` implements it. Plain texts and numbers, so that neither the API nor the command line knows pools or maps.
-/// Thread: any; values are copies. Cost: view() is small and made anew once a second; nodes() is O(nodes) pointers under a lock;
-/// trace() a few map look-ups.
+/// Thread: any; values are copies. Cost: view() is small and made anew once a second; nodes() is a search and `most` copies; trace() a few
+/// map look-ups.
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -82,19 +84,26 @@ struct OverlayCheckResult {
   std::string cause;                         ///< of !ok: a sentence with the probable cause
 };
 struct OverlayCheckView {
-  bool done = false;
+  bool done = false;                         ///< false: its time was over before all had been asked
   uint64_t asked = 0, answered = 0;
   std::vector<OverlayCheckResult> results;   ///< the broken ones first
 };
 
+/// Whoever asked for a check gets an answer by then; a check that is not done says what it has a little before.
+inline constexpr std::chrono::seconds kOverlayCheckTime{60};
+
 class OverlayNodeSource {
  public:
   virtual ~OverlayNodeSource() = default;
+  /// Never null once this node has begun; null and `!enabled` are both shown as "takes no part".
   virtual std::shared_ptr<const OverlayNodeView> view() const = 0;
-  virtual std::vector<OverlayPeerView> nodes() const = 0;
+  /// At most `most` nodes in the order of their own addresses as numbers, this one among them, from the first above `after` on (empty: from
+  /// the lowest). So 65,536 of them are shown a page at a time and never copied all at once.
+  virtual std::vector<OverlayPeerView> nodes(const std::string& after, size_t most) const = 0;
   /// EINVAL: no address.
   virtual Result<OverlayTraceView> trace(const std::string& address) const = 0;
-  /// Looks at all peers through the tunnel, or at one node (its own address); `done` is called once, on any thread.
+  /// Looks at all peers through the tunnel, or at one node (its own address; one that is not known is a result with that cause). `done` is
+  /// called once, on any thread, perhaps before this returns. Never asked again before `done`, or before kOverlayCheckTime is over.
   virtual void check(const std::string& node, std::function<void(OverlayCheckView)> done) = 0;
 };
 

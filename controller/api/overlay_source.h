@@ -8,6 +8,8 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "api/overlay_node.h"
+
 namespace ls::api {
 
 struct OverlayFailure {
@@ -57,6 +59,8 @@ class OverlaySource {
   /// Whether this node gives addresses out; master_view() is only asked then.
   virtual bool allocates() const = 0;
   virtual OverlayMasterView master_view() = 0;
+  /// As OverlayNodeSource::nodes, of the allocator; `self` is never set. For a machine that gives addresses out and takes none.
+  virtual std::vector<OverlayPeerView> nodes(const std::string& after, size_t most) { return (void)after, (void)most, std::vector<OverlayPeerView>{}; }
   /// Once a second.
   virtual void tick() {}
 };

@@ -13,6 +13,7 @@
 #include "api/dns_source.h"
 #include "api/event_hub.h"
 #include "api/filter.h"
+#include "api/overlay_node.h"
 #include "api/overlay_source.h"
 #include "api/views.h"
 #include "dns/registry.h"
@@ -51,6 +52,8 @@ class Provider {
 
   // The overlay: /overlay-master, /overlay-agent, /v1/overlay and its metrics. Null: this node has no overlay.
   virtual OverlaySource* overlay() { return nullptr; }
+  /// What this node has of the overlay and does with it: /v1/overlay/node and below. Null: it takes no part.
+  virtual OverlayNodeSource* overlay_node() { return nullptr; }
 
   // Registrations and what the reference's node API showed (docs/operate/registration.md).
   /// Where names are registered; used on the admin thread only. Null: this node keeps none of its own.

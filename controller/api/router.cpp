@@ -13,9 +13,11 @@
 #include "api/dns_kernel_views.h"
 #include "api/dns_views.h"
 #include "api/labels.h"
+#include "api/overlay_node_views.h"
 #include "api/params.h"
 #include "api/router_dns.h"
 #include "api/router_overlay.h"
+#include "api/router_overlay_node.h"
 #include "api/router_records.h"
 #include "api/router_registrations.h"
 #include "loadstar/abi/event.h"
@@ -103,6 +105,12 @@ Reply status(const Call& c) {
     s.overlay = source->master_view();
     if (!s.overlay->problem.empty()) s.warnings.push_back("no node gets addresses of the overlay: " + s.overlay->problem);
     if (!s.overlay->rejected.empty()) s.warnings.push_back("[overlay] is not in force, an older plan is: " + s.overlay->rejected);
+  }
+  if (auto* source = c.provider.overlay_node()) {
+    if (auto view = source->view(); view && view->enabled) s.overlay_node = std::move(view);
+    if (s.overlay_node) {
+      for (auto& w : overlay_node_warnings(*s.overlay_node)) s.warnings.push_back(w);
+    }
   }
   return json_reply(s);
 }
@@ -291,6 +299,7 @@ Reply not_found(std::string_view path) {
   for (auto shown : dns_route_list()) list.push_back(shown);
   for (auto shown : registration_route_list()) list.push_back(shown);
   for (auto shown : record_route_list()) list.push_back(shown);
+  for (auto shown : overlay_node_route_list()) list.push_back(shown);
   for (auto shown : overlay_route_list()) list.push_back(shown);
   Reply r{.status = 404};
   r.body = text_of({{"error", "there is no path '" + std::string(path) + "'"}, {"routes", list}}) + "\n";
@@ -305,6 +314,7 @@ Reply Router::handle(const Request& request, const std::vector<LoopView>& own_lo
   if (!request.caller.on_socket && !over_tcp(path)) return error_reply(403, "this path is served on the unix socket only");
   if (auto reply = registration_route(provider_, feeds_, request)) return std::move(*reply);
   if (auto reply = record_route(provider_, metrics_, request, own_loops)) return std::move(*reply);
+  if (auto reply = overlay_node_route(provider_, check_turn_, request)) return std::move(*reply);
   if (auto reply = overlay_route(provider_, request)) return std::move(*reply);
   if (auto reply = dns_route(provider_, request, request.caller.may_change)) return std::move(*reply);
   auto query = path.size() < target.size() ? target.substr(path.size() + 1) : "";

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "api/metrics.h"
+#include "api/overlay_check_turn.h"
 #include "api/provider.h"
 #include "dns/registration_feed.h"
 #include "util/clock.h"
@@ -47,13 +48,15 @@ struct Reply {
   /// the reply on the admin thread. Whoever waits too long gets 504.
   using Finish = std::function<void(std::function<Reply()>)>;
   std::function<void(Finish)> later{};
+  /// How long `later` may take; nullopt: what the server was told.
+  std::optional<Millis> patience{};
 
   /// Set: nothing is new yet. The request is to be handled again when Router::position() changes; after this time the reply goes
   /// out as it is.
   std::optional<Millis> wait{};
   /// Set: the body, shared by many replies; `body` is empty then.
   std::shared_ptr<const std::string> shared{};
-  /// Set: the body, made piece by piece as it is sent, on the admin thread; nullopt is its end.
+  /// Set: the body, made piece by piece as it is sent, on the admin thread; nullopt is its end. An empty piece lets others go first.
   std::function<std::optional<std::string>()> parts{};
 };
 
@@ -91,6 +94,7 @@ class Router {
   Provider& provider_;
   Metrics metrics_;
   FeedTexts feeds_;
+  OverlayCheckTurn check_turn_;
 };
 
 }  // namespace ls::api

@@ -100,7 +100,7 @@ std::optional<Reply> overlay_route(Provider& provider, const Request& q) {
   else if (path == kFeed) params.only(kFollow);
   else params.only({});
   bool changes = path == kDelete || path == kNodes;
-  if (changes && q.method != "POST") return method_reply("POST");
+  if (changes && q.method != "POST") return method_reply(path == kNodes ? "GET, HEAD, POST" : "POST");
   if (!changes && q.method != "GET" && q.method != "HEAD") return method_reply("GET, HEAD");
   auto* callback = params.find("jsonp");
   if (callback && !callback_name(*callback)) params.bad("jsonp", "is the name of a function");
@@ -118,11 +118,16 @@ std::optional<Reply> overlay_route(Provider& provider, const Request& q) {
     if (r.status == 401) r.headers.push_back({"WWW-Authenticate", "Bearer"});
     return r;
   }
-  return reply_of(path == kDelete ? source->delete_agents(q.body, q.caller.text) : source->register_node(q.body, q.caller.text));
+  if (path == kNodes) return reply_of(source->register_node(q.body, q.caller.text));
+  auto nodes_before = source->allocates() ? source->master_view().nodes : 0;
+  auto r = reply_of(source->delete_agents(q.body, q.caller.text));
+  // The body is the original's and says what remains.
+  if (r.status == 200) r.headers.push_back({"X-Loadstar-Removed", std::to_string(nodes_before - std::min(nodes_before, source->master_view().nodes))});
+  return r;
 }
 
 std::vector<std::string_view> overlay_route_list() {
-  return {"/overlay-master/state?jsonp=", "/overlay-master/agents/delete", "/overlay-agent/overlay?jsonp=", "/v1/overlay/capacity", "/v1/overlay/nodes",
+  return {"/overlay-master/state?jsonp=", "/overlay-master/agents/delete", "/overlay-agent/overlay?jsonp=", "/v1/overlay/capacity", "POST /v1/overlay/nodes",
           "/v1/overlay/allocations?run=&version=&wait="};
 }
 

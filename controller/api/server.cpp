@@ -392,7 +392,10 @@ asio::awaitable<void> Server::Impl::send_parts(Stream& stream, Reply reply, cons
   while (!ec && !stopping) {
     auto text = parts();
     if (!text) break;
-    if (text->empty()) continue;
+    if (text->empty()) {
+      co_await asio::post(*io, asio::use_awaitable);
+      continue;
+    }
     stream.expires_after(settings.idle);
     if (chunked) co_await asio::async_write(stream, http::make_chunk(asio::buffer(*text)), token);
     else co_await asio::async_write(stream, asio::buffer(*text), token);
@@ -409,7 +412,8 @@ asio::awaitable<Reply> Server::Impl::finished(Reply promise) {
     std::function<Reply()> make;
   };
   auto slot = std::make_shared<Slot>(*io);
-  slot->timer.expires_after(settings.deferred);
+  auto patience = promise.patience.value_or(settings.deferred);
+  slot->timer.expires_after(patience);
   promise.later([io = io, weak = std::weak_ptr(slot)](std::function<Reply()> make) {
     asio::post(*io, [weak, make = std::move(make)]() mutable {
       if (auto s = weak.lock()) {
@@ -424,7 +428,7 @@ asio::awaitable<Reply> Server::Impl::finished(Reply promise) {
   waiting.erase(&slot->timer);
   if (slot->make) co_return slot->make();
   if (stopping) co_return error_reply(503, "the daemon ends");
-  co_return error_reply(504, "no answer in " + duration_text(std::chrono::duration<double>(settings.deferred).count()));
+  co_return error_reply(504, "no answer in " + duration_text(std::chrono::duration<double>(patience).count()));
 }
 
 asio::awaitable<void> Server::Impl::stream_events(Stream& stream, EventFilter filter, unsigned version) {

@@ -134,6 +134,7 @@ struct StatusView {
   std::vector<LoopView> loops;
   std::optional<DnsStatus> dns;  ///< filled by the router from Provider::dns
   std::optional<OverlayMasterView> overlay;  ///< the same, from Provider::overlay on a master
+  std::shared_ptr<const OverlayNodeView> overlay_node;  ///< the same, from Provider::overlay_node; null: takes no part
 };
 
 /// The one line that matters first. Pure.

@@ -8,6 +8,7 @@
 #include "api/dns_event.h"
 #include "api/dns_kernel_views.h"
 #include "api/labels.h"
+#include "api/overlay_node_views.h"
 #include "api/views.h"
 #include "derive/records.h"
 #include "dns/query.h"
@@ -108,6 +109,7 @@ void to_json(Json& j, const StatusView& s) {
     auto& o = j["overlay"] = {{"problem", s.overlay->problem}, {"rejected", s.overlay->rejected}, {"nodes", s.overlay->nodes}, {"pools", Json::array()}};
     for (auto& p : s.overlay->pools) o["pools"].push_back({{"overlay", p.overlay}, {"pool", p.pool}, {"size", p.size}, {"used", p.used}, {"held", p.held}});
   }
+  if (s.overlay_node) j["overlay_node"] = overlay_node_summary_json(*s.overlay_node);
   if (!s.dns) return;
   j["dns"] = {{"listeners", s.dns->listeners}, {"zones", s.dns->zones},           {"upstreams", s.dns->upstreams},
               {"unbound", s.dns->unbound},     {"not_loaded", s.dns->not_loaded}, {"aside", s.dns->aside}};

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/random.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "overlay/overlay_json.h"
@@ -25,22 +26,45 @@ std::string random_name() {
   return fmt::format("{:016x}", n);
 }
 
+std::string_view word_of(overlay::ShareState s) {
+  switch (s) {
+    case overlay::ShareState::kExhausted: return "exhausted";
+    case overlay::ShareState::kConflict: return "conflict";
+    case overlay::ShareState::kOk: break;
+  }
+  return "ok";
+}
+
+api::OverlayPeerView shown(const overlay::Allocation& a) {
+  auto text = [](auto& v) { return v ? v->text() : std::string(); };
+  api::OverlayPeerView out{.node = a.node.text(), .id = a.id, .vtep4 = a.vtep.v4.text(), .vtep6 = text(a.vtep.v6), .mac = overlay::to_text(a.vtep.mac), .self = false, .shares = {}};
+  for (auto& s : a.shares) out.shares.push_back({s.overlay, text(s.v4), text(s.v6), std::string(word_of(s.state)), s.detail, s.mesos_bridge, s.docker_bridge});
+  return out;
+}
+
 tl::unexpected<OverlayFailure> failure(OverlayFailure::Kind kind, std::string why) { return tl::make_unexpected(OverlayFailure{kind, std::move(why)}); }
 
 }  // namespace
 
+void OverlayService::unusable(std::string why) {
+  problem_ = std::move(why);
+  log::error("overlay_allocator_unusable", {{"error", problem_}});
+}
+
 void OverlayService::start() {
-  master_ = config_.node.has_role(Role::kMaster) && config_.overlay.configured();
+  master_ = config_.allocates_overlay();
   if (!master_) return;
-  auto unusable = [&](std::string why) {
-    problem_ = std::move(why);
-    log::error("overlay_allocator_unusable", {{"error", problem_}});
-  };
-  auto plan = overlay::check_plan(config_.overlay.plan());
-  if (!plan) return unusable(plan.error().text());  // the settings were checked; this is for whoever made a Config by hand
   auto store = open_file_store(config_.store.path.parent_path() / "overlay.db");
   if (!store) return unusable(store.error().text());
-  store_ = std::move(*store);
+  start(std::move(*store));
+}
+
+void OverlayService::start(std::unique_ptr<Store> store) {
+  master_ = config_.allocates_overlay();
+  if (!master_) return;
+  auto plan = overlay::check_plan(config_.overlay.plan());
+  if (!plan) return unusable(plan.error().text());  // the settings were checked; this is for whoever made a Config by hand
+  store_ = std::move(store);
   overlay::AllocatorOptions options{.hold_down = config_.overlay.hold_down, .takeover = config_.overlay.takeover, .id = random_name()};
   auto made = overlay::Allocator::open(*store_, clock_, std::move(*plan), options);
   if (!made) return unusable(made.error().text());
@@ -142,6 +166,15 @@ api::OverlayMasterView OverlayService::master_view() {
   v.store_failures = c.store_failures;
   for (auto& u : allocator_->usage()) v.pools.push_back({u.overlay, u.pool.text(), double(u.size), double(u.used), double(u.held)});
   return v;
+}
+
+std::vector<api::OverlayPeerView> OverlayService::nodes(const std::string& after, size_t most) {
+  std::vector<api::OverlayPeerView> out;
+  if (!allocator_) return out;
+  auto all = allocator_->nodes();
+  auto from = std::upper_bound(all.begin(), all.end(), IpAddress::parse(after).value_or(IpAddress{}), [](auto& a, auto* n) { return a < n->allocation.node; });
+  for (; from != all.end() && out.size() < most; ++from) out.push_back(shown((*from)->allocation));
+  return out;
 }
 
 void OverlayService::tick() {

@@ -25,6 +25,8 @@ class OverlayService final : public api::OverlaySource {
 
   /// On a master with [overlay]: opens "overlay.db" beside store.path and reads everything in it.
   void start();
+  /// The same over a store that is there, whatever it is kept in.
+  void start(std::unique_ptr<Store> store);
 
   /// Null: this node allocates nothing, or cannot (master_view().problem).
   overlay::Allocator* allocator() { return allocator_.get(); }
@@ -40,9 +42,12 @@ class OverlayService final : public api::OverlaySource {
   api::OverlayBody agent_overlay() override;
   bool allocates() const override { return master_; }
   api::OverlayMasterView master_view() override;
+  /// Cost: O(all nodes) pointers and `most` copies.
+  std::vector<api::OverlayPeerView> nodes(const std::string& after, size_t most) override;
   void tick() override;
 
  private:
+  void unusable(std::string why);
   std::optional<api::OverlayFailure> missing() const;
 
   const Config& config_;

@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/completion.h"
 #include "cli/dns_commands.h"
+#include "cli/overlay_commands.h"
 
 namespace {
 
@@ -43,6 +44,7 @@ class CommandLine {
     tables();
     kernel();
     dns();
+    overlay();
     completion();
   }
 
@@ -143,6 +145,21 @@ class CommandLine {
     choice(*dump, "--service", question_.service, {"authority", "resolver"}, "Whose, when both have it");
   }
 
+  void overlay() {
+    auto& all = *command(app_, "overlay", "The overlay: addresses of containers, and the way between nodes");
+    command(all, "ls", "This node's shares and, where addresses are given out, what is left", [this] { return overlay_ls(context_); });
+    auto* agents = command(all, "agents", "All nodes with what they have", [this] { return overlay_agents(context_, agents_); });
+    agents->add_option("--node", agents_.node, "Only the node with this address of its own");
+    agents->add_option("--overlay", agents_.overlay, "Only nodes with a share of this overlay");
+    choice(*agents, "--state", agents_.state, {"ok", "exhausted", "conflict"}, "Only nodes with a share in this state");
+    auto* trace = command(all, "trace", "The way of a packet to an address", [this] { return overlay_trace(context_, address_); });
+    trace->add_option("ADDRESS", address_, "Of a container, a VTEP or a node")->required();
+    auto* check = command(all, "check", "Send to every other node through the tunnel and back", [this] { return overlay_check(context_, agents_.node); });
+    check->add_option("NODE", agents_.node, "Only this node, by its own address");
+    auto* rm = command(all, "rm", "On the master: forget nodes, what they had goes to others", [this] { return overlay_rm(context_, nodes_); });
+    rm->add_option("NODE", nodes_, "Own addresses of the nodes")->required();
+  }
+
   void daemon() {
     command(app_, "status", "State of the daemon, what matters first", [this] { return status(context_); });
     command(app_, "health", "Liveness and readiness, by start-up state", [this] { return health(context_); });
@@ -158,7 +175,7 @@ class CommandLine {
     choice(*complete, "SHELL", shell_, {"bash", "zsh", "fish"}, "bash, zsh or fish")->required();
   }
 
-  CLI::App app_{"Shows what loadstard does: VIPs, backends, flows, BPF maps, drops, DNS.", "loadstar"};
+  CLI::App app_{"Shows what loadstard does: VIPs, backends, flows, BPF maps, drops, DNS, overlay.", "loadstar"};
   Choices choices_;
   std::function<int()> action_;
   Context context_{kDefaultSocket};
@@ -167,6 +184,9 @@ class CommandLine {
   FlowOptions flow_;
   MonitorOptions monitor_;
   DnsQuestion question_;
+  OverlayAgentFilter agents_;
+  std::string address_;
+  std::vector<std::string> nodes_;
 };
 
 }  // namespace

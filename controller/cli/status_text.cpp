@@ -87,7 +87,7 @@ std::string dns_hook_lines(const Json& attachments) {
 
 /// "3 nodes; VTEP 3 of 65534; dcos 3 of 65536 (9.0.0.0/8), 1 held"
 std::string overlay_line(const Json& o) {
-  if (!o.value("problem", "").empty()) return line("overlay", "gives nothing out, see the warnings");
+  if (!o.value("problem", "").empty()) return line("allocator", "gives nothing out, see the warnings");
   auto text = fmt::format("{} nodes", o.value("nodes", 0ull));
   auto pools = o.value("pools", Json::array());
   for (auto& p : pools) {
@@ -96,7 +96,7 @@ std::string overlay_line(const Json& o) {
     if (auto held = p.value("held", 0.0); held > 0) text += fmt::format(", {:.0f} held", held);
   }
   if (!o.value("rejected", "").empty()) text += "; AN OLDER PLAN IS IN FORCE";
-  return line("overlay", text);
+  return line("allocator", text);
 }
 
 std::string section(std::string_view title, const Table& table) {
@@ -118,6 +118,25 @@ std::string kernel_text(const Json& k) {
   auto out = line("dns kernel", text);
   if (auto problem = k.value("problem", ""); !problem.empty()) out += line("", "problem: " + problem);
   return out;
+}
+
+std::string overlay_node_text(const Json& o) {
+  auto text = o.value("state", "");
+  auto lacking = o.value("lacking", Json::array());
+  if (!lacking.empty()) text += ", WITHOUT " + joined(lacking, ", ");
+  if (auto vtep = o.value("vtep4", ""); !vtep.empty()) text += ", VTEP " + vtep;
+  text += fmt::format(", {} other nodes", o.value("peers", 0ull));
+  if (auto mtu = o.value("mtu", 0ull)) text += fmt::format(", MTU {}", mtu);
+  if (auto offload = o.value("offload", ""); !offload.empty()) text += ", checksum offload " + offload;
+  if (auto n = o.value("conflicts", 0ull)) text += fmt::format(", {} CONFLICTS", n);
+  auto out = line("overlay", text);
+  if (auto problem = o.value("problem", ""); !problem.empty()) out += line("", "problem: " + problem);
+  auto master = o.value("master", "");
+  if (master.empty()) master = "none";
+  bool heard = o.contains("heard_s") && o["heard_s"].is_number();
+  master += heard ? ", heard " + duration_text(o["heard_s"].get<double>()) + " ago" : ", never heard";
+  if (auto error = o.value("last_error", ""); !error.empty()) master += ", last error: " + error;
+  return out + line("", "master " + master);
 }
 
 std::string watchdog_text(const Json& w, int64_t now_unix_ms) {
@@ -169,6 +188,7 @@ std::string status_text(const Json& s, bool wide, const std::string& watchdog) {
     out += dns_lines(dns);
     if (dns.contains("kernel")) out += kernel_text(dns["kernel"]) + dns_hook_lines(list("attachments"));
   }
+  if (auto node = s.value("overlay_node", Json::object()); !node.empty()) out += overlay_node_text(node);
   if (auto overlay = s.value("overlay", Json::object()); !overlay.empty()) out += overlay_line(overlay);
   out += watchdog;
 

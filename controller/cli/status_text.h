@@ -14,5 +14,7 @@ std::string watchdog_text(const nlohmann::json& state, int64_t now_unix_ms);
 
 /// The line about DNS answers in the kernel, from `dns.kernel` of the status or GET /v1/dns/kernel; a second one when there is a problem.
 std::string kernel_text(const nlohmann::json& kernel);
+/// How this node's overlay stands, from `overlay_node` of the status or GET /v1/overlay/node; further lines when there is trouble.
+std::string overlay_node_text(const nlohmann::json& node);
 
 }  // namespace ls::cli

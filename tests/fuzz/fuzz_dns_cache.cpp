@@ -1,24 +1,19 @@
 /// Sequences of operations on the cache against a map with the same rules. The cache may forget (it is bounded), but what it answers must be
 /// what was stored last, with the right age, and never after its time.
-#include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "dns/cache.h"
 #include "dns/response.h"
+#include "fuzz_input.h"
 
 using namespace ls;
 using namespace ls::dns;
 
 namespace {
 
-void require(bool good, const char* what) {
-  if (good) return;
-  std::fprintf(stderr, "violated: %s\n", what);
-  std::abort();
-}
+using ls::fuzz::require;
 
 struct Entry {
   Instant stored;

@@ -1,7 +1,5 @@
 /// An upstream's answer as an attacker would make it: walked, cut to every kind of limit, kept and given out again. What a client
 /// gets must be read by ldns, be no larger than the limit, and be read by the walker again.
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -9,6 +7,7 @@
 #include "dns/cache.h"
 #include "dns/forwarder.h"
 #include "dns/response.h"
+#include "fuzz_input.h"
 
 // Last: it defines macros that other headers use as names.
 #include <ldns/ldns.h>
@@ -18,11 +17,7 @@ using namespace ls::dns;
 
 namespace {
 
-void require(bool good, const char* what) {
-  if (good) return;
-  std::fprintf(stderr, "violated: %s\n", what);
-  std::abort();
-}
+using ls::fuzz::require;
 
 /// ldns is the judge for types whose data the walker checks; the data of others is passed on as octets.
 bool judged(const Response& r) {

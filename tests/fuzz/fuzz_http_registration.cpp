@@ -1,13 +1,14 @@
 /// Requests about registrations, as anybody on the network may send them: the path, the query, the headers and the body. Whatever
 /// comes is answered with a status that fits, in JSON; what was taken can be read back, is listed, survives a restart over the
 /// same store, and reaches a follower through the feed.
-#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "api/router_registrations.h"
+#include "bare_provider.h"
+#include "fuzz_input.h"
 #include "util/log.h"
 
 using namespace ls;
@@ -16,51 +17,17 @@ using Json = nlohmann::json;
 
 namespace {
 
-void require(bool good, const char* what) {
-  if (good) return;
-  std::fprintf(stderr, "violated: %s\n", what);
-  std::abort();
-}
+using ls::fuzz::Input;
+using ls::fuzz::require;
 
 /// Only registrations; the routes under test ask for nothing else.
-class OnlyRegistrations : public Provider {
+class OnlyRegistrations : public ls::fuzz::BareProvider {
  public:
   explicit OnlyRegistrations(dns::Registry& registry) : registry_(registry) {}
   dns::Registry* registry() override { return &registry_; }
-  StatusView status() override { std::abort(); }
-  std::vector<VipView> vips() override { std::abort(); }
-  Result<FlowList> flows(const FlowFilter&, size_t) override { std::abort(); }
-  Result<std::vector<MapView>> maps() override { std::abort(); }
-  Result<> map_dump(std::string_view, const MapSink&) override { std::abort(); }
-  Result<std::vector<DropView>> drops() override { std::abort(); }
-  Result<std::vector<StatView>> stats() override { std::abort(); }
-  MetricsView metrics() override { std::abort(); }
-  EventHub& events() override { std::abort(); }
 
  private:
   dns::Registry& registry_;
-};
-
-/// Takes pieces off the input; a piece ends at a line feed.
-class Input {
- public:
-  Input(const uint8_t* data, size_t size) : rest_(reinterpret_cast<const char*>(data), size) {}
-  bool empty() const { return rest_.empty(); }
-  uint8_t octet() {
-    if (rest_.empty()) return 0;
-    auto c = static_cast<uint8_t>(rest_[0]);
-    rest_.remove_prefix(1);
-    return c;
-  }
-  std::string line() {
-    auto end = rest_.find('\n');
-    std::string out(rest_.substr(0, end));
-    rest_.remove_prefix(end == rest_.npos ? rest_.size() : end + 1);
-    return out;
-  }
-
- private:
-  std::string_view rest_;
 };
 
 Reply ask(Provider& provider, FeedTexts& feeds, const Request& q) {

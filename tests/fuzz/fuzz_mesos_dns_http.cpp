@@ -1,11 +1,10 @@
 /// Requests to the HTTP API of Mesos-DNS: any path, query and headers give a status of the interface and a body of the type that
 /// the reply names, and never the secret.
-#include <cstdio>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "api/mesos_dns_routes.h"
+#include "fuzz_input.h"
 #include "mesos_dns_fake.h"
 
 using namespace ls;
@@ -13,11 +12,7 @@ using namespace ls::api;
 
 namespace {
 
-void require(bool good, const char* what) {
-  if (good) return;
-  std::fprintf(stderr, "violated: %s\n", what);
-  std::abort();
-}
+using ls::fuzz::require;
 
 bool printable(std::string_view text) {
   for (unsigned char c : text) {

@@ -2,13 +2,12 @@
 /// the Mesos domain. The records that the changes add up to must be those that the whole state gives, and what the walk reads must
 /// not depend on what lies behind the text.
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <string>
 
 #include "derive/mesos_zone.h"
+#include "fuzz_input.h"
 #include "sources/mesos_state.h"
 #include "state/cluster_state.h"
 
@@ -16,11 +15,7 @@ using namespace ls;
 
 namespace {
 
-void require(bool good, const char* what) {
-  if (good) return;
-  std::fprintf(stderr, "violated: %s\n", what);
-  std::abort();
-}
+using ls::fuzz::require;
 
 /// Decodes a copy whose padding is filled with `fill`.
 Result<Decoded> decode(std::string_view text, char fill) {

@@ -1,14 +1,12 @@
 /// What strangers, operators and damaged disks give the overlay's allocator: a plan, the body of a delete, records of the store, what a
 /// node sends and what it follows. What is accepted reads back as the same; records that contradict each other do not open; nothing has two
 /// owners.
-#include <cstdio>
-#include <cstdlib>
-#include <set>
 #include <string>
 
 #include "overlay/allocation_record.h"
 #include "overlay/allocator.h"
 #include "overlay/node_wire.h"
+#include "overlay_owners.h"
 #include "util/log.h"
 
 using namespace ls;
@@ -16,49 +14,10 @@ using namespace ls::overlay;
 
 namespace {
 
-void require(bool good, const char* what) {
-  if (good) return;
-  std::fprintf(stderr, "violated: %s\n", what);
-  std::abort();
-}
-
-/// Takes pieces off the input; a piece ends at a line feed.
-class Input {
- public:
-  Input(const uint8_t* data, size_t size) : rest_(reinterpret_cast<const char*>(data), size) {}
-  bool empty() const { return rest_.empty(); }
-  uint8_t octet() {
-    if (rest_.empty()) return 0;
-    auto c = static_cast<uint8_t>(rest_[0]);
-    rest_.remove_prefix(1);
-    return c;
-  }
-  std::string line() {
-    auto end = rest_.find('\n');
-    std::string out(rest_.substr(0, end));
-    rest_.remove_prefix(end == rest_.npos ? rest_.size() : end + 1);
-    return out;
-  }
-  std::string_view all() const { return rest_; }
-
- private:
-  std::string_view rest_;
-};
-
-void one_owner(const Allocator& a) {
-  std::set<IpAddress> vteps;
-  std::set<IpNetwork> blocks;
-  for (auto* n : a.nodes()) {
-    auto& v = n->allocation.vtep;
-    require(vteps.insert(v.v4.address).second, "one owner of a VTEP address");
-    require(!v.v6 || vteps.insert(v.v6->address).second, "one owner of an IPv6 VTEP address");
-    for (auto& s : n->allocation.shares) {
-      require(!s.v4 || blocks.insert(*s.v4).second, "one owner of a block");
-      require(!s.v6 || blocks.insert(*s.v6).second, "one owner of an IPv6 block");
-      require(s.state == ShareState::kOk || (!s.v4 && !s.v6), "no block without its state");
-    }
-  }
-}
+using ls::fuzz::base_plan;
+using ls::fuzz::Input;
+using ls::fuzz::one_owner;
+using ls::fuzz::require;
 
 void plan(std::string_view text) {
   auto got = read_plan(text);
@@ -75,14 +34,6 @@ void plan(std::string_view text) {
     auto pool = o.v4 ? *o.v4 : *o.v6;
     require(pool.network.contains(c.first.address) && pool.network.contains(c.last.address), "the last block lies in the pool");
   }
-}
-
-constexpr char kPlan[] = R"({"vtep_subnet": "44.128.0.0/28", "vtep_subnet6": "fd01:a::/120", "vtep_mac_oui": "70:B3:D5:00:00:00", "overlays": [
-  {"name": "a", "subnet": "9.0.0.0/22", "prefix": 25}, {"name": "b", "subnet": "11.0.0.0/22", "prefix": 24, "subnet6": "fd01:b::/64", "prefix6": 67}]})";
-
-const Plan& base_plan() {
-  static const Plan plan = read_plan(kPlan)->plan;
-  return plan;
 }
 
 /// What nodes send, and what they get and believe.

@@ -64,6 +64,28 @@ TEST_F(OverlayServiceTest, GivesOutKeepsAndForgets) {
   EXPECT_EQ(*s.agent_overlay(), "{}");
 }
 
+TEST_F(OverlayServiceTest, NodesAPageAtATime) {
+  auto c = config();
+  OverlayService s(c, clock_);
+  EXPECT_TRUE(s.nodes("", 10).empty()) << "before it began";
+  s.start(make_memory_store());
+  ASSERT_TRUE(s.allocator());
+  for (auto* n : {"10.0.0.9", "10.0.0.10", "9.255.0.1"}) ASSERT_TRUE(s.allocator()->register_node(overlay::request(n)));
+  auto two = s.nodes("", 2);
+  ASSERT_EQ(two.size(), 2u);
+  EXPECT_EQ(two[0].node, "9.255.0.1") << "as numbers, not as texts";
+  EXPECT_EQ(two[1].node, "10.0.0.9");
+  EXPECT_EQ(two[1].vtep4, "44.128.0.1/16");
+  ASSERT_EQ(two[1].shares.size(), 1u);
+  EXPECT_EQ(two[1].shares[0].v4, "9.0.0.0/24");
+  EXPECT_EQ(two[1].shares[0].state, "ok");
+  EXPECT_TRUE(two[1].shares[0].mesos);
+  auto rest = s.nodes(two[1].node, 2);
+  ASSERT_EQ(rest.size(), 1u);
+  EXPECT_EQ(rest[0].node, "10.0.0.10");
+  EXPECT_TRUE(s.nodes("10.0.0.10", 2).empty());
+}
+
 TEST_F(OverlayServiceTest, RegistrationOverTheWireAndFollowers) {
   auto c = config();
   OverlayService s(c, clock_);

@@ -106,6 +106,7 @@ TEST_F(RouterOverlay, Delete) {
   auto r = ask("POST", "/overlay-master/agents/delete", "{\"agents\": []}", {.text = "uid 0, pid 7"});
   EXPECT_EQ(r.status, 200u);
   EXPECT_EQ(r.body, "{\"remaining\":1}\n");
+  EXPECT_EQ(r.headers, (std::vector<std::pair<std::string, std::string>>{{"X-Loadstar-Removed", "0"}}));
   EXPECT_EQ(provider_.source.deleted, "{\"agents\": []}");
   EXPECT_EQ(provider_.source.caller, "uid 0, pid 7");
 }
@@ -124,7 +125,7 @@ TEST_F(RouterOverlay, WhoMayNotChangeDoesNotReachIt) {
 
 TEST_F(RouterOverlay, RegistrationAndFeed) {
   EXPECT_EQ(ask("POST", "/v1/overlay/nodes", "{}").body, "{\"allocation\":{}}\n");
-  EXPECT_EQ(ask("GET", "/v1/overlay/nodes").status, 405u);
+  EXPECT_EQ(ask("PUT", "/v1/overlay/nodes").status, 405u);
   Caller stranger{.on_socket = false, .may_change = false, .refusal_status = 403, .refusal = "no", .text = "x"};
   EXPECT_EQ(ask("POST", "/v1/overlay/nodes", "{}", stranger).status, 403u);
   EXPECT_EQ(*ask("GET", "/v1/overlay/allocations", {}, stranger).shared, " 0");
