@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include "api/server.h"
 #include "app/cluster.h"
 #include "app/cni_keeper.h"
+#include "app/control_word.h"
 #include "app/dns_node.h"
 #include "app/holdover.h"
 #include "app/kernel_options.h"
@@ -53,29 +53,6 @@ constexpr size_t kShownProblems = 100;
 
 double seconds_of(Instant::duration d) { return duration<double>(d).count(); }
 
-/// A mapping of ls_ctl for the switch that the event hub turns.
-class Control {
- public:
-  Result<> open(int fd) {
-    void* at = mmap(nullptr, sizeof(ls_ctl), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (at == MAP_FAILED) return fail(errno, "map ls_ctl");
-    ctl_ = static_cast<ls_ctl*>(at);
-    want(0);
-    return {};
-  }
-  ~Control() {
-    if (ctl_) munmap(ctl_, sizeof *ctl_);
-  }
-  void want(uint32_t mask) {
-    if (ctl_) __atomic_store_n(&ctl_->events, mask, __ATOMIC_RELEASE);
-  }
-  uint64_t events_lost() const { return ctl_ ? __atomic_load_n(&ctl_->events_lost, __ATOMIC_RELAXED) : 0; }
-  uint64_t overflows() const { return ctl_ ? __atomic_load_n(&ctl_->overflows, __ATOMIC_RELAXED) : 0; }
-
- private:
-  ls_ctl* ctl_ = nullptr;
-};
-
 /// Each attachment holds a descriptor: a machine with 500 containers needs more than the 1024 that a process starts with.
 void raise_file_limit() {
   rlimit limit{};
@@ -112,7 +89,7 @@ struct Daemon::Impl {
   ServiceManager manager;
   ServiceManager::Loop& loop = manager.add_loop("control");
   ServiceManager::Loop& admin_loop = manager.add_loop("admin");
-  Control control;
+  ControlWord control;
   DaemonViews views{[this](uint32_t mask) { control.want(mask); }};
   bpf::KernelFeatures features;
   std::unique_ptr<datapath::Programs> programs;
@@ -185,11 +162,11 @@ struct Daemon::Impl {
                              [this](const std::string& zone, const std::string& name) { return registrations->origins(zone, name); }});
     views.set_dns(dns->source(), registrations.get(), &nodes, config);
     overlay.start();
-    views.set_overlay(&overlay);
     if (config.joins_overlay()) {
       overlay_node = std::make_unique<OverlayNode>(io, config, clock);
       overlay.set_agent([this] { return overlay_node->agent_body(); });
     }
+    views.set_overlay(&overlay, overlay_node.get());
 
     publish_status();
     api::Server::Settings api;

@@ -3,6 +3,7 @@
 /// Thread: any. Cost: put and remove O(log nodes); all() copies pointers, the allocations themselves never change.
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "api/overlay_node.h"
@@ -39,6 +40,14 @@ class OverlayBook {
       std::vector<One> out;
       out.reserve(nodes.size());
       for (auto& [node, one] : nodes) out.push_back(one);
+      return out;
+    });
+  }
+  /// At most `most` from the first above `after` on.
+  std::vector<One> some(const std::optional<IpAddress>& after, size_t most) const {
+    return nodes_.with([&](auto& nodes) {
+      std::vector<One> out;
+      for (auto it = after ? nodes.upper_bound(*after) : nodes.begin(); it != nodes.end() && out.size() < most; ++it) out.push_back(it->second);
       return out;
     });
   }

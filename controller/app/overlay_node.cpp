@@ -5,23 +5,20 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
-#include <boost/asio/post.hpp>
 #include <fstream>
 
 #include "datapath/svc_tables.h"
-#include "netlink/links.h"
+#include "overlay/command.h"
 #include "util/log.h"
 
 namespace ls {
 
 namespace asio = boost::asio;
-using overlay::ReportStatus;
 using overlay::ShareState;
 
 namespace {
 
 constexpr auto kSettle = Millis(100);       // changes of the network come in groups
-constexpr auto kLookAgain = Millis(10'000);  // at the device, and at what failed
 
 }  // namespace
 
@@ -79,6 +76,7 @@ void OverlayNode::Impl::stop() {
   settle_timer.cancel();
   again_timer.cancel();
   worker.reset();
+  docker_keeper.reset();
   if (watch_fd) watch_fd->release();
   watch_fd.reset();
 }
@@ -227,144 +225,6 @@ void OverlayNode::Impl::remember() {
   if (on_remember) on_remember();
 }
 
-// ---- what is brought about ----
-
-/// Everything, in the order in which each can rely on the one before. What fails is tried again; what does not depend on it goes on.
-void OverlayNode::Impl::bring_about() {
-  if (!have_plan() || !allocated || stopping) return;
-  auto r = bring_device();
-  device_problem = r ? std::string() : r.error().text();
-  if (!r && device_problem != told_problem) log::error("overlay_device_failed", {{"error", device_problem}});
-  told_problem = device_problem;
-  if (r) {
-    auto t = bring_tables();
-    tables_problem = t ? std::string() : t.error().text();
-    if (!t) log::error("overlay_tables_failed", {{"error", tables_problem}});
-    if (t && attach) attach(overlay::kVtepName, bridges());
-  }
-  bring_files();
-  report();
-  publish();
-  again();
-}
-
-/// The device that has the node's address, and how large its packets may be.
-Result<> OverlayNode::Impl::find_underlay() {
-  LS_ASSIGN(auto devices, netlink::list_devices());
-  for (auto& d : devices) {
-    if (std::find(d.addresses.begin(), d.addresses.end(), state.node) == d.addresses.end()) continue;
-    if (underlay_mtu && d.mtu != underlay_mtu) log::info("overlay_underlay_mtu", {{"device", d.name}, {"before", underlay_mtu}, {"now", d.mtu}});
-    underlay_ifindex = d.ifindex;
-    underlay_mtu = d.mtu;
-    return {};
-  }
-  return fail(EADDRNOTAVAIL, fmt::format("node.address {} is on no device of this machine", state.node.text()));
-}
-
-Result<> OverlayNode::Impl::bring_device() {
-  LS_TRY(find_underlay());
-  auto spec = datapath::device_spec(*plan, state.self.allocation, underlay_mtu);
-  LS_ASSIGN(auto report, datapath::ensure_overlay_device(spec));
-  if (!report.repaired.empty()) {
-    if (device.ifindex) repaired += report.repaired.size();
-    log::info(report.made ? "overlay_device_made" : "overlay_device_changed", {{"device", spec.name}, {"what", fmt::format("{}", fmt::join(report.repaired, " "))}});
-  }
-  device.ifindex = report.ifindex;
-  device.mtu = spec.mtu;
-  return {};
-}
-
-Result<> OverlayNode::Impl::bring_tables() {
-  datapath::OverlaySelf self;
-  self.node = state.node;
-  self.mac = state.self.allocation.vtep.mac;
-  self.vtep_ifindex = uint32_t(device.ifindex);
-  self.mtu = device.mtu;
-  self.redirect_peer = config.overlay.redirect_peer;
-  LS_ASSIGN(bool changed, tables->configure(self, *plan));
-  if (changed || all_due || !tables_ready) {
-    // Of the others only what was heard: without a feed what an earlier run left stays.
-    if (fed) {
-      std::vector<overlay::Allocation> all;
-      for (auto& one : book.all()) all.push_back(*one);
-      LS_ASSIGN(auto synced, tables->sync(all));
-      left_out = std::move(synced.problems);
-      for (auto& p : left_out) log::warn("overlay_left_out", {{"why", p}});
-      all_due = false;
-    }
-    tables_ready = fed;
-  }
-  return tables->put(state.self.allocation);
-}
-
-std::vector<std::string> OverlayNode::Impl::bridges() const {
-  std::vector<std::string> out;
-  for (auto& s : state.self.allocation.shares) {
-    if (s.state != ShareState::kOk) continue;
-    if (s.docker_bridge) out.push_back("d-" + s.overlay);
-    if (s.mesos_bridge) out.push_back("m-" + s.overlay);
-  }
-  return out;
-}
-
-uint32_t OverlayNode::Impl::container_mtu() const { return config.overlay.mtu ? std::min(config.overlay.mtu, device.mtu) : device.mtu; }
-
-void OverlayNode::Impl::bring_files() {
-  auto body = overlay::agent_overlay_json(*plan, state.self, attempts);
-  auto files = overlay_files(config, state.self.allocation, body, container_mtu());
-  agent_text.publish(std::move(body));
-  cni_paths.clear();
-  for (auto& c : files.cni) cni_paths[c.overlay] = c.path.string();
-  worker->post([&loop = io, weak = weak_from_this(), files = std::move(files)] {
-    asio::post(loop, [weak, written = write_overlay_files(files)] {
-      if (auto self = weak.lock(); self && !self->stopping) self->on_written(written);
-    });
-  });
-}
-
-void OverlayNode::Impl::on_written(const OverlayFilesWritten& written) {
-  if (written.state_error != files_problem && !written.state_error.empty()) log::error("overlay_files_failed", {{"error", written.state_error}});
-  files_problem = written.state_error;
-  cni_errors = written.by_name;
-  for (auto& [overlay, why] : cni_errors) {
-    if (!why.empty()) log::error("overlay_files_failed", {{"overlay", overlay}, {"error", why}});
-  }
-  files_written = true;
-  report();
-  publish();
-}
-
-/// How this node fares with each of its overlays, for the master and the agent's own document.
-void OverlayNode::Impl::report() {
-  std::vector<overlay::OverlayReport> now;
-  for (auto& s : state.self.allocation.shares) {
-    if (s.state != ShareState::kOk) continue;
-    auto why = share_problem(s.overlay);
-    auto status = !why.empty() ? ReportStatus::kFailed : files_written ? ReportStatus::kOk : ReportStatus::kConfiguring;
-    now.push_back({s.overlay, status, why});
-  }
-  if (now == state.self.reports) return;
-  state.self.reports = std::move(now);
-  attempts++;
-  bring_files();  // the document says how it stands
-  say();
-}
-
-std::string OverlayNode::Impl::share_problem(const std::string& overlay) const {
-  for (auto* p : {&programs_problem, &device_problem, &tables_problem, &files_problem}) {
-    if (!p->empty()) return *p;
-  }
-  auto it = cni_errors.find(overlay);
-  return it == cni_errors.end() ? std::string() : it->second;
-}
-
-void OverlayNode::Impl::again() {
-  again_timer.expires_after(kLookAgain);
-  again_timer.async_wait([self = shared_from_this()](boost::system::error_code ec) {
-    if (!ec && !self->stopping) self->bring_about();
-  });
-}
-
 Result<> OverlayNode::Impl::check() {
   if (!tables_ready) return {};
   LS_ASSIGN(auto wrong, tables->check());
@@ -398,6 +258,17 @@ std::vector<std::string> purge_overlay(std::vector<std::string>& problems) {
   auto removed = datapath::remove_overlay_device();
   if (!removed) problems.push_back(removed.error().text());
   if (removed && *removed) out.push_back(fmt::format("device {}", overlay::kVtepName));
+  auto table = overlay::remove_masquerade();
+  if (!table) problems.push_back(table.error().text());
+  if (table && *table) out.push_back(fmt::format("table {}", overlay::kMasqueradeTable));
+  auto runner = overlay::ProcessRunner::make();
+  if (!runner) {
+    problems.push_back(runner.error().text());
+    return out;
+  }
+  auto filter = overlay::remove_docker_filter(*runner, {});
+  for (auto& w : filter.warnings) problems.push_back(w);
+  if (filter.written) out.push_back("rules in Docker's packet filter");
   return out;
 }
 

@@ -52,7 +52,7 @@ class OverlayNode final : public api::OverlayNodeSource {
   api::OverlayBody agent_body() const;
 
   std::shared_ptr<const api::OverlayNodeView> view() const override;
-  std::vector<api::OverlayPeerView> nodes() const override;
+  std::vector<api::OverlayPeerView> nodes(const std::string& after, size_t most) const override;
   Result<api::OverlayTraceView> trace(const std::string& address) const override;
   void check(const std::string& node, std::function<void(api::OverlayCheckView)> done) override;
 

@@ -12,6 +12,8 @@
 #include "datapath/overlay_device.h"
 #include "datapath/overlay_tables.h"
 #include "netlink/watch.h"
+#include "overlay/docker_keeper.h"
+#include "overlay/masquerade.h"
 #include "util/published.h"
 #include "util/worker.h"
 
@@ -41,6 +43,9 @@ struct OverlayNode::Impl : std::enable_shared_from_this<Impl> {
   Result<> bring_tables();
   std::vector<std::string> bridges() const;
   uint32_t container_mtu() const;
+  Result<> bring_masquerade();
+  void bring_docker();
+  void on_docker(const overlay::DockerReport& now);
   void bring_files();
   void on_written(const OverlayFilesWritten& written);
   void report();
@@ -86,6 +91,9 @@ struct OverlayNode::Impl : std::enable_shared_from_this<Impl> {
   std::string programs_problem, device_problem, tables_problem, files_problem, told_problem;
   std::map<std::string, std::string> cni_errors, cni_paths;  ///< by overlay
   std::vector<std::string> left_out;
+  std::string masquerade_problem;
+  std::unique_ptr<overlay::DockerKeeper> docker_keeper;
+  overlay::DockerReport docker;
   uint64_t repaired = 0;
   uint32_t attempts = 0;
 

@@ -63,6 +63,12 @@ api::OverlayLocalView OverlayNode::Impl::local_view(const overlay::Share& s) con
   out.error = s.state == ShareState::kOk ? share_problem(s.overlay) : s.detail;
   out.status = !out.error.empty() || s.state != ShareState::kOk ? "failed" : files_written ? "ok" : "configuring";
   if (auto it = cni_paths.find(s.overlay); it != cni_paths.end()) out.cni_file = it->second;
+  if (s.docker_bridge) {
+    out.docker_network = "not looked at yet";
+    for (auto& d : docker.networks) {
+      if (d.name == s.overlay) out.docker_network = d.line();
+    }
+  }
   return out;
 }
 
@@ -101,7 +107,10 @@ void OverlayNode::Impl::publish() {
   v.entries = t.entries;
   v.conflicts = t.conflicts;
   v.repaired = repaired;
+  v.docker_failures = docker.failures;
   v.warnings = left_out;
+  for (auto& w : docker.warnings) v.warnings.push_back(w);
+  if (!masquerade_problem.empty()) v.warnings.push_back("containers are not masqueraded towards the outside: " + masquerade_problem);
   if (auto counts = counters->read()) {
     constexpr std::array<std::string_view, LS_OVL_HOOK_MAX> kHookLabels{
 #define LS_OVL_LABEL(name, num, label, text) label,
@@ -120,11 +129,9 @@ void OverlayNode::Impl::publish() {
 
 std::shared_ptr<const api::OverlayNodeView> OverlayNode::view() const { return impl_->shown.get(); }
 
-std::vector<api::OverlayPeerView> OverlayNode::nodes() const {
+std::vector<api::OverlayPeerView> OverlayNode::nodes(const std::string& after, size_t most) const {
   std::vector<api::OverlayPeerView> out;
-  auto all = impl_->book.all();
-  out.reserve(all.size());
-  for (auto& one : all) out.push_back(peer_view(*one, impl_->state.node));
+  for (auto& one : impl_->book.some(IpAddress::parse(after), most)) out.push_back(peer_view(*one, impl_->state.node));
   return out;
 }
 

@@ -37,7 +37,10 @@ class DaemonViews final : public api::Provider {
   /// Before the server starts; all must outlive it.
   void set_dns(api::DnsSource* dns, Registrations* registrations, const NodeList* nodes, const Config& config);
 
-  void set_overlay(OverlayService* overlay) { overlay_ = overlay; }
+  void set_overlay(OverlayService* overlay, api::OverlayNodeSource* node) {
+    overlay_ = overlay;
+    overlay_node_ = node;
+  }
 
   // Control loop.
   void set_settings(const Config& config);  ///< those of now, again after each reload
@@ -66,6 +69,7 @@ class DaemonViews final : public api::Provider {
   api::EventHub& events() override { return hub_; }
   api::DnsSource* dns() override { return dns_; }
   api::OverlaySource* overlay() override { return overlay_; }
+  api::OverlayNodeSource* overlay_node() override { return overlay_node_; }
   dns::Registry* registry() override { return registrations_ ? registrations_->registry() : nullptr; }
   std::shared_ptr<const dns::RegistrationFeed> followed() override { return registrations_ ? registrations_->followed() : nullptr; }
   std::vector<api::NodeView> nodes() override { return nodes_ ? nodes_->get() : std::vector<api::NodeView>{}; }
@@ -95,6 +99,7 @@ class DaemonViews final : public api::Provider {
   api::EventHub hub_;
   api::DnsSource* dns_ = nullptr;
   OverlayService* overlay_ = nullptr;
+  api::OverlayNodeSource* overlay_node_ = nullptr;
   Registrations* registrations_ = nullptr;
   const NodeList* nodes_ = nullptr;
   Published<std::vector<std::pair<std::string, std::string>>> settings_;
