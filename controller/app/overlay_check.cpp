@@ -37,6 +37,9 @@ struct OverlayCheck::Impl : std::enable_shared_from_this<Impl> {
   asio::awaitable<void> pair(const OverlayProbePeer& peer);
   asio::awaitable<PairFindings> look(const OverlayProbePeer& peer, double& rtt_ms);
   asio::awaitable<bool> answers(PingSocket* socket, const Via& via, IpAddress to, double& rtt_ms);
+  asio::awaitable<bool> large(bool by_ping, const Endpoint& probe, uint32_t octets);
+  asio::awaitable<uint32_t> largest(bool by_ping, Endpoint probe, uint32_t mtu);
+  asio::awaitable<std::optional<TalkReport>> old_node(const OverlayProbePeer& peer);
   asio::awaitable<bool> pings(PingSocket* socket, IpAddress to, size_t octets, double& rtt_ms);
   void finish(bool complete);
 
@@ -128,6 +131,31 @@ asio::awaitable<bool> OverlayCheck::Impl::answers(PingSocket* socket, const Via&
   co_return answer == TcpAnswer::kConnected || answer == TcpAnswer::kRefused;
 }
 
+asio::awaitable<bool> OverlayCheck::Impl::large(bool by_ping, const Endpoint& probe, uint32_t octets) {
+  double ignored = 0;
+  if (by_ping) co_return co_await pings(ping4.get(), probe.address, octets, ignored);
+  co_return (co_await ask_witness(tunnel(), probe, 0, large_question(octets), plan.options.witness)).has_value();
+}
+
+asio::awaitable<uint32_t> OverlayCheck::Impl::largest(bool by_ping, Endpoint probe, uint32_t mtu) {
+  uint32_t low = kSmall, high = mtu;
+  while (high - low > kSizeStep && !closed) {
+    auto middle = low + (high - low) / 2;
+    (co_await large(by_ping, probe, middle) ? low : high) = middle;
+  }
+  co_return low;
+}
+
+/// A refusal is made without offload there, so what is lost is this node's request.
+asio::awaitable<std::optional<TalkReport>> OverlayCheck::Impl::old_node(const OverlayProbePeer& peer) {
+  double ignored = 0;
+  auto limit = plan.options.ping * kPings;
+  if (co_await knock(tunnel(), {peer.vtep4, plan.options.port}, limit, ignored) != TcpAnswer::kNone) co_return std::nullopt;
+  auto out = co_await knock(outside(), {peer.node, plan.options.port}, limit, ignored);
+  if (out != TcpAnswer::kConnected && out != TcpAnswer::kRefused) co_return std::nullopt;
+  co_return TalkReport{Verdict::kOursLost, "connection requests are answered outside of the tunnel and not in it", 0};
+}
+
 asio::awaitable<PairFindings> OverlayCheck::Impl::look(const OverlayProbePeer& peer, double& rtt_ms) {
   auto& o = plan.options;
   PairFindings f;
@@ -151,16 +179,13 @@ asio::awaitable<PairFindings> OverlayCheck::Impl::look(const OverlayProbePeer& p
     if (*f.outside && !closed) f.port_refused = co_await udp_refused(outside(), {peer.node, overlay::kUdpPort}, o.ping);
     co_return f;
   }
-  if (ping4) {
-    // Who answers no ping at all says nothing about large ones either.
-    f.large = co_await pings(ping4.get(), peer.vtep4, f.mtu, ignored);
-    if (!*f.large && !co_await pings(ping4.get(), peer.vtep4, kSmall, ignored)) f.large.reset();
-  }
-  if (!f.large && witness && !closed)
-    f.large = (co_await ask_witness(tunnel(), probe, 0, large_question(f.mtu), o.witness)).has_value();
-  if (!f.large.value_or(true) || closed) co_return f;
+  bool by_ping = ping4 && co_await pings(ping4.get(), peer.vtep4, kSmall, ignored);
+  if ((by_ping || witness) && !closed) f.large = co_await large(by_ping, probe, f.mtu);
+  if (!f.large.value_or(true)) f.passes = co_await largest(by_ping, probe, f.mtu);
+  if (f.passes || closed) co_return f;
   if (peer.vtep6 && tunnel6()) f.tunnel6 = co_await answers(ping6.get(), *tunnel6(), *peer.vtep6, ignored);
   if (witness && !closed) f.talk = co_await talk(tunnel(), probe, kCheckBytes, f.mtu, {o.witness, o.connect, o.data});
+  if (!witness && by_ping && o.port && !closed) f.talk = co_await old_node(peer);
   co_return f;
 }
 

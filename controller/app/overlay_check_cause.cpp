@@ -11,6 +11,15 @@ bool fault(const TalkReport& t) {
   return t.verdict != Verdict::kGood && t.verdict != Verdict::kNoPeer && t.verdict != Verdict::kUnclear;
 }
 
+std::string size_cause(uint32_t mtu, uint32_t passes) {
+  auto wanted = mtu + datapath::kOverlayOverhead;
+  if (!passes)
+    return fmt::format("small packets pass, those of {} octets do not: the network between the nodes takes less than {} octets; raise its MTU or set overlay.vtep_mtu "
+                       "lower", mtu, wanted);
+  return fmt::format("packets of {} octets pass, those of {} do not: the network between the nodes takes less than {} octets; raise its MTU or set overlay.vtep_mtu "
+                     "to {}", passes, mtu, wanted, passes);
+}
+
 std::string tcp_cause(const TalkReport& t, const std::string& node, uint32_t mtu) {
   switch (t.verdict) {
     case Verdict::kOursLost:
@@ -25,8 +34,7 @@ std::string tcp_cause(const TalkReport& t, const std::string& node, uint32_t mtu
       return fmt::format("ping passes, TCP does not ({}): checksum offload of this node or of {} is broken for tunnels; do there: ethtool -K {} tx off",
                          t.what, node, overlay::kVtepName);
     case Verdict::kTooLarge:
-      return fmt::format("small packets pass, those of {} octets do not: the network between the nodes takes less than {} octets; set overlay.vtep_mtu lower",
-                         mtu, mtu + datapath::kOverlayOverhead);
+      return size_cause(mtu, 0);
     case Verdict::kChanged:
       return "TCP data arrives changed: something between the nodes alters packets and makes their checksums right again; look at network cards and hypervisors";
     default:
@@ -47,8 +55,7 @@ std::string probable_cause(const PairFindings& f, const std::string& node, uint1
     return fmt::format("this node's tables do not lead to {}: it registered a moment ago, or writing them failed; see the log and `loadstar overlay ls`", node);
   if (f.tunnel) {
     if (!f.large.value_or(true))
-      return fmt::format("small packets pass, those of {} octets do not: the network between the nodes takes less than {} octets; set overlay.vtep_mtu lower, or "
-                         "raise the MTU of the network", f.mtu, f.mtu + datapath::kOverlayOverhead);
+      return size_cause(f.mtu, f.passes);
     if (f.talk && fault(*f.talk)) return tcp_cause(*f.talk, node, f.mtu);
     return fmt::format("IPv4 passes through the tunnel, IPv6 does not: the IPv6 address of the tunnel is missing on {} or here, or a firewall drops IPv6", node);
   }

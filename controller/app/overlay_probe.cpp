@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -35,6 +36,11 @@ bool lost_here(Verdict v) { return v == Verdict::kOursLost || v == Verdict::kOne
 bool telling(Verdict v) { return v != Verdict::kNoPeer && v != Verdict::kUnclear && v != Verdict::kTooLarge; }
 
 }  // namespace
+
+std::string_view to_text(Offload o) {
+  constexpr std::array<std::string_view, 5> kTexts{"not_probed", "good", "mended", "off", "broken"};
+  return kTexts[size_t(o)];
+}
 
 struct OverlayProbe::Impl : std::enable_shared_from_this<Impl> {
   Impl(asio::io_context& i, OverlayProbeOptions o) : io(i), options(std::move(o)), timer(i), listen_timer(i) {}

@@ -23,6 +23,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api/overlay_node.h"
@@ -80,6 +81,9 @@ struct OverlayProbeStatus {
   uint64_t rounds = 0, good = 0, ours = 0, theirs = 0, unclear = 0;  ///< talks by their end
   uint64_t mended = 0, trials = 0;                                   ///< times it was switched off for good; for a trial
 };
+
+/// "not_probed", "good", "mended", "off", "broken": OverlayNodeView::offload_state and the label of a metric.
+std::string_view to_text(OverlayProbeStatus::Offload);
 
 class OverlayProbe {
  public:

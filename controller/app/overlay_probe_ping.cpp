@@ -19,6 +19,8 @@ using Steady = std::chrono::steady_clock;
 using Protocol_ = asio::generic::datagram_protocol;
 constexpr size_t kHeader = 8;  // ICMP echo
 constexpr size_t kToken = 8;
+/// Room for the answers of a check at full size: 256 in flight, of which each costs the kernel up to 4 KiB with 1500 octets and 16 KiB with 9000.
+constexpr int kReceiveBytes = 4 << 20;
 
 struct Address {
   sockaddr_storage bytes{};
@@ -112,6 +114,9 @@ Result<std::shared_ptr<PingSocket>> PingSocket::open(asio::any_io_executor execu
   if (!ec && ::setsockopt(fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER, &probe, sizeof probe) != 0)
     ec = last_errno();
   if (ec) return fail(std::error_code(ec), doing);
+  // Past net.core.rmem_max with CAP_NET_ADMIN; with less, a check of many nodes would lose answers.
+  if (::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBytes, sizeof kReceiveBytes) != 0)
+    (void)::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kReceiveBytes, sizeof kReceiveBytes);
   impl->listen();
   return std::shared_ptr<PingSocket>(new PingSocket(std::move(impl)));
 }

@@ -88,7 +88,7 @@ class Node {
 
   void status() {
     auto s = probe_->status();
-    say({{"offload", probe_->offload_text()}, {"state", int(s.offload)}, {"warnings", probe_->warnings()}, {"rounds", s.rounds}, {"good", s.good},
+    say({{"offload", probe_->offload_text()}, {"state", to_text(s.offload)}, {"warnings", probe_->warnings()}, {"rounds", s.rounds}, {"good", s.good},
          {"ours", s.ours}, {"theirs", s.theirs}, {"unclear", s.unclear}, {"mended", s.mended}, {"trials", s.trials}});
   }
 
