@@ -98,6 +98,7 @@ asio::awaitable<void> OverlayProbe::Impl::run() {
     auto spread = std::uniform_int_distribution<int64_t>(0, options.interval.count() / 4)(random);
     due = Steady::now() + options.interval - Millis(spread);
     co_await round();
+    if (state == Offload::kNotProbed && peers.size()) schedule(options.retry);
   }
 }
 

@@ -2,8 +2,8 @@
 /// OverlayProbe: this node's tests of its own tunnel.
 ///
 /// Checksum offload. Some network cards and hypervisors break the inner checksums of VXLAN packets when the kernel leaves these to them: ping
-/// works, TCP hangs. So this node talks TCP with a few random peers: soon after the first ones are known, when peers come while nothing
-/// is known yet, then every `interval`; never with all. Each node mends only what it sends:
+/// works, TCP hangs. So this node talks TCP with a few random peers: soon after the first ones are known and when others come, every
+/// `retry` until one of them says something, then every `interval`; never with all. Each node mends only what it sends:
 ///
 ///   what this node sends is lost (overlay_probe_talk.h says how that is told), twice in a row
 ///     -> transmit checksum offload of the VTEP off, again: does it arrive now?   yes: it stays off     no: back on, said, and not tried
@@ -60,6 +60,7 @@ struct OverlayProbeOptions {
   unsigned tries = 16;        ///< peers in a round at all: in a cluster of old nodes few say anything
   Millis first{2'000};        ///< from the first peer to the first round
   Millis interval{600'000};   ///< a random quarter of it is left out, so that nodes do not come together
+  Millis retry{60'000};       ///< instead of it, while no peer said anything
   Millis again{6 * 3'600'000};
   Millis witness{500}, connect{3'500}, data{3'000};  ///< overlay_probe_talk.h
   Millis ping{1'000};         ///< of a check, twice

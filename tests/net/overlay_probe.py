@@ -14,15 +14,17 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from lab import Lab, Report, arguments, expect, find_binary, overlay, wait_until  # noqa: E402
 
 PORT = 7000
-TIMES = {"first_ms": 50, "witness_ms": 150, "connect_ms": 700, "data_ms": 500, "ping_ms": 250, "interval_ms": 3600000}
+TIMES = {"first_ms": 50, "witness_ms": 120, "connect_ms": 600, "data_ms": 500, "ping_ms": 150, "retry_ms": 200, "interval_ms": 3600000}
 NOT_PROBED, GOOD, MENDED, OFF, BROKEN = "not_probed", "good", "mended", "off", "broken"
 OPEN = "net.ipv4.ping_group_range"
 
 
 class SelfTest:
     """ls-overlay-selftest on one node."""
+    all = []
 
     def __init__(self, node, peers, **options):
+        SelfTest.all.append(self)
         self.node = node
         self.process = node.spawn([node.lab.tool("ls-overlay-selftest")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.tell("start", **{**TIMES, **options})
@@ -98,6 +100,20 @@ class Stage:
             node.run(["ethtool", "-K", "vtep1024", "tx", "on"])
 
 
+def alone(check, stage):
+    """One check; whatever becomes of it, the next one finds nodes and cards as they were, unless it goes on from this one."""
+    try:
+        check(stage)
+    finally:
+        ended(SelfTest.all)
+        SelfTest.all.clear()
+        for node in stage.nodes:
+            node.run(["nft", "delete", "table", "inet", "t"], check=False)
+            node.sysctl({OPEN: "0 2147483647"})
+        if check is not one_bad_card:
+            stage.mend_cards()
+
+
 def transfer(a, b, mb=8):
     return a.dial("big", overlay.allocation(b)["vtep"], PORT, mb=mb, timeout=1500, run_timeout=30)[-1]
 
@@ -118,26 +134,24 @@ def healthy(stage):
         s = settled(t, GOOD)
         expect(s["offload"] == "good" and s["trials"] == 0 and not s["warnings"], f"{t.node.name}: {s}")
         expect(offload(t.node), f"{t.node.name}: offload was switched")
-    ended(tests)
 
 
 def only_old_nodes(stage):
     t = SelfTest(stage.one, [stage.old])
-    wait_until(lambda: t.tell("status")["rounds"] == 1, 10, "a round")
+    wait_until(lambda: t.tell("status")["rounds"], 10, "a round")
     s = t.tell("status")
     expect(s["state"] == NOT_PROBED and s["offload"] == "not probed: nobody answers on port 64001 of its tunnel address", f"{s}")
     expect(s["trials"] == 0 and offload(stage.one), f"{s}")
     other = SelfTest(stage.two, [stage.one])
     t.tell("put", **address(stage.two))
     settled(t, GOOD)
-    ended([t, other])
 
 
 def one_bad_card(stage):
     """Node 1's card: only node 1 switches, and then large transfers pass in both directions."""
     stage.break_card(stage.one)
     stage.one.run(["ping", "-c", "1", "-W", "1", "44.128.0.2"])
-    r = stage.one.dial("once", "44.128.0.2", PORT, timeout=1500)[0]
+    r = stage.one.dial("once", "44.128.0.2", PORT, timeout=700)[0]
     expect(not r["ok"], f"ping passes and TCP hangs, or the test shows nothing: {r}")
     tests = stage.both()
     s = settled(tests[0], MENDED)
@@ -152,7 +166,6 @@ def one_bad_card(stage):
         c, d = a.overlay.containers[0], b.overlay.containers[0]
         r = c.dial("big", d.address[4], PORT, mb=8, timeout=1500, run_timeout=30)[-1]
         expect(r["ok"], f"{c.name} -> {d.name}, by the shortcut: {r}")
-    ended(tests)
 
 
 def restart(stage):
@@ -161,8 +174,6 @@ def restart(stage):
     other = SelfTest(stage.two, [stage.one], first_ms=3600000)
     s = settled(t, OFF)
     expect(s["trials"] == 0 and s["offload"] == "off already before this start" and not offload(stage.one), f"{s}")
-    ended([t, other])
-    stage.mend_cards()
 
 
 def two_bad_cards(stage):
@@ -174,8 +185,6 @@ def two_bad_cards(stage):
         s = settled(t, MENDED)
         expect(s["mended"] == 1 and not offload(t.node), f"{t.node.name}: {s}")
     expect(transfer(stage.one, stage.two)["ok"] and transfer(stage.two, stage.one)["ok"], "a large transfer")
-    ended(tests)
-    stage.mend_cards()
 
 
 def large_segments(stage):
@@ -187,8 +196,6 @@ def large_segments(stage):
     s = settled(tests[0], GOOD)
     expect(s["trials"] == 0 and offload(stage.one), f"{s}")
     expect(transfer(stage.two, stage.one)["ok"], "a large transfer")
-    ended(tests)
-    stage.mend_cards()
 
 
 def peer_is_told(stage):
@@ -202,8 +209,6 @@ def peer_is_told(stage):
     settled(two, MENDED)
     s = settled(one, GOOD)
     expect(s["theirs"] == 1 and s["trials"] == 0 and "TCP of 10.10.0.12 through the tunnel fails" in s["warnings"][0], f"{s}")
-    ended([one, two])
-    stage.mend_cards()
 
 
 def filtered(stage):
@@ -214,7 +219,6 @@ def filtered(stage):
     stage.two.nft("delete table inet t\n")
     expect(s["trials"] == 1 and s["mended"] == 0 and offload(stage.one), f"{s}")
     expect("also without offload" in s["offload"], f"{s}")
-    ended(tests)
 
 
 def trial_taken_back(stage):
@@ -226,7 +230,6 @@ def trial_taken_back(stage):
     one.tell("stop")
     expect(offload(stage.one), "the trial was not taken back")
     stage.two.nft("delete table inet t\n")
-    ended([one, two])
 
 
 def strangers(stage):
@@ -242,7 +245,6 @@ def strangers(stage):
     r = stage.two.run([sys.executable, "-c", "import socket\ntry:\n  socket.create_connection(('10.10.0.12', 64001), 1); print('open')\n"
                        "except OSError as e:\n  print(type(e).__name__)"])
     expect(r.strip() == "ConnectionRefusedError", f"the node's own address: {r}")
-    t.end()
 
 
 # ---- overlay check ----
@@ -360,7 +362,7 @@ def main():
                   ("check: all is well", check_whole), ("check: faults", check_faults), ("check: checksums", check_checksums)]
         for name, check in checks:
             if args.only in name:
-                report.run(name, check, stage)
+                report.run(name, alone, check, stage)
     return report.close()
 
 

@@ -71,7 +71,7 @@ class Node {
     OverlayProbeOptions o;
     o.port = uint16_t(c.value("port", 64001));
     auto ms = [&](const char* key, Millis& into) { into = Millis(c.value(key, into.count())); };
-    ms("first_ms", o.first), ms("interval_ms", o.interval), ms("again_ms", o.again), ms("witness_ms", o.witness);
+    ms("first_ms", o.first), ms("interval_ms", o.interval), ms("retry_ms", o.retry), ms("again_ms", o.again), ms("witness_ms", o.witness);
     ms("connect_ms", o.connect), ms("data_ms", o.data), ms("ping_ms", o.ping), ms("check_ms", o.check);
     o.known = [this](const OverlayProbePeer& p) { return !unknown_.contains(p.node); };
     probe_ = std::make_unique<OverlayProbe>(io_, o);
