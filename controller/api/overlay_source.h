@@ -46,6 +46,11 @@ class OverlaySource {
   virtual OverlayBody master_state() = 0;
   /// Body of the request to POST /overlay-master/agents/delete; gives the state that remains. `caller`: for the log.
   virtual OverlayBody delete_agents(std::string_view body, std::string_view caller) = 0;
+  /// Body of POST /v1/overlay/adopt: /overlay-master/state of the original. Each of its nodes is registered with what it holds; gives how many,
+  /// and whom not and why, as JSON.
+  virtual OverlayBody adopt(std::string_view, std::string_view) {
+    return tl::make_unexpected(OverlayFailure{OverlayFailure::Kind::kAbsent, "this node gives no addresses out"});
+  }
   /// Capacities and what is used of them.
   virtual OverlayBody capacity() = 0;
   /// Body of POST /v1/overlay/nodes (overlay/node_wire.h); gives the answer. Registers the node and takes its reports.

@@ -12,7 +12,7 @@ namespace ls::api {
 namespace {
 
 constexpr std::string_view kMasterState = "/overlay-master/state", kDelete = "/overlay-master/agents/delete", kAgent = "/overlay-agent/overlay",
-                           kCapacity = "/v1/overlay/capacity", kNodes = "/v1/overlay/nodes", kFeed = "/v1/overlay/allocations";
+                           kCapacity = "/v1/overlay/capacity", kNodes = "/v1/overlay/nodes", kFeed = "/v1/overlay/allocations", kAdopt = "/v1/overlay/adopt";
 constexpr size_t kMaxCallback = 128;
 constexpr Millis kMaxWait{30'000};
 
@@ -91,7 +91,7 @@ Reply feed(OverlaySource& source, Params& params) {
 std::optional<Reply> overlay_route(Provider& provider, const Request& q) {
   std::string_view target = q.target;
   auto path = target.substr(0, target.find('?'));
-  constexpr std::array kPaths{kMasterState, kDelete, kAgent, kCapacity, kNodes, kFeed};
+  constexpr std::array kPaths{kMasterState, kDelete, kAgent, kCapacity, kNodes, kFeed, kAdopt};
   if (std::find(kPaths.begin(), kPaths.end(), path) == kPaths.end()) return std::nullopt;
   Params params(path.size() < target.size() ? target.substr(path.size() + 1) : "");
   constexpr std::array<std::string_view, 1> kJsonp{"jsonp"};
@@ -99,7 +99,7 @@ std::optional<Reply> overlay_route(Provider& provider, const Request& q) {
   if (path == kMasterState || path == kAgent) params.only(kJsonp);
   else if (path == kFeed) params.only(kFollow);
   else params.only({});
-  bool changes = path == kDelete || path == kNodes;
+  bool changes = path == kDelete || path == kNodes || path == kAdopt;
   if (changes && q.method != "POST") return method_reply(path == kNodes ? "GET, HEAD, POST" : "POST");
   if (!changes && q.method != "GET" && q.method != "HEAD") return method_reply("GET, HEAD");
   auto* callback = params.find("jsonp");
@@ -113,12 +113,13 @@ std::optional<Reply> overlay_route(Provider& provider, const Request& q) {
   if (path == kCapacity) return shown(source->capacity(), nullptr);
   if (path == kFeed) return feed(*source, params);
   if (!q.caller.may_change) {
-    log::warn(path == kDelete ? "overlay_delete_denied" : "overlay_registration_denied", {{"caller", q.caller.text}, {"why", q.caller.refusal}});
+    log::warn(path == kDelete ? "overlay_delete_denied" : path == kAdopt ? "overlay_adopt_denied" : "overlay_registration_denied", {{"caller", q.caller.text}, {"why", q.caller.refusal}});
     auto r = error_reply(q.caller.refusal_status, q.caller.refusal);
     if (r.status == 401) r.headers.push_back({"WWW-Authenticate", "Bearer"});
     return r;
   }
   if (path == kNodes) return reply_of(source->register_node(q.body, q.caller.text));
+  if (path == kAdopt) return reply_of(source->adopt(q.body, q.caller.text));
   auto nodes_before = source->allocates() ? source->master_view().nodes : 0;
   auto r = reply_of(source->delete_agents(q.body, q.caller.text));
   // The body is the original's and says what remains.
@@ -127,7 +128,7 @@ std::optional<Reply> overlay_route(Provider& provider, const Request& q) {
 }
 
 std::vector<std::string_view> overlay_route_list() {
-  return {"/overlay-master/state?jsonp=", "/overlay-master/agents/delete", "/overlay-agent/overlay?jsonp=", "/v1/overlay/capacity", "POST /v1/overlay/nodes",
+  return {"/overlay-master/state?jsonp=", "/overlay-master/agents/delete", "/overlay-agent/overlay?jsonp=", "/v1/overlay/capacity", "POST /v1/overlay/nodes", "/v1/overlay/adopt",
           "/v1/overlay/allocations?run=&version=&wait="};
 }
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <boost/asio/post.hpp>
 #include <fstream>
 
 #include "datapath/svc_tables.h"
@@ -52,6 +53,13 @@ Result<> OverlayNode::Impl::start(const datapath::Programs& programs, MakeLink m
   LS_ASSIGN(auto local_fd, opener("ls_ovl_local"));
   LS_ASSIGN(admin_local, (Map<ls_ovl_addr, ls_ovl_local>::adopt(std::move(local_fd))));
   LS_ASSIGN(admin_maps, datapath::OverlayMaps::open(opener, MapAccess::kRead));
+  OverlayProbeOptions options;
+  options.port = uint16_t(config.overlay.probe_port);
+  options.known = [this](const OverlayProbePeer& p) {
+    auto owner = tables->find(p.vtep4);
+    return owner && *owner && (*owner)->node == p.node;
+  };
+  probe.emplace(io, std::move(options));
   LS_ASSIGN(watch, netlink::Watch::open());
   watch_fd.emplace(io, watch->fd());
   wait_network();
@@ -77,6 +85,7 @@ void OverlayNode::Impl::stop() {
   again_timer.cancel();
   worker.reset();
   docker_keeper.reset();
+  if (probe) probe->stop();
   if (watch_fd) watch_fd->release();
   watch_fd.reset();
 }
@@ -211,11 +220,13 @@ void OverlayNode::Impl::apply_delta(overlay::AllocationFeed& feed) {
   for (auto& node : feed.removed) {
     if (node == state.node) continue;
     if (auto r = tables->remove(node); !r) failed(std::move(r.error()), node);
+    probe->remove_peer(node);
     book.remove(node);
   }
   std::vector<std::string> problems;
   for (auto& a : feed.nodes) {
     if (auto r = tables->put(a, &problems); !r) failed(std::move(r.error()), a.node);
+    if (auto peer = probe_peer(a)) probe->put_peer(*peer);
     book.put(std::move(a));
   }
   for (auto& p : problems) log::warn("overlay_left_out", {{"why", p}});
@@ -245,7 +256,18 @@ void OverlayNode::use_attachments(Attach attach) {
 void OverlayNode::tick() { impl_->publish(); }
 Result<> OverlayNode::check() { return impl_->check(); }
 
-void OverlayNode::check(const std::string&, std::function<void(api::OverlayCheckView)> done) { done({}); }
+void OverlayNode::check(const std::string& node, std::function<void(api::OverlayCheckView)> done) {
+  asio::post(impl_->io, [weak = std::weak_ptr(impl_), node, done = std::move(done)] {
+    auto self = weak.lock();
+    if (!self || self->stopping) return;
+    auto begun = self->probe->check(node, done);
+    if (begun) return;
+    api::OverlayCheckView none;
+    none.done = true;
+    none.results.push_back({node.empty() ? self->state.node.text() : node, "", false, 0, begun.error().text()});
+    done(std::move(none));
+  });
+}
 
 api::OverlayBody OverlayNode::agent_body() const {
   auto text = impl_->agent_text.get();

@@ -8,6 +8,7 @@
 #include "app/overlay_book.h"
 #include "app/overlay_files.h"
 #include "app/overlay_node.h"
+#include "app/overlay_probe.h"
 #include "datapath/overlay_counters.h"
 #include "datapath/overlay_device.h"
 #include "datapath/overlay_tables.h"
@@ -44,6 +45,8 @@ struct OverlayNode::Impl : std::enable_shared_from_this<Impl> {
   std::vector<std::string> bridges() const;
   uint32_t container_mtu() const;
   Result<> bring_masquerade();
+  void bring_probe();
+  std::optional<OverlayProbePeer> probe_peer(const overlay::Allocation& a) const;
   void bring_docker();
   void on_docker(const overlay::DockerReport& now);
   void bring_files();
@@ -94,6 +97,7 @@ struct OverlayNode::Impl : std::enable_shared_from_this<Impl> {
   std::string masquerade_problem;
   std::unique_ptr<overlay::DockerKeeper> docker_keeper;
   overlay::DockerReport docker;
+  std::optional<OverlayProbe> probe;
   uint64_t repaired = 0;
   uint32_t attempts = 0;
 

@@ -32,6 +32,7 @@ void OverlayNode::Impl::bring_about() {
     if (!t) log::error("overlay_tables_failed", {{"error", tables_problem}});
     if (t && attach) attach(overlay::kVtepName, bridges());
   }
+  bring_probe();
   auto m = bring_masquerade();
   if (!m && masquerade_problem != m.error().text()) log::error("overlay_masquerade_failed", {{"error", m.error().text()}});
   masquerade_problem = m ? std::string() : m.error().text();
@@ -82,6 +83,11 @@ Result<> OverlayNode::Impl::bring_tables() {
       std::vector<overlay::Allocation> all;
       for (auto& one : book.all()) all.push_back(*one);
       LS_ASSIGN(auto synced, tables->sync(all));
+      std::vector<OverlayProbePeer> peers;
+      for (auto& a : all) {
+        if (auto peer = probe_peer(a)) peers.push_back(*peer);
+      }
+      probe->set_peers(std::move(peers));
       left_out = std::move(synced.problems);
       for (auto& p : left_out) log::warn("overlay_left_out", {{"why", p}});
       all_due = false;
@@ -131,6 +137,16 @@ Result<> OverlayNode::Impl::bring_masquerade() {
   if (report.repaired) repaired++;
   if (report.made || report.repaired) log::info("overlay_masquerade", {{"what", report.made ? "made" : "put right"}, {"pools", spec.sources.size()}});
   return {};
+}
+
+std::optional<OverlayProbePeer> OverlayNode::Impl::probe_peer(const overlay::Allocation& a) const {
+  if (a.node == state.node) return std::nullopt;
+  return OverlayProbePeer{a.node, a.vtep.v4.address, a.vtep.v6 ? std::optional(a.vtep.v6->address) : std::nullopt};
+}
+
+void OverlayNode::Impl::bring_probe() {
+  auto& vtep = state.self.allocation.vtep;
+  probe->set_self({state.node, vtep.v4.address, vtep.v6 ? std::optional(vtep.v6->address) : std::nullopt, device.ifindex, device.mtu});
 }
 
 void OverlayNode::Impl::bring_docker() {

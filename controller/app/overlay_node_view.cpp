@@ -107,8 +107,10 @@ void OverlayNode::Impl::publish() {
   v.entries = t.entries;
   v.conflicts = t.conflicts;
   v.repaired = repaired;
+  v.offload = probe->offload_text();
   v.docker_failures = docker.failures;
   v.warnings = left_out;
+  for (auto& w : probe->warnings()) v.warnings.push_back(w);
   for (auto& w : docker.warnings) v.warnings.push_back(w);
   if (!masquerade_problem.empty()) v.warnings.push_back("containers are not masqueraded towards the outside: " + masquerade_problem);
   if (auto counts = counters->read()) {

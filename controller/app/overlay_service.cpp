@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 
+#include "overlay/old_state.h"
 #include "overlay/overlay_json.h"
 #include "util/log.h"
 
@@ -96,6 +98,36 @@ OverlayBody OverlayService::delete_agents(std::string_view body, std::string_vie
   }
   log::info("overlay_nodes_removed", {{"caller", caller}, {"named", addresses->size()}, {"removed", *removed}});
   return master_state();
+}
+
+OverlayBody OverlayService::adopt(std::string_view body, std::string_view caller) {
+  if (auto m = missing()) return tl::make_unexpected(std::move(*m));
+  auto old = overlay::parse_old_state(body);
+  if (!old) return failure(OverlayFailure::Kind::kInvalid, old.error().text());
+  nlohmann::json out{{"adopted", 0}, {"there_already", 0}, {"problems", nlohmann::json::array()}};
+  size_t adopted = 0, known = 0;
+  for (auto& q : *old) {
+    auto problem = [&](const std::string& why) { out["problems"].push_back({{"node", q.node.text()}, {"why", why}}); };
+    // One that has registered itself meanwhile says more than the document.
+    if (allocator_->find(q.node)) {
+      known++;
+      continue;
+    }
+    auto got = allocator_->register_node(q);
+    if (!got) {
+      problem(got.error().text());
+      continue;
+    }
+    adopted++;
+    for (auto& note : got->notes) problem(note);
+    for (auto& s : got->allocation.shares) {
+      if (s.state != overlay::ShareState::kOk) problem(s.overlay + ": " + s.detail);
+    }
+  }
+  out["adopted"] = adopted;
+  out["there_already"] = known;
+  log::info("overlay_state_adopted", {{"caller", caller}, {"adopted", adopted}, {"there_already", known}, {"problems", out["problems"].size()}});
+  return out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 OverlayBody OverlayService::capacity() {

@@ -35,6 +35,7 @@ class OverlayService final : public api::OverlaySource {
 
   api::OverlayBody master_state() override;
   api::OverlayBody delete_agents(std::string_view body, std::string_view caller) override;
+  api::OverlayBody adopt(std::string_view body, std::string_view caller) override;
   api::OverlayBody capacity() override;
   api::OverlayBody register_node(std::string_view body, std::string_view caller) override;
   tl::expected<std::shared_ptr<const std::string>, api::OverlayFailure> feed(const std::string& run, uint64_t version) override;

@@ -158,6 +158,8 @@ class CommandLine {
     check->add_option("NODE", agents_.node, "Only this node, by its own address");
     auto* rm = command(all, "rm", "On the master: forget nodes, what they had goes to others", [this] { return overlay_rm(context_, nodes_); });
     rm->add_option("NODE", nodes_, "Own addresses of the nodes")->required();
+    auto* adopt = command(all, "adopt", "On the master: take over what the DC/OS overlay modules gave away", [this] { return overlay_adopt(context_, file_); });
+    adopt->add_option("FILE", file_, "What /overlay-master/state of the old master says")->required();
   }
 
   void daemon() {
@@ -187,6 +189,7 @@ class CommandLine {
   OverlayAgentFilter agents_;
   std::string address_;
   std::vector<std::string> nodes_;
+  std::string file_;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -218,6 +219,54 @@ int overlay_rm(const Context& c, const std::vector<std::string>& nodes) {
   if (removed >= named.size()) return kGood;
   remark(named.size() == 1 ? "the allocator has no node " + *named.begin() : "the allocator did not have the others");
   return kNotGood;
+}
+
+namespace {
+
+/// Octets of a part, a little less than a body may have. A node has about 0.8 kB in that document.
+constexpr size_t kPart = 60'000;
+
+/// The nodes in parts that the API takes.
+std::vector<std::string> parts_of(const Json& agents) {
+  std::vector<std::string> out;
+  for (auto& agent : agents) {
+    auto text = agent.dump(-1, ' ', false, Json::error_handler_t::replace);
+    if (out.empty() || out.back().size() + text.size() > kPart) out.push_back(std::move(text));
+    else out.back() += "," + text;
+  }
+  return out;
+}
+
+}  // namespace
+
+int overlay_adopt(const Context& c, const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) {
+    remark(file + " cannot be read");
+    return kUsage;
+  }
+  auto document = Json::parse(in, nullptr, false);
+  if (document.is_discarded() || !document.is_object() || (!document.contains("network") && !document.contains("agents"))) {
+    remark(file + " is no document of /overlay-master/state");
+    return kUsage;
+  }
+  auto agents = list_of(document, "agents");
+  Json all{{"adopted", 0}, {"there_already", 0}, {"problems", Json::array()}};
+  for (auto& part : parts_of(agents)) {
+    auto reply = api::Client(c.socket, Millis(60'000)).post("/v1/overlay/adopt", fmt::format(R"({{"agents":[{}]}})", part));
+    if (!reply) return unreachable(c, reply.error());
+    if (reply->status != 200) return refused(*reply);
+    auto said = Json::parse(reply->body, nullptr, false);
+    for (auto* key : {"adopted", "there_already"}) all[key] = all[key].get<uint64_t>() + (said.is_object() ? said.value(key, uint64_t(0)) : 0);
+    for (auto& p : list_of(said, "problems")) all["problems"].push_back(p);
+  }
+  if (c.output == Output::kJson) {
+    put(all.dump() + "\n");
+  } else {
+    put(fmt::format("{} of {} nodes adopted, {} were known already\n", number(all, "adopted"), agents.size(), number(all, "there_already")));
+    for (auto& p : all["problems"]) remark(fmt::format("{}: {}", word(p, "node"), word(p, "why")));
+  }
+  return all["problems"].empty() ? kGood : kNotGood;
 }
 
 }  // namespace ls::cli

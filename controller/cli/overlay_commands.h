@@ -18,5 +18,7 @@ int overlay_agents(const Context&, const OverlayAgentFilter&);
 int overlay_trace(const Context&, const std::string& address);  ///< kNotGood when a packet there would be dropped
 int overlay_check(const Context&, const std::string& node);     ///< kNotGood when a pair is broken; `node` empty: all
 int overlay_rm(const Context&, const std::vector<std::string>& nodes);  ///< kNotGood when one was not there
+/// The document of the original's /overlay-master/state, sent in parts that the API takes; kNotGood when something of it was not taken.
+int overlay_adopt(const Context&, const std::string& file);
 
 }  // namespace ls::cli

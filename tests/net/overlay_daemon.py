@@ -103,7 +103,7 @@ def services(stage):
     vips = {}
     for i, c in enumerate(stage.containers):
         for family in (4, 6):
-            stage.mesos.add(state.routed_task(f"s{i}-{family}.1", c, family, PORT, [f"/s{i}-{family}:80"]))
+            stage.mesos.tell(stage.cluster.add(state.routed_task(f"s{i}-{family}.1", c, family, PORT, [f"/s{i}-{family}:80"])))
     for i, c in enumerate(stage.containers):
         for family in (4, 6):
             for d in stage.daemons:
@@ -237,7 +237,7 @@ def old_node(stage):
     proc.ip_batch([f"netns add {old.netns}", f"link add ok-old netns {node.netns} mtu 1450 type veth peer name eth0 netns {old.netns} mtu 1450"])
     node.ip("link set ok-old master m-dcos up")
     old.ip("link set lo up", "link set eth0 up", "addr add 9.0.9.10/25 dev eth0", "addr add fd01:b:0:0:9::10/81 dev eth0 nodad",
-           "route add default via 9.0.9.1", "-6 route add default via fd01:b:0:0:9::1")
+           "route add default via 9.0.9.1", "route add ::/0 via fd01:b:0:0:9::1")
     old.address = {4: "9.0.9.10", 6: "fd01:b:0:0:9::10"}
     old.echo("old", PORT)
     for family in (4, 6):

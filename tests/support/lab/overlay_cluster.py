@@ -103,5 +103,4 @@ class Container(Place):
         for family, text in ((4, share["v4"]), (6, share["v6"])):
             half = list(ipaddress.ip_network(text).subnets(1))[1]
             self.address[family] = str(half[10 + index])
-            self.ip(f"addr add {half[10 + index]}/{half.prefixlen} dev eth0",
-                    f"{'-6 ' if family == 6 else ''}route add default via {half[1]}")
+            self.ip(f"addr add {half[10 + index]}/{half.prefixlen} dev eth0", f"route add {'::' if family == 6 else '0.0.0.0'}/0 via {half[1]}")
