@@ -189,10 +189,10 @@ uint32_t be32(const rtattr* a) { return ntohl(u32_of(a)); }
 
 /// Whether every attribute of `sent` is in `got` with the same value. The kernel adds some of its own.
 bool holds(std::span<const uint8_t> got, std::span<const uint8_t> sent) {
-  size_t left = sent.size();
+  int left = int(sent.size());  // signed: the last step may go below zero
   for (auto* s = reinterpret_cast<const rtattr*>(sent.data()); RTA_OK(s, left); s = RTA_NEXT(s, left)) {
     const rtattr* found = nullptr;
-    size_t rest = got.size();
+    int rest = int(got.size());
     for (auto* g = reinterpret_cast<const rtattr*>(got.data()); RTA_OK(g, rest) && !found; g = RTA_NEXT(g, rest))
       if ((g->rta_type & 0x3fff) == (s->rta_type & 0x3fff)) found = g;
     if (!found) return false;
@@ -206,7 +206,7 @@ bool same_rule(const rtattr* expressions, const NftRule& wanted) {
   size_t index = 0;
   if (!expressions) return wanted.empty();
   auto all = bytes_of(expressions);
-  size_t left = all.size();
+  int left = int(all.size());
   for (auto* e = reinterpret_cast<const rtattr*>(all.data()); RTA_OK(e, left); e = RTA_NEXT(e, left)) {
     auto parts = bytes_of(e);
     auto a = attributes<NFTA_EXPR_MAX + 1>(parts.data(), parts.size());

@@ -3,8 +3,8 @@
 ///
 /// Thread: want() and the destructor from one thread, the control loop; neither waits for Docker (the destructor ends what runs and joins,
 /// which takes milliseconds). `report` is called on the keeper's own thread after each pass that was not stopped: post it to the control loop.
-/// Order: a pass goes through the networks in order, then the filter. After the first network that says there is no Docker, or that it does not answer, the others are not
-/// asked: they would only wait as long.
+/// Order: a pass goes through the networks in order, then the filter. After the first network that says there is no Docker, or that it does not
+/// answer, the others are not asked: they would only wait as long.
 /// Time: a pass at once when something else is wanted; after one with something to retry again in 5 s, doubling up to 5 min; else every
 /// 5 min (Docker's networks and rules change behind us, and nothing tells of it). Conflicts wait for the 5 min: only an operator ends them.
 /// Nothing is taken back: a network that is wanted no more stays, its containers may run. remove_docker_filter() takes the rules away.
