@@ -169,6 +169,7 @@ void OverlayNode::Impl::bring_docker() {
   if (!docker_keeper) {
     overlay::DockerKeeperOptions options;
     options.docker = {config.overlay.docker_binary, config.overlay.command_timeout};
+    options.filter.limit = config.overlay.command_timeout;
     auto made = overlay::DockerKeeper::make(options, [&loop = io, weak = weak_from_this()](overlay::DockerReport&& r) {
       asio::post(loop, [weak, r = std::move(r)] {
         if (auto self = weak.lock(); self && !self->stopping) self->on_docker(r);
