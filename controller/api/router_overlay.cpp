@@ -118,7 +118,7 @@ std::optional<Reply> overlay_route(Provider& provider, const Request& q) {
     if (r.status == 401) r.headers.push_back({"WWW-Authenticate", "Bearer"});
     return r;
   }
-  return reply_of(path == kDelete ? source->delete_agents(q.body, q.caller.text) : source->register_node(q.body, q.caller.text));
+  return reply_of(path == kDelete ? source->delete_agents(q.body, q.caller.text) : source->register_node(q.body, q.caller.text, q.caller.address));
 }
 
 std::vector<std::string_view> overlay_route_list() {
