@@ -1,6 +1,7 @@
 // What a node keeps of the allocator over a restart.
 #include "app/overlay_memory.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -8,6 +9,7 @@
 
 #include "overlay_link_world.h"
 #include "sources/registrations.h"
+#include "util/unique_fd.h"
 
 namespace ls {
 namespace {
@@ -70,18 +72,20 @@ TEST(OverlayMemory, DamageAtEveryOctetIsSeen) {
   auto file = dir.path() / "overlay-nodes";
   ASSERT_TRUE(save_overlay_memory(file, memory(2)));
   auto whole = read_file(file);
+  UniqueFd fd(open(file.c_str(), O_RDWR | O_CLOEXEC));
   for (size_t at = 0; at < whole.size(); at++) {
     for (char bit : {char(1), char(0x40)}) {
-      auto bad = whole;
-      bad[at] = char(bad[at] ^ bit);
-      write_file(file, bad);
+      char bad = char(whole[at] ^ bit);
+      ASSERT_EQ(pwrite(fd.get(), &bad, 1, off_t(at)), 1);
       auto back = load_overlay_memory(file);
       ASSERT_FALSE(back) << at;
       EXPECT_EQ(back.error().code, std::errc::illegal_byte_sequence) << at;
     }
+    ASSERT_EQ(pwrite(fd.get(), &whole[at], 1, off_t(at)), 1);
   }
-  for (size_t size = 0; size < whole.size(); size++) {
-    write_file(file, whole.substr(0, size));
+  ASSERT_TRUE(load_overlay_memory(file));
+  for (size_t size = whole.size(); size-- > 0;) {
+    std::filesystem::resize_file(file, size);
     ASSERT_FALSE(load_overlay_memory(file)) << size;
   }
   write_file(file, whole + "x");
