@@ -18,6 +18,7 @@
 #include "app/dns_node.h"
 #include "app/holdover.h"
 #include "app/kernel_options.h"
+#include "app/overlay_local_link.h"
 #include "app/overlay_node.h"
 #include "app/privileges.h"
 #include "app/service_manager.h"
@@ -178,7 +179,7 @@ struct Daemon::Impl {
     if (!made) return tl::make_unexpected(std::move(made.error()));
     server = std::move(*made);
     if (overlay_node) {
-      if (auto r = overlay_node->start(*programs, [this](OverlayLinkEvents e) { return make_link(std::move(e)); }); !r)
+      if (auto r = overlay_node->start(*programs, [this](auto events, auto held) { return make_link(std::move(events), std::move(held)); }); !r)
         return pass(std::move(r.error()), "start the overlay");
     }
 
@@ -197,11 +198,12 @@ struct Daemon::Impl {
   }
 
   /// To the masters of overlay.follow, or to the allocator of this process.
-  Result<std::unique_ptr<OverlayLink>> make_link(OverlayLinkEvents events) {
+  Result<std::unique_ptr<OverlayLink>> make_link(OverlayLinkEvents events, std::optional<OverlayHeld> held) {
     OverlayLinkOptions options;
     options.masters = config.overlay.follow;
-    if (options.masters.empty()) options.masters = {config.api.listen.at(0).text()};
     options.token_file = config.api.token_file;
+    options.held = std::move(held);
+    if (options.masters.empty()) return make_local_overlay_link(io, clock, overlay, server->poster(), std::move(options), std::move(events));
     return make_overlay_link(io, clock, std::move(options), std::move(events));
   }
 

@@ -70,11 +70,36 @@ Result<> OverlayNode::Impl::start(const datapath::Programs& programs, MakeLink m
   events.refused = [this](const std::string& reason, const std::string& detail) {
     log::warn("overlay_registration_refused", {{"reason", reason}, {"detail", detail}});
   };
-  LS_ASSIGN(link, make_link(std::move(events)));
+  LS_ASSIGN(auto held, recall());
+  LS_ASSIGN(link, make_link(std::move(events), std::move(held)));
   say();
+  if (allocated) bring_about();
   link->start();
   publish();
   return {};
+}
+
+/// What was heard last before this start; nothing of it is given up before somebody says something newer.
+Result<std::optional<OverlayHeld>> OverlayNode::Impl::recall() {
+  auto file = config.store.path.parent_path() / "overlay-nodes";
+  OverlayMemory kept;
+  if (auto loaded = load_overlay_memory(file)) kept = std::move(*loaded);
+  else if (loaded.error().code != std::errc::no_such_file_or_directory) log::warn("overlay_memory_unreadable", {{"error", loaded.error().text()}});
+  memory.emplace(io, file, kept);
+  auto held = kept.held();
+  // Another machine's, or of this one under another address.
+  if (kept.answer && kept.answer->allocation.node == state.node) {
+    take_plan(std::move(kept.answer->plan));
+    take_self(std::move(kept.answer->allocation));
+  }
+  if (kept.feed) {
+    take_plan(std::move(kept.feed->plan));
+    book.replace(std::move(kept.feed->nodes));
+    if (allocated) book.put(state.self.allocation);
+    fed = all_due = true;
+    log::info("overlay_recalled", {{"nodes", book.size()}});
+  }
+  return held;
 }
 
 void OverlayNode::Impl::stop() {
@@ -86,6 +111,7 @@ void OverlayNode::Impl::stop() {
   worker.reset();
   docker_keeper.reset();
   if (probe) probe->stop();
+  if (memory) memory->stop();
   if (watch_fd) watch_fd->release();
   watch_fd.reset();
 }
@@ -148,13 +174,13 @@ void OverlayNode::Impl::say() {
 }
 
 void OverlayNode::Impl::on_allocated(overlay::RegistrationAnswer&& answer) {
+  memory->allocated(answer);
   for (auto& note : answer.notes) log::warn("overlay_registration_note", {{"note", note}});
   bool first = !allocated;
   bool new_plan = answer.plan != plan, new_self = first || answer.allocation != state.self.allocation;
   if (!new_plan && !new_self) return;
   if (new_self) take_self(std::move(answer.allocation));
   take_plan(std::move(answer.plan));
-  remember();
   bring_about();
 }
 
@@ -181,6 +207,7 @@ void OverlayNode::Impl::take_self(overlay::Allocation&& now) {
 }
 
 void OverlayNode::Impl::on_feed(overlay::AllocationFeed&& feed) {
+  memory->fed(feed);
   bool new_plan = feed.plan != plan;
   if (new_plan) take_plan(std::move(feed.plan));
   for (auto& a : feed.nodes) {
@@ -207,7 +234,6 @@ void OverlayNode::Impl::on_feed(overlay::AllocationFeed&& feed) {
     for (auto& a : feed.nodes) book.put(std::move(a));
     all_due = true;
   }
-  remember();
   if (new_plan || all_due) bring_about();
 }
 
@@ -230,10 +256,6 @@ void OverlayNode::Impl::apply_delta(overlay::AllocationFeed& feed) {
     book.put(std::move(a));
   }
   for (auto& p : problems) log::warn("overlay_left_out", {{"why", p}});
-}
-
-void OverlayNode::Impl::remember() {
-  if (on_remember) on_remember();
 }
 
 Result<> OverlayNode::Impl::check() {

@@ -30,7 +30,7 @@ namespace ls {
 
 class OverlayNode final : public api::OverlayNodeSource {
  public:
-  using MakeLink = std::function<Result<std::unique_ptr<OverlayLink>>(OverlayLinkEvents)>;
+  using MakeLink = std::function<Result<std::unique_ptr<OverlayLink>>(OverlayLinkEvents, std::optional<OverlayHeld>)>;
   /// Where the programs go: the tunnel's device and the bridges of containers (datapath::Attachments::set_overlay).
   using Attach = std::function<void(const std::string& vtep, const std::vector<std::string>& bridges)>;
 

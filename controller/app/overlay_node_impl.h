@@ -7,6 +7,7 @@
 
 #include "app/overlay_book.h"
 #include "app/overlay_files.h"
+#include "app/overlay_memory.h"
 #include "app/overlay_node.h"
 #include "app/overlay_probe.h"
 #include "datapath/overlay_counters.h"
@@ -24,6 +25,7 @@ struct OverlayNode::Impl : std::enable_shared_from_this<Impl> {
   Impl(boost::asio::io_context& i, const Config& c, const Clock& k) : io(i), config(c), clock(k), settle_timer(i), again_timer(i) {}
 
   Result<> start(const datapath::Programs& programs, MakeLink make_link);
+  Result<std::optional<OverlayHeld>> recall();
   void stop();
   void wait_network();
   bool concerns(const netlink::Event& e) const;
@@ -35,7 +37,6 @@ struct OverlayNode::Impl : std::enable_shared_from_this<Impl> {
   void take_self(overlay::Allocation&& now);
   void on_feed(overlay::AllocationFeed&& feed);
   void apply_delta(overlay::AllocationFeed& feed);
-  void remember();
 
   bool have_plan() const { return plan.has_value(); }
   void bring_about();
@@ -68,7 +69,8 @@ struct OverlayNode::Impl : std::enable_shared_from_this<Impl> {
   std::optional<boost::asio::posix::stream_descriptor> watch_fd;
   std::unique_ptr<OverlayLink> link;
   Attach attach;
-  std::function<void()> on_remember;
+  std::optional<OverlayMemoryWriter> memory;
+  std::string memory_told;
 
   std::string id;
   struct {

@@ -108,10 +108,16 @@ void OverlayNode::Impl::publish() {
   v.conflicts = t.conflicts;
   v.repaired = repaired;
   v.offload = probe->offload_text();
+  auto p = probe->status();
+  v.offload_state = to_text(p.offload);
+  v.talks_good = p.good;
+  v.talks_lost_here = p.ours;
+  v.talks_lost_there = p.theirs;
   v.docker_failures = docker.failures;
   v.warnings = left_out;
   for (auto& w : probe->warnings()) v.warnings.push_back(w);
   for (auto& w : docker.warnings) v.warnings.push_back(w);
+  if (!memory->error().empty()) v.warnings.push_back("what the masters say is not kept on disk: " + memory->error());
   if (!masquerade_problem.empty()) v.warnings.push_back("containers are not masqueraded towards the outside: " + masquerade_problem);
   if (auto counts = counters->read()) {
     constexpr std::array<std::string_view, LS_OVL_HOOK_MAX> kHookLabels{

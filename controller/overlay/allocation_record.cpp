@@ -19,13 +19,20 @@ using Json = nlohmann::json;
 constexpr int64_t kFormat = 1;
 constexpr std::string_view kStates[] = {"ok", "exhausted", "conflict"};
 
-/// The object of a record whose form is one we know.
+/// Whether it is an object of a form we know.
+Result<> check_form(const Json& json) {
+  if (!json.is_object()) return fail(EILSEQ, "it is no JSON object");
+  auto format = json.find("format");
+  if (format == json.end() || !format->is_number_integer()) return fail(EILSEQ, "it has no format");
+  if (*format != kFormat) return fail(format->is_number_unsigned() && *format > kFormat ? EPROTO : EILSEQ, fmt::format("its format is {}, {} is known", json_text(*format), kFormat));
+  return {};
+}
+
+/// The object of a record.
 Result<Json> object_of(std::string_view text) {
   auto json = parse_json(text);
-  if (!json || !json->is_object()) return fail(EILSEQ, "it is no JSON object");
-  auto format = json->find("format");
-  if (format == json->end() || !format->is_number_integer()) return fail(EILSEQ, "it has no format");
-  if (*format != kFormat) return fail(format->is_number_unsigned() && *format > kFormat ? EPROTO : EILSEQ, fmt::format("its format is {}, {} is known", json_text(*format), kFormat));
+  if (!json) return fail(EILSEQ, "it is no JSON object");
+  LS_TRY(check_form(*json));
   return std::move(*json);
 }
 
@@ -96,6 +103,11 @@ std::string record_text(const NodeRecord& r) {
 
 Result<NodeRecord> parse_node_record(std::string_view text, const Mac& oui) {
   LS_ASSIGN(auto json, object_of(text));
+  return node_record_of(json, oui);
+}
+
+Result<NodeRecord> node_record_of(const Json& json, const Mac& oui) {
+  LS_TRY(check_form(json));
   NodeRecord out;
   auto& a = out.allocation;
   auto node = text_in(json, "node"), id = text_in(json, "id"), vtep = text_in(json, "vtep"), vtep6 = text_in(json, "vtep6");

@@ -4,6 +4,7 @@
 /// Thread: any; pure. Errors: a text that is no record of ours says what is wrong with it; whoever read it adds the key. EPROTO: written
 /// by a newer loadstar. The form is JSON, so that an operator can read a record that is named in an error. A record is bounded: about
 /// 150 octets and 120 an overlay.
+#include <nlohmann/json_fwd.hpp>
 #include <set>
 #include <string>
 #include <string_view>
@@ -24,6 +25,8 @@ struct NodeRecord {
 std::string record_text(const NodeRecord&);
 /// `oui`: the plan's; the MAC is made from it, not stored.
 Result<NodeRecord> parse_node_record(std::string_view text, const Mac& oui);
+/// The same from an object that is part of a larger text.
+Result<NodeRecord> node_record_of(const nlohmann::json& object, const Mac& oui);
 
 struct PlanRecord {
   Plan plan;

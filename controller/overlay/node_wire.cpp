@@ -52,7 +52,7 @@ struct Reader {
 Json json_of(const Allocation& a) { return *parse_json(record_text(NodeRecord{a, false})); }
 
 Result<Allocation> allocation_of(const Json& j, const Mac& oui) {
-  LS_ASSIGN(auto record, parse_node_record(json_text(j), oui));
+  LS_ASSIGN(auto record, node_record_of(j, oui));
   return std::move(record.allocation);
 }
 

@@ -33,6 +33,7 @@ struct RegistrationAnswer {
   std::vector<std::string> notes;
   Plan plan;
   std::string allocator{};  ///< FeedPosition::allocator
+  bool operator==(const RegistrationAnswer&) const = default;
 };
 std::string answer_text(const RegistrationAnswer&);
 Result<RegistrationAnswer> parse_answer(std::string_view text);

@@ -13,9 +13,8 @@
 
 #include "sources/http_link.h"
 #include "sources/master_follow.h"
-#include "sources/overlay_take.h"
+#include "sources/overlay_link_state.h"
 #include "sources/secret_file.h"
-#include "util/log.h"
 
 namespace ls {
 namespace {
@@ -68,27 +67,21 @@ class HttpOverlayLink final : public OverlayLink {
     Result<> heard(Answer&& answer);
 
     asio::io_context& io;
-    const Clock& clock;
     const std::vector<MasterAddress> masters;
     const OverlayLinkOptions options;
-    OverlayLinkEvents events;
-    OverlayTake copy;
+    OverlayLinkState state;
     std::unique_ptr<MasterFollow> follow;
     asio::steady_timer due;
     HttpLink* link = nullptr;  ///< of a registration under way
     std::string said;          ///< text of the registration; empty: nothing was said yet
     std::optional<size_t> followed;
     bool again = false, stopping = false;
-    bool registered = false;
-    std::string register_error, refused;
-    uint64_t registrations = 0, failures = 0, updates = 0;
-    Instant last_heard{};
   };
   std::shared_ptr<Impl> impl_;
 };
 
 HttpOverlayLink::Impl::Impl(asio::io_context& i, const Clock& c, std::vector<MasterAddress> m, OverlayLinkOptions o, OverlayLinkEvents e)
-    : io(i), clock(c), masters(std::move(m)), options(std::move(o)), events(std::move(e)), copy(c, options.settle, options.held), due(i) {
+    : io(i), masters(std::move(m)), options(std::move(o)), state(c, options, std::move(e)), due(i) {
   MasterFollowOptions f{.event = "overlay_allocations",
                         .doing = "follow the allocations of",
                         .most = overlay::kMaxFeedText,
@@ -104,24 +97,17 @@ HttpOverlayLink::Impl::Impl(asio::io_context& i, const Clock& c, std::vector<Mas
 }
 
 std::string HttpOverlayLink::Impl::question() const {
-  auto from = copy.from();
+  auto from = state.copy().from();
   auto wait = options.wait;
-  if (auto left = copy.settling(); left > Millis(0)) wait = std::min(wait, left + Millis(999));
+  if (auto left = state.copy().settling(); left > Millis(0)) wait = std::min(wait, left + Millis(999));
   return fmt::format("/v1/overlay/allocations?run={}&version={}&wait={}", query_text(from.run), from.version, std::max<int64_t>(1, wait.count() / 1000));
 }
 
 Result<> HttpOverlayLink::Impl::take(size_t which, std::string&& body) {
   LS_ASSIGN(auto feed, overlay::parse_feed(body));
   std::string().swap(body);
-  auto before = copy.at();
-  LS_ASSIGN(auto news, copy.take(which == 0, std::move(feed)));
-  last_heard = clock.now();
-  // Another run has forgotten what nodes reported, another allocator what they have.
-  if (before.run != copy.at().run) hurry();
-  if (news) {
-    updates++;
-    if (events.fed) events.fed(std::move(*news));
-  }
+  LS_ASSIGN(bool another_run, state.fed(which == 0, std::move(feed)));
+  if (another_run) hurry();
   return {};
 }
 
@@ -139,7 +125,6 @@ void HttpOverlayLink::Impl::hurry() {
 asio::awaitable<void> HttpOverlayLink::Impl::register_loop() {
   auto self = shared_from_this();
   boost::system::error_code ec;
-  auto backoff = options.backoff_min;
   due.expires_at(Steady::time_point::max());
   if (again) hurry();
   while (!stopping) {
@@ -167,20 +152,7 @@ asio::awaitable<void> HttpOverlayLink::Impl::register_loop() {
       result = answer ? heard(std::move(*answer)) : tl::make_unexpected(std::move(answer.error()));
       if (stopping) break;
     }
-    Millis next;
-    if (result) {
-      register_error.clear();
-      backoff = options.backoff_min;
-      next = jittered(options.reregister);
-    } else {
-      failures++;
-      registered = false;
-      auto why = std::move(result.error()).within("register at " + masters[which].text()).text();
-      if (why != register_error) log::warn("overlay_not_registered", {{"master", masters[which].text()}, {"error", why}});
-      register_error = std::move(why);
-      next = jittered(backoff);
-      backoff = std::min(backoff * 2, options.backoff_max);
-    }
+    auto next = state.next(std::move(result), masters[which].text());
     due.expires_at(Steady::now() + (again ? Millis(0) : next));
   }
 }
@@ -206,21 +178,12 @@ Result<> HttpOverlayLink::Impl::heard(Answer&& answer) {
   if (answer.status == 409) {
     auto why = refusal_of(answer.body);
     if (!why) return fail("it answered 409 without a reason: " + quote_answer(answer.body));
-    if (refused != why->text()) log::warn("overlay_not_allocated", {{"reason", why->reason}, {"detail", why->detail}});
-    refused = why->text();
-    registered = false;
-    if (events.refused) events.refused(why->reason, why->detail);
+    state.refused(std::move(*why));
     return {};
   }
   if (answer.status != 200) return fail(fmt::format("it answered {}: {}", answer.status, quote_answer(answer.body)));
   LS_ASSIGN(auto said_back, overlay::parse_answer(answer.body));
-  if (said_back.allocator != copy.at().allocator) return fail("its answer is of another allocator than the one followed");
-  registrations++;
-  registered = true;
-  refused.clear();
-  last_heard = clock.now();
-  if (events.allocated) events.allocated(std::move(said_back));
-  return {};
+  return state.allocated(std::move(said_back));
 }
 
 void HttpOverlayLink::start() {
@@ -247,17 +210,11 @@ void HttpOverlayLink::say(overlay::NodeRegistration n) {
 OverlayLinkStatus HttpOverlayLink::status() const {
   auto& m = *impl_;
   auto& f = m.follow->status();
-  OverlayLinkStatus out;
+  auto out = m.state.status();
   out.connected = f.connected;
-  out.registered = m.registered;
   out.endpoint = f.endpoint;
-  out.last_error = f.last_error.empty() ? m.register_error : f.last_error;
-  out.refused = m.refused;
-  out.at = m.copy.at();
-  out.registrations = m.registrations;
-  out.failures = f.failures + m.failures;
-  out.updates = m.updates;
-  out.heard = m.last_heard;
+  if (!f.last_error.empty()) out.last_error = f.last_error;
+  out.failures += f.failures;
   return out;
 }
 

@@ -3,12 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <map>
-#include <thread>
 
+#include "sources/copy_saver.h"
 #include "sources/master_follow.h"
 #include "util/log.h"
 
@@ -19,7 +16,6 @@ namespace asio = boost::asio;
 using dns::Registration;
 using dns::RegistrationFeed;
 using dns::RegistrationKey;
-using Steady = std::chrono::steady_clock;
 
 struct Held {
   Registration r;
@@ -29,11 +25,12 @@ using Copy = std::map<RegistrationKey, Held>;
 
 }  // namespace
 
-struct RegistrationFollower::Impl : std::enable_shared_from_this<Impl> {
+struct RegistrationFollower::Impl {
   Impl(asio::io_context& i, FollowerOptions o, OnChange change, OnCopy copied)
-      : io(i), options(std::move(o)), on_change(std::move(change)), on_copy(std::move(copied)), save_timer(io) {}
-  ~Impl() {
-    if (saver.joinable()) saver.join();
+      : io(i), options(std::move(o)), on_change(std::move(change)), on_copy(std::move(copied)) {
+    if (options.file.empty()) return;
+    saver = std::make_unique<CopySaver>(io, options.save_every, "registrations_not_saved",
+                                        [this] { return [file = options.file, what = whole()] { return save_feed(file, *what); }; });
   }
 
   std::string question() const;
@@ -42,8 +39,6 @@ struct RegistrationFollower::Impl : std::enable_shared_from_this<Impl> {
   /// Records of one registration; nullopt: it does not parse and is left out.
   std::optional<Held> held(Registration&& r);
   std::shared_ptr<const RegistrationFeed> whole() const;
-  void plan_save();
-  void save();
 
   asio::io_context& io;
   FollowerOptions options;
@@ -52,10 +47,8 @@ struct RegistrationFollower::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<MasterFollow> masters;
   Copy copy;
   FollowerStatus status;  ///< but for what `masters` knows
-  asio::steady_timer save_timer;
-  Steady::time_point saved_at{};
-  std::thread saver;
-  bool saving = false, dirty = false, stopping = false;
+  std::unique_ptr<CopySaver> saver;  ///< null: no copy on the disk
+  bool loading = false;
 };
 
 std::string RegistrationFollower::Impl::question() const {
@@ -128,8 +121,7 @@ void RegistrationFollower::Impl::apply(RegistrationFeed&& feed) {
     if (!delta.empty() && on_change) on_change(zone, std::move(delta));
   }
   if (on_copy) on_copy(whole());
-  dirty = true;
-  plan_save();
+  if (saver && !loading) saver->changed();
 }
 
 std::shared_ptr<const RegistrationFeed> RegistrationFollower::Impl::whole() const {
@@ -138,38 +130,6 @@ std::shared_ptr<const RegistrationFeed> RegistrationFollower::Impl::whole() cons
   out->registrations.reserve(copy.size());
   for (auto& [key, held] : copy) out->registrations.push_back(held.r);
   return out;
-}
-
-void RegistrationFollower::Impl::plan_save() {
-  if (options.file.empty() || saving || !dirty || stopping) return;
-  auto due = saved_at + options.save_every;
-  save_timer.expires_at(std::max(due, Steady::now()));
-  save_timer.async_wait([self = shared_from_this()](const boost::system::error_code& ec) {
-    if (!ec) self->save();
-  });
-}
-
-void RegistrationFollower::Impl::save() {
-  if (saving || !dirty || stopping) return;
-  if (saver.joinable()) saver.join();  // it has ended: `saving` is false
-  saving = true;
-  dirty = false;
-  saved_at = Steady::now();
-  saver = std::thread([weak = weak_from_this(), &loop = io, file = options.file, what = whole()] {
-    auto done = save_feed(file, *what);
-    auto why = done ? std::string() : done.error().text();
-    if (auto self = weak.lock()) {
-      asio::post(loop, [self, why = std::move(why)] {
-        self->saving = false;
-        if (!why.empty()) {
-          if (self->status.save_error.empty()) log::warn("registrations_not_saved", {{"error", why}});
-          self->dirty = true;  // tried again with the next turn of the timer
-        }
-        self->status.save_error = why;
-        self->plan_save();
-      });
-    }
-  });
 }
 
 RegistrationFollower::RegistrationFollower(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -202,9 +162,9 @@ void RegistrationFollower::start() {
   if (!m.options.file.empty()) {
     auto feed = load_feed(m.options.file);
     if (feed) {
+      m.loading = true;
       m.apply(std::move(*feed));
-      m.dirty = false;
-      m.save_timer.cancel();
+      m.loading = false;
       m.status.from_file = true;
     } else if (feed.error().code != std::errc::no_such_file_or_directory) {
       log::warn("registrations_copy_not_read", {{"error", feed.error().text()}});
@@ -214,14 +174,8 @@ void RegistrationFollower::start() {
 }
 
 void RegistrationFollower::stop() {
-  auto& m = *impl_;
-  if (m.stopping) return;
-  m.stopping = true;
-  m.masters->stop();
-  m.save_timer.cancel();
-  if (m.saver.joinable()) m.saver.join();
-  if (!m.dirty || m.options.file.empty()) return;
-  if (auto saved = save_feed(m.options.file, *m.whole()); !saved) log::warn("registrations_not_saved", {{"error", saved.error().text()}});
+  impl_->masters->stop();
+  if (impl_->saver) impl_->saver->stop();
 }
 
 FollowerStatus RegistrationFollower::status() const {
@@ -231,6 +185,7 @@ FollowerStatus RegistrationFollower::status() const {
   out.endpoint = followed.endpoint;
   out.last_error = followed.last_error;
   out.failures = followed.failures;
+  if (impl_->saver) out.save_error = impl_->saver->error();
   return out;
 }
 

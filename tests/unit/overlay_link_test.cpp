@@ -188,6 +188,19 @@ TEST_F(LinkTest, ARefusalIsToldAndChangesNothing) {
   EXPECT_EQ(link_->status().refused, "");
 }
 
+TEST_F(LinkTest, AnAddressThatIsNotTheNodesIsRefused) {
+  AllocatingMaster master;
+  master.check_address = true;
+  master.start();
+  follow(options({master.address()}));
+  say("10.0.0.1");
+  ASSERT_TRUE(eventually([&] { return !copy_.refusals.empty(); }));
+  EXPECT_EQ(copy_.refusals[0], "address");
+  EXPECT_THAT(link_->status().refused, HasSubstr("node 10.0.0.1 registers from 127.0.0.1"));
+  say("127.0.0.1");
+  ASSERT_TRUE(eventually([&] { return copy_.own.has_value(); }));
+}
+
 TEST_F(LinkTest, TheTokenIsReadForEachRegistration) {
   AllocatingMaster master;
   master.start();

@@ -5,6 +5,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read.hpp>
@@ -44,6 +45,7 @@ class AllocatingMaster {
   ~AllocatingMaster() { stop(); }
   void start() {
     config_ = master_config(dir_.path(), networks_);
+    config_.overlay.check_address = check_address;
     service = std::make_unique<OverlayService>(config_, clock_);
     service->start();
     node.provider.overlay_source = service.get();
@@ -76,6 +78,7 @@ class AllocatingMaster {
   std::filesystem::path token = dir_.path() / "token";
   api::Node node{false};
   std::unique_ptr<OverlayService> service;
+  bool check_address = false;  ///< nodes of these tests have other addresses than the loopback device
 
  private:
   std::string networks_;
@@ -226,6 +229,7 @@ class LinkTest : public testing::Test {
     return dir_.path() / "token";
   }();
   boost::asio::io_context io_;
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{io_.get_executor()};  ///< what is awaited may come from another thread
   SystemClock clock_;
   LinkCopy copy_;
   std::unique_ptr<OverlayLink> link_;
