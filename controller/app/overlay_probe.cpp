@@ -151,10 +151,11 @@ asio::awaitable<void> OverlayProbe::Impl::mend(OverlayProbePeer peer, TalkReport
   auto mine = device;
   auto name = peer.node.text();
   auto is_on = read_tx_checksum(self.ifindex);
+  if (!is_on) co_return;  // the device goes just now
   auto tried = fruitless.find(peer.node);
   bool lately = tried != fruitless.end() && Steady::now() - tried->second < options.again;
-  if (!is_on || !*is_on || lately) {
-    conclude(Offload::kBroken, fmt::format("towards {} {}{}", name, found.what, is_on && *is_on ? "" : ", also without offload"));
+  if (!*is_on || lately) {
+    conclude(Offload::kBroken, fmt::format("towards {} {}, also without offload", name, found.what));
     co_return;
   }
   // Once more, so that one bad moment switches nothing.
