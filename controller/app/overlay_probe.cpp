@@ -268,6 +268,7 @@ void OverlayProbe::set_self(const OverlayProbeSelf& self) {
   bool other = m.self.ifindex != self.ifindex || m.self.vtep4 != self.vtep4;
   if (other) m.begin_anew();
   m.self = self;
+  m.peers.remove(self.node);
   m.listen();
   if (other && m.peers.size()) m.schedule(m.options.first);
 }
@@ -277,6 +278,7 @@ void OverlayProbe::set_peers(std::vector<OverlayProbePeer> peers) {
   Peers next;
   bool fresh = false;
   for (auto& p : peers) {
+    if (p.node == m.self.node) continue;
     fresh |= !m.peers.find(p.node);
     next.put(p);
   }
@@ -285,7 +287,7 @@ void OverlayProbe::set_peers(std::vector<OverlayProbePeer> peers) {
 }
 
 void OverlayProbe::put_peer(const OverlayProbePeer& peer) {
-  if (impl_->peers.put(peer)) impl_->fresh_peer();
+  if (peer.node != impl_->self.node && impl_->peers.put(peer)) impl_->fresh_peer();
 }
 
 void OverlayProbe::remove_peer(const IpAddress& node) {

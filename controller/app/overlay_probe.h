@@ -93,7 +93,7 @@ class OverlayProbe {
 
   /// At start and whenever something of it changed. Another device begins anew: it is listened on, and tested.
   void set_self(const OverlayProbeSelf& self);
-  /// All of them, this node not among them; what is equal is left alone. O(peers).
+  /// All of them; this node itself is left out. O(peers).
   void set_peers(std::vector<OverlayProbePeer> peers);
   void put_peer(const OverlayProbePeer& peer);   ///< O(1)
   void remove_peer(const IpAddress& node);       ///< O(1)

@@ -229,7 +229,7 @@ struct Config {
     Millis command_timeout{15'000};
     bool masquerade = true;
     bool redirect_peer = true;
-    uint32_t probe_port = 64001;      ///< TCP, on the VTEP address: the checksum probe; 0: none
+    uint32_t probe_port = 64001;      ///< TCP and UDP, on the VTEP address: the checksum probe; 0: none
     overlay::RawPlan plan() const;
   } overlay;
   /// Whether this machine is a node of the overlay: it follows masters that allocate, or allocates itself.

@@ -162,7 +162,7 @@ std::vector<Setting> overlay_lines() {
           "Hand packets straight into containers, past the egress of their device on the host. false where somebody else has filters or shaping "
           "there; costs about a tenth."),
       line<&C::overlay, &C::Overlay::probe_port>("overlay.probe_port",
-          "TCP port on the tunnel's address with which nodes find out whether checksums survive the tunnel. 0: no probe.",
+          "TCP and UDP port on the tunnel's address with which nodes find out whether checksums survive the tunnel. 0: no probe.",
           {.limits = {0, 65535}}),
       // clang-format on
   };
