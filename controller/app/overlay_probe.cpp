@@ -151,10 +151,11 @@ asio::awaitable<void> OverlayProbe::Impl::mend(OverlayProbePeer peer, TalkReport
   auto mine = device;
   auto name = peer.node.text();
   auto is_on = read_tx_checksum(self.ifindex);
+  if (!is_on) co_return;  // the device goes just now
   auto tried = fruitless.find(peer.node);
   bool lately = tried != fruitless.end() && Steady::now() - tried->second < options.again;
-  if (!is_on || !*is_on || lately) {
-    conclude(Offload::kBroken, fmt::format("towards {} {}{}", name, found.what, is_on && *is_on ? "" : ", also without offload"));
+  if (!*is_on || lately) {
+    conclude(Offload::kBroken, fmt::format("towards {} {}, also without offload", name, found.what));
     co_return;
   }
   // Once more, so that one bad moment switches nothing.
@@ -267,6 +268,7 @@ void OverlayProbe::set_self(const OverlayProbeSelf& self) {
   bool other = m.self.ifindex != self.ifindex || m.self.vtep4 != self.vtep4;
   if (other) m.begin_anew();
   m.self = self;
+  m.peers.remove(self.node);
   m.listen();
   if (other && m.peers.size()) m.schedule(m.options.first);
 }
@@ -276,6 +278,7 @@ void OverlayProbe::set_peers(std::vector<OverlayProbePeer> peers) {
   Peers next;
   bool fresh = false;
   for (auto& p : peers) {
+    if (p.node == m.self.node) continue;
     fresh |= !m.peers.find(p.node);
     next.put(p);
   }
@@ -284,7 +287,7 @@ void OverlayProbe::set_peers(std::vector<OverlayProbePeer> peers) {
 }
 
 void OverlayProbe::put_peer(const OverlayProbePeer& peer) {
-  if (impl_->peers.put(peer)) impl_->fresh_peer();
+  if (peer.node != impl_->self.node && impl_->peers.put(peer)) impl_->fresh_peer();
 }
 
 void OverlayProbe::remove_peer(const IpAddress& node) {

@@ -15,7 +15,7 @@
 ///
 /// Check (`loadstar overlay check`): all peers or one through the tunnel, and for each that does not answer the probable cause.
 ///
-/// Thread: control loop, all calls and all events; nothing blocks. Memory: some 100 octets a peer; a check some 300 more a peer.
+/// Thread: control loop, all calls and all events; nothing blocks. Ends before its io_context does. Memory: some 100 octets a peer; a check some 300 more a peer.
 /// Cost: a round is at most `tries` witness questions and `sample` connections of 128 KiB, one after the other.
 /// No capability but CAP_NET_ADMIN (switching offload). ICMP where net.ipv4.ping_group_range allows it, else TCP.
 #include <cstdint>
@@ -93,7 +93,7 @@ class OverlayProbe {
 
   /// At start and whenever something of it changed. Another device begins anew: it is listened on, and tested.
   void set_self(const OverlayProbeSelf& self);
-  /// All of them, this node not among them; what is equal is left alone. O(peers).
+  /// All of them; this node itself is left out. O(peers).
   void set_peers(std::vector<OverlayProbePeer> peers);
   void put_peer(const OverlayProbePeer& peer);   ///< O(1)
   void remove_peer(const IpAddress& node);       ///< O(1)

@@ -232,7 +232,7 @@ struct Config {
     bool masquerade = true;
     bool redirect_peer = true;
     uint32_t kernel_blocks = 262'144, kernel_nodes = 65'536;
-    uint32_t probe_port = 64001;      ///< TCP, on the VTEP address: the checksum probe; 0: none
+    uint32_t probe_port = 64001;      ///< TCP and UDP, on the VTEP address: the checksum probe; 0: none
     overlay::RawPlan plan() const;
   } overlay;
   /// Whether this machine is a node of the overlay: it follows masters that allocate, or allocates itself.

@@ -174,7 +174,7 @@ std::vector<Setting> overlay_lines() {
       line<&C::overlay, &C::Overlay::kernel_nodes>("overlay.kernel_nodes", "Nodes of the overlay for which the kernel's tables have room.",
           {.limits = {16, 1'048'576}, .unit = "nodes"}),
       line<&C::overlay, &C::Overlay::probe_port>("overlay.probe_port",
-          "TCP port on the tunnel's address with which nodes find out whether checksums survive the tunnel. 0: no probe.",
+          "TCP and UDP port on the tunnel's address with which nodes find out whether checksums survive the tunnel. 0: no probe.",
           {.limits = {0, 65535}}),
       // clang-format on
   };

@@ -71,6 +71,7 @@ def offload(node):
 class Stage:
     def __init__(self, lab):
         self.lab = lab
+        self.broken = []  # nodes with a bad card
         self.one, self.two, self.old = self.nodes = [lab.node(n) for n in (1, 2, 3)]
         overlay.forget_lab_routes(lab)
         for node, mode in zip(self.nodes, ("shortcut", "shortcut", "static")):
@@ -88,28 +89,28 @@ class Stage:
         return [SelfTest(a, [b, self.old], **options) for a, b in ((self.one, self.two), (self.two, self.one))]
 
     def break_card(self, node, how="all"):
-        node.run(["ethtool", "-K", "eth0", "tx", "off"])
-        node.run(["tc", "qdisc", "replace", "dev", "eth0", "clsact"])
-        node.run(["tc", "filter", "replace", "dev", "eth0", "egress", "prio", "1", "handle", "1", "bpf", "direct-action", "object-file",
-                  self.lab.tool_file("bad_nic.bpf.o"), "section", f"tc/{how}"])
+        self.broken.append(node)
+        node.run(["sh", "-ec", "ethtool -K eth0 tx off; tc qdisc add dev eth0 clsact; tc filter add dev eth0 egress bpf direct-action "
+                  f"object-file {self.lab.tool_file('bad_nic.bpf.o')} section tc/{how}"])
 
     def mend_cards(self):
-        for node in (self.one, self.two):
-            node.run(["tc", "qdisc", "del", "dev", "eth0", "clsact"], check=False)
-            node.run(["ethtool", "-K", "eth0", "tx", "on"])
-            node.run(["ethtool", "-K", "vtep1024", "tx", "on"])
+        for node in self.broken:
+            node.run(["sh", "-ec", "tc qdisc del dev eth0 clsact; ethtool -K eth0 tx on; ethtool -K vtep1024 tx on"])
+        self.broken.clear()
 
 
 def alone(check, stage):
     """One check; whatever becomes of it, the next one finds nodes and cards as they were, unless it goes on from this one."""
     try:
         check(stage)
-    finally:
-        ended(SelfTest.all)
-        SelfTest.all.clear()
+    except BaseException:
         for node in stage.nodes:
             node.run(["nft", "delete", "table", "inet", "t"], check=False)
             node.sysctl({OPEN: "0 2147483647"})
+        raise
+    finally:
+        ended(SelfTest.all)
+        SelfTest.all.clear()
         if check is not one_bad_card:
             stage.mend_cards()
 

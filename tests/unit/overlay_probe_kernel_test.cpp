@@ -210,7 +210,10 @@ std::vector<OverlayProbePeer> many(uint32_t count) {
 TEST_F(OverlayProbeKernel, ARoundAsksAFewOfMany) {
   OverlayProbe probe(io, options());
   probe.set_self({IpAddress::from_v4(0x7f000001), vtep(1), std::nullopt, lo, 1450});
-  probe.set_peers(many(20'000));
+  auto all = many(20'000);
+  all.push_back({IpAddress::from_v4(0x7f000001), vtep(1), std::nullopt});
+  probe.set_peers(std::move(all));
+  EXPECT_EQ(probe.check("127.0.0.1", [](auto) {}).error().code.value(), ENOENT) << "the node itself is no peer";
   run_until([&] { return probe.status().rounds == 1; });
   auto s = probe.status();
   EXPECT_EQ(s.good + s.ours + s.theirs + s.unclear, options().tries);
