@@ -53,6 +53,8 @@ struct OverlayNodeView {
   std::string device;                        ///< "vtep1024"
   uint32_t ifindex = 0, mtu = 0, underlay_mtu = 0;
   std::string offload;                       ///< what the checksum probe found: "good", "broken, switched off", "not probed: ..."
+  std::string offload_state;                 ///< the same as one word for a metric: "not_probed", "good", "mended", "off", "broken"
+  uint64_t talks_good = 0, talks_lost_here = 0, talks_lost_there = 0;  ///< of the probe: TCP with a peer, and whose packets were lost
   std::vector<OverlayLocalView> shares;
   uint64_t peers = 0, entries = 0, conflicts = 0;
   uint64_t repaired = 0;                     ///< things of the device and the tables that were wrong and were put right

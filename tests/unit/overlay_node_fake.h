@@ -27,7 +27,9 @@ inline OverlayNodeView sample_overlay_node() {
   v.ifindex = 12;
   v.mtu = 1450;
   v.underlay_mtu = 1500;
-  v.offload = "good";
+  v.offload = v.offload_state = "good";
+  v.talks_good = 6;
+  v.talks_lost_there = 1;
   v.shares = {{{"dcos", "9.0.3.0/24", "", "ok", "", true, true}, "9.0.0.0/8", "", "ok", "", "/etc/loadstar/cni/dcos.conflist", "dcos: made"},
               {{"dcos6", "", "fd01:b:0:0:3::/80", "ok", "", true, false}, "", "fd01:b::/64", "failed", "write /etc/loadstar/cni/dcos6.conflist: Permission denied", "", "off"}};
   v.peers = 2;
