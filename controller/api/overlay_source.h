@@ -3,12 +3,14 @@
 /// Thread: the admin thread. Cost: a state is made on each call, about 0.8 kB a node with two overlays; a delete waits for the disk.
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
 #include <vector>
 
 #include "api/overlay_node.h"
+#include "util/address.h"
 
 namespace ls::api {
 
@@ -48,8 +50,9 @@ class OverlaySource {
   virtual OverlayBody delete_agents(std::string_view body, std::string_view caller) = 0;
   /// Capacities and what is used of them.
   virtual OverlayBody capacity() = 0;
-  /// Body of POST /v1/overlay/nodes (overlay/node_wire.h); gives the answer. Registers the node and takes its reports.
-  virtual OverlayBody register_node(std::string_view body, std::string_view caller) = 0;
+  /// Body of POST /v1/overlay/nodes (overlay/node_wire.h); gives the answer. Registers the node and takes its reports. `from`: where a
+  /// registration over TCP came from; a node that says another address is refused ("address").
+  virtual OverlayBody register_node(std::string_view body, std::string_view caller, const std::optional<IpAddress>& from) = 0;
   /// All allocations, or what changed since a position; the text is shared by all who ask for the same.
   virtual tl::expected<std::shared_ptr<const std::string>, OverlayFailure> feed(const std::string& run, uint64_t version) = 0;
   /// Where the feed stands; an empty run: there is none.

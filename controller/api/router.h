@@ -25,6 +25,7 @@ struct Caller {
   unsigned refusal_status = 403;
   std::string refusal{};    ///< why it may not
   std::string text = "?";   ///< for the log: "uid 0, pid 17", "10.0.0.1:40000 with the token"
+  std::optional<IpAddress> address{};  ///< over TCP, when something is to be changed
 };
 
 struct Request {

@@ -118,7 +118,7 @@ std::optional<Reply> overlay_route(Provider& provider, const Request& q) {
     if (r.status == 401) r.headers.push_back({"WWW-Authenticate", "Bearer"});
     return r;
   }
-  if (path == kNodes) return reply_of(source->register_node(q.body, q.caller.text));
+  if (path == kNodes) return reply_of(source->register_node(q.body, q.caller.text, q.caller.address));
   auto nodes_before = source->allocates() ? source->master_view().nodes : 0;
   auto r = reply_of(source->delete_agents(q.body, q.caller.text));
   // The body is the original's and says what remains.

@@ -306,7 +306,9 @@ Caller Server::Impl::caller_of(Peer& peer, const http::request<http::string_body
   if (request.method() == http::verb::get || request.method() == http::verb::head) {
     return {.on_socket = false, .may_change = false, .refusal = "reading changes nothing", .text = peer.text};
   }
-  return tcp_caller(peer.text, request[http::field::authorization], settings.token_file);
+  auto out = tcp_caller(peer.text, request[http::field::authorization], settings.token_file);
+  out.address = peer.address;
+  return out;
 }
 
 /// False when the connection is to be closed.
@@ -567,6 +569,16 @@ Result<std::unique_ptr<Server>> Server::start(Settings settings, Provider& provi
 Server::~Server() {
   asio::post(*impl_->io, [i = impl_.get()] { i->stop(); });
   impl_->thread.join();
+}
+
+std::function<void(std::function<void()>)> Server::poster() const {
+  // The loop runs in the server's own thread only, so what runs finds the server there.
+  return [io = impl_->io, i = impl_.get()](std::function<void()> work) {
+    asio::post(*io, [i, work = std::move(work)] {
+      work();
+      i->wake_waiting();
+    });
+  };
 }
 
 uint64_t Server::beats() const { return impl_->beats; }

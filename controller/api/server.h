@@ -9,6 +9,7 @@
 /// Access: the socket's mode and group: the group may read everything and change registrations. TCP shows fewer paths (router.cpp)
 /// and takes changes only with the token. Every change is logged with who made it.
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,6 +41,10 @@ class Server {
   static Result<std::unique_ptr<Server>> start(Settings, Provider&);
   /// Ends every connection, removes the socket if it is still ours, waits for the thread.
   ~Server();
+
+  /// Runs functions on the admin thread, in order, between requests; whoever waits for a change is told afterwards. Any thread, also
+  /// after the server has ended: then the function is destroyed without being called.
+  std::function<void(std::function<void()>)> poster() const;
 
   /// Grows once a second while the admin thread works; what a watchdog looks at. Any thread.
   uint64_t beats() const;

@@ -19,8 +19,8 @@ namespace {
 constexpr uint64_t kEverything = UINT64_MAX;
 constexpr size_t kTextsKept = 64;  // of one version; followers are nearly all at the same place
 
-/// Followers tell by it that the allocator they follow began anew.
-std::string new_run() {
+/// Followers tell by one that the allocator they follow began anew, by another that it has another store.
+std::string random_name() {
   uint64_t n = 0;
   if (getrandom(&n, sizeof n, 0) != ssize_t(sizeof n)) std::abort();
   return fmt::format("{:016x}", n);
@@ -65,11 +65,14 @@ void OverlayService::start(std::unique_ptr<Store> store) {
   auto plan = overlay::check_plan(config_.overlay.plan());
   if (!plan) return unusable(plan.error().text());  // the settings were checked; this is for whoever made a Config by hand
   store_ = std::move(store);
-  overlay::AllocatorOptions options{.hold_down = config_.overlay.hold_down, .takeover = config_.overlay.takeover};
+  overlay::AllocatorOptions options{.hold_down = config_.overlay.hold_down, .takeover = config_.overlay.takeover, .id = random_name()};
   auto made = overlay::Allocator::open(*store_, clock_, std::move(*plan), options);
   if (!made) return unusable(made.error().text());
   allocator_ = std::move(*made);
-  feed_ = std::make_unique<overlay::FeedSource>(*allocator_, new_run());
+  feed_ = std::make_unique<overlay::FeedSource>(*allocator_, random_name());
+  allocator_->observe([this](overlay::Allocator::Event, const overlay::Allocation&) {
+    for (auto& f : changed_) f();
+  });
   if (auto& rejected = allocator_->rejected()) log::error("overlay_plan_rejected", {{"reason", rejected->reason}, {"detail", rejected->detail}});
   log::info("overlay_allocator_ready", {{"nodes", allocator_->size()}});
 }
@@ -103,27 +106,47 @@ OverlayBody OverlayService::capacity() {
   return overlay::capacity_json(allocator_->plan(), allocator_->usage());
 }
 
-OverlayBody OverlayService::register_node(std::string_view body, std::string_view caller) {
+OverlayBody OverlayService::register_node(std::string_view body, std::string_view caller, const std::optional<IpAddress>& from) {
   if (auto m = missing()) return tl::make_unexpected(std::move(*m));
   auto said = overlay::parse_registration(body);
   if (!said) return failure(OverlayFailure::Kind::kInvalid, said.error().text());
-  auto node = said->request.node.text();
-  bool known = allocator_->find(said->request.node) != nullptr;
-  auto got = allocator_->register_node(said->request);
+  auto& node = said->request.node;
+  // The token is one for all nodes: whoever has it may still speak for itself only.
+  if (config_.overlay.check_address && from && *from != node) {
+    auto why = fmt::format("node {} registers from {}; overlay.check_address = false allows that", node.text(), from->text());
+    log::warn("overlay_registration_refused", {{"node", node.text()}, {"caller", caller}, {"reason", "address"}, {"detail", why}});
+    return tl::make_unexpected(OverlayFailure{OverlayFailure::Kind::kRefused, std::move(why), "address"});
+  }
+  auto answer = register_here(std::move(*said), caller);
+  if (!answer) return tl::make_unexpected(std::move(answer.error()));
+  return overlay::answer_text(*answer);
+}
+
+tl::expected<overlay::AllocationFeed, OverlayFailure> OverlayService::allocations(const overlay::FeedPosition& after) const {
+  if (auto m = missing()) return tl::make_unexpected(std::move(*m));
+  return feed_->since(after);
+}
+
+tl::expected<overlay::RegistrationAnswer, OverlayFailure> OverlayService::register_here(overlay::NodeRegistration said, std::string_view caller) {
+  if (auto m = missing()) return tl::make_unexpected(std::move(*m));
+  auto node = said.request.node.text();
+  bool known = allocator_->find(said.request.node) != nullptr;
+  auto got = allocator_->register_node(said.request);
   if (!got) {
     auto& r = got.error();
+    allocator_->heard(said.request.node, said.request.id);  // it lives, and keeps what it has
     log::warn("overlay_registration_refused", {{"node", node}, {"caller", caller}, {"reason", r.reason}, {"detail", r.detail}});
     bool failed = r.reason == "store-failed";
     return tl::make_unexpected(OverlayFailure{failed ? OverlayFailure::Kind::kFailed : OverlayFailure::Kind::kRefused, r.detail, r.reason});
   }
-  if (!said->reports.empty()) {
-    if (auto refused = allocator_->report(said->request.node, std::move(said->reports))) got->notes.push_back(refused->detail);
+  if (!said.reports.empty()) {
+    if (auto refused = allocator_->report(said.request.node, std::move(said.reports))) got->notes.push_back(refused->detail);
   }
   if (!known) log::info("overlay_node_added", {{"node", node}, {"caller", caller}, {"vtep", got->allocation.vtep.v4.text()}});
   for (auto& s : got->allocation.shares) {
     if (s.state != overlay::ShareState::kOk) log::warn("overlay_share_refused", {{"node", node}, {"overlay", s.overlay}, {"why", s.detail}});
   }
-  return overlay::answer_text({std::move(got->allocation), std::move(got->notes), allocator_->plan()});
+  return overlay::RegistrationAnswer{std::move(got->allocation), std::move(got->notes), allocator_->plan(), allocator_->id()};
 }
 
 tl::expected<std::shared_ptr<const std::string>, OverlayFailure> OverlayService::feed(const std::string& run, uint64_t version) {

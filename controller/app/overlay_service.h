@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "api/overlay_source.h"
 #include "app/settings.h"
@@ -33,10 +34,16 @@ class OverlayService final : public api::OverlaySource {
   /// Who answers GET /overlay-agent/overlay; before the API runs.
   void set_agent(std::function<api::OverlayBody()> agent) { agent_ = std::move(agent); }
 
+  // For the node that this machine is itself (app/overlay_local_link.h), without texts; admin thread.
+  tl::expected<overlay::RegistrationAnswer, api::OverlayFailure> register_here(overlay::NodeRegistration said, std::string_view caller);
+  tl::expected<overlay::AllocationFeed, api::OverlayFailure> allocations(const overlay::FeedPosition& after) const;
+  /// Called on the admin thread after each change of what allocations() gives; must not call back.
+  void on_change(std::function<void()> changed) { changed_.push_back(std::move(changed)); }
+
   api::OverlayBody master_state() override;
   api::OverlayBody delete_agents(std::string_view body, std::string_view caller) override;
   api::OverlayBody capacity() override;
-  api::OverlayBody register_node(std::string_view body, std::string_view caller) override;
+  api::OverlayBody register_node(std::string_view body, std::string_view caller, const std::optional<IpAddress>& from) override;
   tl::expected<std::shared_ptr<const std::string>, api::OverlayFailure> feed(const std::string& run, uint64_t version) override;
   std::pair<std::string, uint64_t> feed_position() const override;
   api::OverlayBody agent_overlay() override;
@@ -60,6 +67,7 @@ class OverlayService final : public api::OverlaySource {
   overlay::FeedPosition texts_at_;
   std::map<uint64_t, std::shared_ptr<const std::string>> texts_;  ///< of feeds, by the version they begin at; kEverything: full
   std::function<api::OverlayBody()> agent_;
+  std::vector<std::function<void()>> changed_;
 };
 
 }  // namespace ls

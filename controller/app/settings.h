@@ -216,6 +216,7 @@ struct Config {
     std::string vtep_mac_oui = "70:B3:D5:00:00:00";
     uint32_t vtep_mtu = 0;     ///< 0: as the device takes it
     Millis hold_down{0}, takeover{120'000};
+    bool check_address = true;  ///< of nodes that register over TCP
     std::vector<OverlayNetwork> network;
     bool configured() const { return !network.empty(); }
     // What a node does with its share.

@@ -130,6 +130,9 @@ std::vector<Setting> overlay_lines() {
       line<&C::overlay, &C::Overlay::takeover>("overlay.takeover",
           "A machine with the address of a known node and another id takes over what that node has after this time without a word from "
           "it.", {.limits = {0, kDay}}),
+      line<&C::overlay, &C::Overlay::check_address>("overlay.check_address",
+          "Refuse a node that registers over TCP from another address than the one it says it has (node.address): all nodes have the same token. "
+          "false where masters see nodes through NAT, over IPv6, or with another of their addresses."),
       networks(),
       line<&C::overlay, &C::Overlay::join>("overlay.join",
           "Take part as a node, if masters are followed or this machine allocates: a tunnel device, and with the role agent a share of each "

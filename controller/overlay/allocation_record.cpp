@@ -123,6 +123,7 @@ Result<NodeRecord> parse_node_record(std::string_view text, const Mac& oui) {
 std::string record_text(const PlanRecord& r) {
   Json out{{"format", kFormat}, {"network", *parse_json(plan_json(r.plan))}};
   if (!r.retired.empty()) out["retired"] = r.retired;
+  if (!r.allocator.empty()) out["allocator"] = r.allocator;
   return json_text(out);
 }
 
@@ -132,7 +133,9 @@ Result<PlanRecord> parse_plan_record(std::string_view text) {
   if (network == json.end()) return fail(EILSEQ, "network is missing");
   auto plan = read_plan(json_text(*network));
   if (!plan) return fail(EILSEQ, plan.error().text());
-  PlanRecord out{std::move(plan->plan), {}};
+  auto allocator = text_in(json, "allocator");
+  if (!allocator) return fail(EILSEQ, "allocator is no text");
+  PlanRecord out{std::move(plan->plan), {}, std::move(*allocator)};
   auto retired = json.find("retired");
   if (retired == json.end()) return out;
   if (!retired->is_array()) return fail(EILSEQ, "retired is no array");

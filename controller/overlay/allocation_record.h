@@ -28,6 +28,7 @@ Result<NodeRecord> parse_node_record(std::string_view text, const Mac& oui);
 struct PlanRecord {
   Plan plan;
   std::set<std::string> retired;  ///< overlays gone from the file, kept for those who hold blocks of them
+  std::string allocator{};        ///< identity of these records: AllocatorOptions::id of who made them; empty: made before there was one
 };
 std::string record_text(const PlanRecord&);
 Result<PlanRecord> parse_plan_record(std::string_view text);

@@ -34,6 +34,7 @@ inline constexpr size_t kMaxReportError = 1024;  ///< octets kept of what a node
 struct AllocatorOptions {
   Millis hold_down{0};
   Millis takeover{120'000};
+  std::string id{};  ///< random; becomes the identity of a store that has none. Empty: it stays without
 };
 
 /// Since the start.
@@ -79,6 +80,8 @@ class Allocator {
   void release_due();
 
   Plan plan() const { return pools_.plan(); }
+  /// Of the records, for as long as they are kept: a node tells by it that another allocator knows nothing of what this one gave.
+  const std::string& id() const { return id_; }
   std::vector<PoolUsage> usage() const { return pools_.usage(); }
   size_t size() const { return nodes_.size() - removed_; }  ///< nodes with an allocation
   /// Valid until the next change.
@@ -116,6 +119,7 @@ class Allocator {
   AllocatorOptions options_;
   PlanPools pools_;
   uint64_t plan_version_ = 0;
+  std::string id_;
   std::optional<Refusal> rejected_;
   std::map<IpAddress, Node> nodes_;
   size_t removed_ = 0;                         ///< of nodes_

@@ -30,15 +30,24 @@ Result<std::unique_ptr<Allocator>> Allocator::open(Store& store, const Clock& cl
   }
   if (!stored && !wanted) return fail(ENOENT, "neither the store nor the configuration has a plan of the overlay");
   // Without a stored plan the records of nodes, if there are any, have to fit the wanted one.
-  PlanRecord base = stored ? *stored : PlanRecord{*wanted, {}};
+  PlanRecord base = stored ? *stored : PlanRecord{*wanted, {}, options.id};
   std::unique_ptr<Allocator> out(new Allocator(store, clock, options, PlanPools(base.plan, base.retired)));
   out->plan_version_ = plan_version;
+  out->id_ = base.allocator;
   LS_TRY(out->recover(*listed));
   if (!stored) {
     auto put = store.put(kStoreArea, kPlanKey, record_text(base), 0);
     if (!put) return pass(std::move(put.error()), "keep the plan of the overlay");
     out->plan_version_ = *put;
-  } else if (wanted) {
+  } else if (base.allocator.empty() && !options.id.empty()) {
+    base.allocator = options.id;
+    // Without a place on the disk it has none until the next start.
+    if (auto put = store.put(kStoreArea, kPlanKey, record_text(base), plan_version)) {
+      out->plan_version_ = *put;
+      out->id_ = options.id;
+    }
+  }
+  if (stored && wanted) {
     out->rejected_ = out->set_plan(*wanted);
     if (out->rejected_ && out->rejected_->reason == "store-failed") return fail(EIO, out->rejected_->detail);
   }
@@ -85,7 +94,7 @@ std::optional<Refusal> Allocator::set_plan(const Plan& wanted) {
   auto next = pools_.under(wanted);
   if (!next) return std::move(next.error());
   if (next->plan() != pools_.plan() || next->retired() != pools_.retired()) {
-    auto put = store_.put(kStoreArea, kPlanKey, record_text(PlanRecord{next->plan(), next->retired()}), plan_version_);
+    auto put = store_.put(kStoreArea, kPlanKey, record_text(PlanRecord{next->plan(), next->retired(), id_}), plan_version_);
     if (!put) {
       counters_.store_failures++;
       return Refusal{"store-failed", "keep the plan of the overlay: " + put.error().text()};

@@ -4,7 +4,7 @@
 
 namespace ls::overlay {
 
-FeedSource::FeedSource(Allocator& allocator, std::string run) : allocator_(allocator), at_{std::move(run), 0} {
+FeedSource::FeedSource(Allocator& allocator, std::string run) : allocator_(allocator), at_{std::move(run), 0, allocator.id()} {
   allocator_.observe([this](Allocator::Event e, const Allocation& a) { changed(e, a.node); });
 }
 

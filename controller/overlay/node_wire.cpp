@@ -148,17 +148,18 @@ Result<NodeRegistration> parse_registration(std::string_view text) {
 }
 
 std::string answer_text(const RegistrationAnswer& a) {
-  return json_text({{"format", kFormat}, {"allocation", json_of(a.allocation)}, {"notes", a.notes}, {"network", *parse_json(plan_json(a.plan))}}) + "\n";
+  return json_text({{"format", kFormat}, {"allocation", json_of(a.allocation)}, {"notes", a.notes}, {"network", *parse_json(plan_json(a.plan))}, {"allocator", a.allocator}}) + "\n";
 }
 
 Result<RegistrationAnswer> parse_answer(std::string_view text) {
-  LS_ASSIGN(auto json, object_of(text, kMaxFeedText));
+  LS_ASSIGN(auto json, object_of(text, kMaxAnswerText));
   RegistrationAnswer out;
   LS_ASSIGN(out.plan, plan_of(json));
   std::string wrong;
   Reader r{json, wrong};
   auto* allocation = r.table("allocation");
   auto* notes = r.list("notes");
+  out.allocator = r.text("allocator");
   if (!wrong.empty() || !allocation) return fail(wrong.empty() ? "allocation is missing" : wrong);
   LS_ASSIGN(out.allocation, allocation_of(*allocation, out.plan.oui));
   for (size_t i = 0; notes && i < notes->size(); i++) {
@@ -170,7 +171,8 @@ Result<RegistrationAnswer> parse_answer(std::string_view text) {
 
 std::string feed_text(const AllocationFeed& f) {
   // Put together from texts: a tree of 65,536 nodes would be many times as large.
-  std::string out = fmt::format("{{\"format\":{},\"run\":{},\"version\":{},\"full\":{},\"network\":{},\"nodes\":[", kFormat, json_text(f.at.run), f.at.version, f.full, plan_json(f.plan));
+  std::string out = fmt::format("{{\"format\":{},\"allocator\":{},\"run\":{},\"version\":{},\"full\":{},\"network\":{},\"nodes\":[", kFormat,
+                                json_text(f.at.allocator), json_text(f.at.run), f.at.version, f.full, plan_json(f.plan));
   for (size_t i = 0; i < f.nodes.size(); i++) out += (i ? "," : "") + record_text(NodeRecord{f.nodes[i], false});
   out += "],\"removed\":[";
   for (size_t i = 0; i < f.removed.size(); i++) out += fmt::format("{}\"{}\"", i ? "," : "", f.removed[i].text());
@@ -184,6 +186,7 @@ Result<AllocationFeed> parse_feed(std::string_view text) {
   std::string wrong;
   Reader r{json, wrong};
   out.at.run = r.text("run");
+  out.at.allocator = r.text("allocator");
   out.full = r.flag("full", true);
   auto* version = r.find("version", &Json::is_number_unsigned, "a number");
   auto *nodes = r.list("nodes"), *removed = r.list("removed");

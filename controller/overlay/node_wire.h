@@ -15,6 +15,7 @@
 namespace ls::overlay {
 
 inline constexpr size_t kMaxRegistrationText = 256 << 10;  ///< 512 held blocks of 150 octets
+inline constexpr size_t kMaxAnswerText = 2 << 20;          ///< a plan, an allocation and notes
 inline constexpr size_t kMaxFeedText = 64 << 20;           ///< 65,536 nodes with six overlays
 inline constexpr size_t kMaxFeedNodes = 200'000;
 
@@ -31,6 +32,8 @@ struct RegistrationAnswer {
   Allocation allocation;
   std::vector<std::string> notes;
   Plan plan;
+  std::string allocator{};  ///< FeedPosition::allocator
+  bool operator==(const RegistrationAnswer&) const = default;
 };
 std::string answer_text(const RegistrationAnswer&);
 Result<RegistrationAnswer> parse_answer(std::string_view text);
@@ -39,6 +42,7 @@ Result<RegistrationAnswer> parse_answer(std::string_view text);
 struct FeedPosition {
   std::string run;  ///< random, made when the allocator began
   uint64_t version = 0;
+  std::string allocator{};  ///< Allocator::id(): which store; empty from one that has none
   bool operator==(const FeedPosition&) const = default;
 };
 struct AllocationFeed {

@@ -9,11 +9,11 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fstream>
 #include <random>
 
 #include "sources/http_link.h"
 #include "sources/leader_identity.h"
+#include "sources/secret_file.h"
 #include "util/log.h"
 
 namespace ls {
@@ -26,27 +26,6 @@ constexpr int kSilentIntervals = 3;             // spec/mesos-operator-stream.md
 constexpr Millis kLongestHeartbeat{3'600'000};  // a master that says more is not believed
 constexpr size_t kErrorTextBytes = 4096;        // of an error answer; quote_answer cuts further
 constexpr size_t kIdentityBytes = 256 * 1024;   // of a GET_MASTER answer, which has 400
-constexpr size_t kSecretBytes = 64 * 1024;
-
-Result<std::string> read_secret(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return fail(errno ? errno : EIO, fmt::format("read secret file {}", path));
-  std::string out(kSecretBytes + 3, '\0');  // one more than is allowed, with CR and LF
-  in.read(out.data(), static_cast<std::streamsize>(out.size()));
-  out.resize(static_cast<size_t>(in.gcount()));
-  if (in.bad()) return fail(EIO, fmt::format("read secret file {}", path));
-  if (out.ends_with('\n')) out.pop_back();
-  if (out.ends_with('\r')) out.pop_back();
-  if (out.empty()) return fail(fmt::format("secret file {} is empty", path));
-  if (out.size() > kSecretBytes) return fail(fmt::format("secret file {} is larger than 64 KB", path));
-  for (char c : out) {
-    // A line end inside would let the file write headers of its own.
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      return fail(fmt::format("secret file {} holds a control character", path));
-    }
-  }
-  return out;
-}
 
 std::string base64(std::string_view text) {
   std::string out(4 * ((text.size() + 2) / 3) + 1, '\0');  // EVP_EncodeBlock adds a NUL

@@ -8,11 +8,20 @@
 /// Thread: control loop, all calls and all events. No event comes before start() has returned or after stop().
 /// Remote masters are asked in the order of the list, as registrations are (sources/registrations.h): the first is preferred, a later one
 /// is followed while the first does not answer. An answer that cannot be read, of another plan's format or larger than
-/// overlay/node_wire.h allows is an error of that master, and nothing of it is taken over.
+/// overlay/node_wire.h allows is an error of that master, and nothing of it is taken over. Which allocator is believed when several
+/// masters have stores of their own: sources/overlay_take.h.
+///
+/// Registrations go to the master whose allocations are followed, each on a connection of its own. What becomes of one:
+/// * 200: `allocated`, unless it is of another allocator than the one followed (its feed comes first, then the node registers anew).
+/// * 409 with a reason: `refused`; said again after `reregister`.
+/// * 400, 401, 403, 404, 413, 5xx, or what is no answer: an error, tried again after a pause that doubles up to `backoff_max`.
+/// * No connection or no answer: the same, and the master is left for the next one.
+/// None of these takes anything away from the node.
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,7 +38,8 @@ namespace ls {
 struct OverlayLinkEvents {
   /// The answer to a registration: what this node has.
   std::function<void(overlay::RegistrationAnswer&&)> allocated;
-  /// All allocations (`full`), or what changed; this node's own among them.
+  /// All allocations (`full`), or what changed; this node's own among them. With an empty run the copy may have more than there is, and
+  /// is to be kept with that position.
   std::function<void(overlay::AllocationFeed&&)> fed;
   /// The allocator refused the registration: a word ("vtep-exhausted") and a sentence. What the node has stays.
   std::function<void(const std::string& reason, const std::string& detail)> refused;
@@ -55,6 +65,12 @@ class OverlayLink {
   virtual OverlayLinkStatus status() const = 0;
 };
 
+/// What is there from an earlier run of this node, so that it asks for the changes since then.
+struct OverlayHeld {
+  overlay::FeedPosition at;
+  overlay::Plan plan;
+};
+
 struct OverlayLinkOptions {
   std::vector<std::string> masters;      ///< "10.0.0.1:62080", "master1"; port 62080 when left out
   std::filesystem::path token_file;      ///< bearer token of registrations, read anew for each; empty: none is sent
@@ -64,6 +80,8 @@ struct OverlayLinkOptions {
   Millis backoff_min{500}, backoff_max{15'000};  ///< after all masters failed; a random half of it is left out
   Millis retry_first{30'000};
   Millis reregister{30'000};             ///< with a random half of it left out, so that nodes do not come together
+  Millis settle{60'000};                 ///< the first master has a new store: nobody is removed in this time; above reregister + backoff_max
+  std::optional<OverlayHeld> held{};     ///< of the last known copy
 };
 
 /// By HTTP: POST /v1/overlay/nodes and GET /v1/overlay/allocations of the masters, on two connections.

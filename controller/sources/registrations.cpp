@@ -3,18 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <map>
-#include <random>
-#include <thread>
 
-#include "sources/http_link.h"
+#include "sources/copy_saver.h"
+#include "sources/master_follow.h"
 #include "util/log.h"
 
 namespace ls {
@@ -24,9 +16,6 @@ namespace asio = boost::asio;
 using dns::Registration;
 using dns::RegistrationFeed;
 using dns::RegistrationKey;
-using Steady = std::chrono::steady_clock;
-
-constexpr uint16_t kApiPort = 62080;  // of the reference, and the default of api.listen
 
 struct Held {
   Registration r;
@@ -34,118 +23,37 @@ struct Held {
 };
 using Copy = std::map<RegistrationKey, Held>;
 
-/// Unreserved octets only (RFC 3986 2.3); the store's name comes from a peer.
-std::string query_text(std::string_view text) {
-  std::string out;
-  for (unsigned char c : text) {
-    bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    out += plain ? std::string(1, char(c)) : fmt::format("%{:02X}", c);
-  }
-  return out;
-}
-
 }  // namespace
 
-struct RegistrationFollower::Impl : std::enable_shared_from_this<Impl> {
+struct RegistrationFollower::Impl {
   Impl(asio::io_context& i, FollowerOptions o, OnChange change, OnCopy copied)
-      : io(i), options(std::move(o)), on_change(std::move(change)), on_copy(std::move(copied)), pause(io), save_timer(io) {}
-  ~Impl() {
-    if (saver.joinable()) saver.join();
+      : io(i), options(std::move(o)), on_change(std::move(change)), on_copy(std::move(copied)) {
+    if (options.file.empty()) return;
+    saver = std::make_unique<CopySaver>(io, options.save_every, "registrations_not_saved",
+                                        [this] { return [file = options.file, what = whole()] { return save_feed(file, *what); }; });
   }
 
-  asio::awaitable<void> run();
-  /// Until the connection ends or the first master is to be tried again. True: it answered at least once.
-  asio::awaitable<bool> follow(size_t which);
-  asio::awaitable<Result<std::string>> ask(HttpLink& to);
+  std::string question() const;
   Result<> take(size_t which, RegistrationFeed&& feed);
   void apply(RegistrationFeed&& feed);
   /// Records of one registration; nullopt: it does not parse and is left out.
   std::optional<Held> held(Registration&& r);
   std::shared_ptr<const RegistrationFeed> whole() const;
-  void plan_save();
-  void save();
-  Millis jittered(Millis most);
 
   asio::io_context& io;
   FollowerOptions options;
   OnChange on_change;
   OnCopy on_copy;
-  std::vector<MasterAddress> masters;
+  std::unique_ptr<MasterFollow> masters;
   Copy copy;
-  FollowerStatus status;
-  asio::steady_timer pause, save_timer;
-  HttpLink* link = nullptr;  ///< what stop() must end
-  Steady::time_point first_tried{}, saved_at{};
-  std::minstd_rand random{std::random_device{}()};
-  std::thread saver;
-  bool saving = false, dirty = false, stopping = false;
+  FollowerStatus status;  ///< but for what `masters` knows
+  std::unique_ptr<CopySaver> saver;  ///< null: no copy on the disk
+  bool loading = false;
 };
 
-Millis RegistrationFollower::Impl::jittered(Millis most) {
-  return most / 2 + Millis(std::uniform_int_distribution<int64_t>(0, most.count() / 2)(random));
-}
-
-asio::awaitable<void> RegistrationFollower::Impl::run() {
-  auto self = shared_from_this();
-  boost::system::error_code ec;
-  auto backoff = options.backoff_min;
-  while (!stopping) {
-    bool answered = false;
-    for (size_t i = 0; i < masters.size() && !stopping && !answered; i++) {
-      if (i == 0) first_tried = Steady::now();
-      answered = co_await follow(i);
-    }
-    if (stopping) break;
-    if (answered) backoff = options.backoff_min;
-    pause.expires_after(jittered(backoff));
-    co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ec));
-    if (!answered) backoff = std::min(backoff * 2, options.backoff_max);
-  }
-}
-
-asio::awaitable<Result<std::string>> RegistrationFollower::Impl::ask(HttpLink& to) {
-  auto path = fmt::format("/v1/registrations?after={}&epoch={}&store={}&wait={}", status.at.version, status.at.epoch, query_text(status.at.store),
-                          std::max<int64_t>(1, options.wait.count() / 1000));
-  auto head = co_await to.get(path, options.wait + options.slack);
-  if (!head) co_return tl::make_unexpected(std::move(head.error()));
-  auto body = co_await to.read_text(dns::kMaxFeedBytes + 1, options.slack);
-  if (!body) co_return tl::make_unexpected(std::move(body.error()));
-  if (head->status != 200) co_return fail(fmt::format("it answered {}: {}", head->status, quote_answer(*body)));
-  co_return std::move(*body);
-}
-
-asio::awaitable<bool> RegistrationFollower::Impl::follow(size_t which) {
-  HttpLink to(io.get_executor());
-  link = &to;
-  bool answered = false;
-  auto& master = masters[which];
-  auto result = co_await to.connect(master, nullptr, options.connect_timeout);
-  while (result && !stopping) {
-    auto body = co_await ask(to);
-    if (stopping) break;
-    if (body) {
-      auto feed = dns::parse_feed(*body);
-      result = feed ? take(which, std::move(*feed)) : tl::make_unexpected(std::move(feed.error()));
-    } else {
-      result = tl::make_unexpected(std::move(body.error()));
-    }
-    if (!result) break;
-    if (!status.connected || status.endpoint != master.text()) log::info("registrations_followed", {{"master", master.text()}});
-    answered = status.connected = true;
-    status.endpoint = master.text();
-    status.last_error.clear();
-    if (which > 0 && Steady::now() - first_tried >= options.retry_first) break;
-    if (!to.reusable()) break;  // asked to close: connect anew at once
-  }
-  link = nullptr;
-  if (!result && !stopping) {
-    status.failures++;
-    auto why = std::move(result.error()).within("follow registrations of " + master.text()).text();
-    if (why != status.last_error) log::warn("registrations_not_followed", {{"master", master.text()}, {"error", why}});
-    status.last_error = std::move(why);
-    status.connected = false;
-  }
-  co_return answered;
+std::string RegistrationFollower::Impl::question() const {
+  return fmt::format("/v1/registrations?after={}&epoch={}&store={}&wait={}", status.at.version, status.at.epoch, query_text(status.at.store),
+                     std::max<int64_t>(1, options.wait.count() / 1000));
 }
 
 Result<> RegistrationFollower::Impl::take(size_t which, RegistrationFeed&& feed) {
@@ -213,8 +121,7 @@ void RegistrationFollower::Impl::apply(RegistrationFeed&& feed) {
     if (!delta.empty() && on_change) on_change(zone, std::move(delta));
   }
   if (on_copy) on_copy(whole());
-  dirty = true;
-  plan_save();
+  if (saver && !loading) saver->changed();
 }
 
 std::shared_ptr<const RegistrationFeed> RegistrationFollower::Impl::whole() const {
@@ -225,51 +132,28 @@ std::shared_ptr<const RegistrationFeed> RegistrationFollower::Impl::whole() cons
   return out;
 }
 
-void RegistrationFollower::Impl::plan_save() {
-  if (options.file.empty() || saving || !dirty || stopping) return;
-  auto due = saved_at + options.save_every;
-  save_timer.expires_at(std::max(due, Steady::now()));
-  save_timer.async_wait([self = shared_from_this()](const boost::system::error_code& ec) {
-    if (!ec) self->save();
-  });
-}
-
-void RegistrationFollower::Impl::save() {
-  if (saving || !dirty || stopping) return;
-  if (saver.joinable()) saver.join();  // it has ended: `saving` is false
-  saving = true;
-  dirty = false;
-  saved_at = Steady::now();
-  saver = std::thread([weak = weak_from_this(), &loop = io, file = options.file, what = whole()] {
-    auto done = save_feed(file, *what);
-    auto why = done ? std::string() : done.error().text();
-    if (auto self = weak.lock()) {
-      asio::post(loop, [self, why = std::move(why)] {
-        self->saving = false;
-        if (!why.empty()) {
-          if (self->status.save_error.empty()) log::warn("registrations_not_saved", {{"error", why}});
-          self->dirty = true;  // tried again with the next turn of the timer
-        }
-        self->status.save_error = why;
-        self->plan_save();
-      });
-    }
-  });
-}
-
 RegistrationFollower::RegistrationFollower(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 RegistrationFollower::~RegistrationFollower() { stop(); }
 
 Result<std::unique_ptr<RegistrationFollower>> RegistrationFollower::make(asio::io_context& io, FollowerOptions options, OnChange on_change,
                                                                          OnCopy on_copy) {
-  if (options.masters.empty()) return fail("follow registrations: no master is named");
-  std::vector<MasterAddress> masters;
-  for (auto& m : options.masters) {
-    LS_ASSIGN(auto parsed, parse_master_address(m, kApiPort));
-    masters.push_back(std::move(parsed));
-  }
+  LS_ASSIGN(auto masters, parse_masters(options.masters, "follow registrations"));
+  MasterFollowOptions o{.event = "registrations",
+                        .doing = "follow registrations of",
+                        .most = dns::kMaxFeedBytes,
+                        .connect_timeout = options.connect_timeout,
+                        .wait = options.wait,
+                        .slack = options.slack,
+                        .backoff_min = options.backoff_min,
+                        .backoff_max = options.backoff_max,
+                        .retry_first = options.retry_first};
   auto impl = std::make_shared<Impl>(io, std::move(options), std::move(on_change), std::move(on_copy));
-  impl->masters = std::move(masters);
+  auto take = [m = impl.get()](size_t which, std::string&& body) -> Result<> {
+    LS_ASSIGN(auto feed, dns::parse_feed(body));
+    return m->take(which, std::move(feed));
+  };
+  impl->masters = std::make_unique<MasterFollow>(io, std::move(masters), std::move(o),
+                                                 MasterFollow::User{[m = impl.get()] { return m->question(); }, std::move(take), {}});
   return std::unique_ptr<RegistrationFollower>(new RegistrationFollower(std::move(impl)));
 }
 
@@ -278,29 +162,31 @@ void RegistrationFollower::start() {
   if (!m.options.file.empty()) {
     auto feed = load_feed(m.options.file);
     if (feed) {
+      m.loading = true;
       m.apply(std::move(*feed));
-      m.dirty = false;
-      m.save_timer.cancel();
+      m.loading = false;
       m.status.from_file = true;
     } else if (feed.error().code != std::errc::no_such_file_or_directory) {
       log::warn("registrations_copy_not_read", {{"error", feed.error().text()}});
     }
   }
-  asio::co_spawn(m.io, m.run(), asio::detached);
+  m.masters->start();
 }
 
 void RegistrationFollower::stop() {
-  auto& m = *impl_;
-  if (m.stopping) return;
-  m.stopping = true;
-  m.pause.cancel();
-  m.save_timer.cancel();
-  if (m.link) m.link->close();
-  if (m.saver.joinable()) m.saver.join();
-  if (!m.dirty || m.options.file.empty()) return;
-  if (auto saved = save_feed(m.options.file, *m.whole()); !saved) log::warn("registrations_not_saved", {{"error", saved.error().text()}});
+  impl_->masters->stop();
+  if (impl_->saver) impl_->saver->stop();
 }
 
-FollowerStatus RegistrationFollower::status() const { return impl_->status; }
+FollowerStatus RegistrationFollower::status() const {
+  auto out = impl_->status;
+  auto& followed = impl_->masters->status();
+  out.connected = followed.connected;
+  out.endpoint = followed.endpoint;
+  out.last_error = followed.last_error;
+  out.failures = followed.failures;
+  if (impl_->saver) out.save_error = impl_->saver->error();
+  return out;
+}
 
 }  // namespace ls

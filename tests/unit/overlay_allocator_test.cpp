@@ -54,6 +54,30 @@ class AllocatorTest : public testing::Test {
   std::vector<std::string> notes_;
 };
 
+TEST_F(AllocatorTest, TheIdentityIsThatOfTheRecords) {
+  start();
+  join("10.0.0.1");
+  EXPECT_EQ(a_->id(), "") << "records from before there was one";
+  FaultyStore full(*store_);
+  full.fail_from = 0;
+  auto made = Allocator::open(full, clock_, plan_of(raw_plan()), {.id = "first"});
+  ASSERT_TRUE(made) << "no place on the disk is no reason to give nothing out";
+  EXPECT_EQ((*made)->id(), "");
+  start(plan_of(raw_plan()), {.id = "second"});
+  EXPECT_EQ(a_->id(), "second");
+  auto more = raw_plan();
+  more.overlays[0].enabled = false;
+  ASSERT_FALSE(a_->set_plan(plan_of(more)));
+  start(plan_of(more), {.id = "third"});
+  EXPECT_EQ(a_->id(), "second") << "also under another plan";
+  start(std::nullopt);
+  EXPECT_EQ(a_->id(), "second");
+  EXPECT_EQ(a_->size(), 1u);
+  store_ = make_memory_store();
+  start(plan_of(raw_plan()), {.id = "fourth"});
+  EXPECT_EQ(a_->id(), "fourth");
+}
+
 TEST_F(AllocatorTest, ARepetitionWritesAndTellsNothing) {
   start();
   FaultyStore counted(*store_);

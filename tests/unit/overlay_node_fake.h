@@ -119,7 +119,7 @@ class FakeMaster : public OverlaySource {
            R"({"pool":"fd01:b::/32","overlay":"dcos6","prefix":80,"size":"281474976710656","used":0,"held":0,"free":"281474976710656"}]})"
            "\n";
   }
-  OverlayBody register_node(std::string_view, std::string_view) override { return "{}"; }
+  OverlayBody register_node(std::string_view, std::string_view, const std::optional<IpAddress>&) override { return "{}"; }
   tl::expected<std::shared_ptr<const std::string>, OverlayFailure> feed(const std::string&, uint64_t) override { return std::make_shared<const std::string>("{}"); }
   std::pair<std::string, uint64_t> feed_position() const override { return {}; }
   OverlayBody agent_overlay() override { return "{}"; }

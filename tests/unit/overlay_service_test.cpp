@@ -39,9 +39,17 @@ TEST_F(OverlayServiceTest, GivesOutKeepsAndForgets) {
     for (auto* n : {"10.0.0.1", "10.0.0.2"}) ASSERT_TRUE(s.allocator()->register_node(overlay::request(n)));
     EXPECT_EQ(Json::parse(*s.master_state())["agents"].size(), 2u);
   }
+  std::string id;
+  {
+    OverlayService s(c, clock_);
+    s.start();
+    id = s.allocator()->id();
+    EXPECT_EQ(id.size(), 16u);
+  }
   OverlayService s(c, clock_);
   s.start();
   ASSERT_TRUE(s.allocator());
+  EXPECT_EQ(s.allocator()->id(), id) << "of the store, not of the run";
   auto left = s.delete_agents(R"({"agents": ["10.0.0.1"]})", "test");
   ASSERT_TRUE(left);
   EXPECT_EQ(Json::parse(*left)["agents"][0]["ip"], "10.0.0.2");
@@ -87,7 +95,7 @@ TEST_F(OverlayServiceTest, RegistrationOverTheWireAndFollowers) {
   EXPECT_TRUE(everything->full);
   EXPECT_TRUE(everything->nodes.empty());
   auto reg = [&](std::string_view node, std::vector<overlay::OverlayReport> reports = {}) {
-    return s.register_node(overlay::registration_text({overlay::request(node), std::move(reports)}), "test");
+    return s.register_node(overlay::registration_text({overlay::request(node), std::move(reports)}), "test", std::nullopt);
   };
   auto got = reg("10.0.0.1");
   ASSERT_TRUE(got) << got.error().why;
@@ -95,11 +103,12 @@ TEST_F(OverlayServiceTest, RegistrationOverTheWireAndFollowers) {
   ASSERT_TRUE(answer) << answer.error().text();
   EXPECT_EQ(answer->allocation, s.allocator()->find(overlay::ip("10.0.0.1"))->allocation);
   EXPECT_EQ(answer->plan, s.allocator()->plan());
+  EXPECT_EQ(answer->allocator, everything->at.allocator);
   ASSERT_TRUE(reg("10.0.0.2"));
   auto next = overlay::parse_feed(**s.feed(everything->at.run, everything->at.version));
   EXPECT_FALSE(next->full);
   EXPECT_EQ(next->nodes.size(), 2u);
-  EXPECT_EQ(next->at, (overlay::FeedPosition{everything->at.run, 2}));
+  EXPECT_EQ(next->at, (overlay::FeedPosition{everything->at.run, 2, s.allocator()->id()}));
   EXPECT_EQ(s.feed(next->at.run, 1)->get(), s.feed(next->at.run, 1)->get()) << "one text for all";
   ASSERT_TRUE(s.delete_agents(R"({"agents": ["10.0.0.1"]})", "test"));
   auto last = overlay::parse_feed(**s.feed(next->at.run, next->at.version));
@@ -113,10 +122,53 @@ TEST_F(OverlayServiceTest, RegistrationOverTheWireAndFollowers) {
   EXPECT_EQ(Json::parse(*s.master_state())["agents"][0]["overlays"][0]["state"]["status"], "STATUS_OK");
   said = overlay::parse_answer(*reg("10.0.0.2", {{"gone", overlay::ReportStatus::kFailed, "x"}}));
   EXPECT_THAT(said->notes, testing::ElementsAre(HasSubstr("no overlay 'gone'")));
-  EXPECT_EQ(s.register_node("{}", "test").error().kind, Kind::kInvalid);
+  EXPECT_EQ(s.register_node("{}", "test", std::nullopt).error().kind, Kind::kInvalid);
   auto refused = reg("224.0.0.1");
   EXPECT_EQ(refused.error().kind, Kind::kRefused);
   EXPECT_EQ(refused.error().reason, "node-address");
+}
+
+TEST_F(OverlayServiceTest, ANodeSpeaksForItselfOnly) {
+  const std::string network = "[[overlay.network]]\nname = \"dcos\"\nsubnet = \"9.0.0.0/8\"\nprefix = 24\n";
+  for (bool check : {true, false}) {
+    auto c = config((check ? "" : "[overlay]\ncheck_address = false\n") + network);
+    OverlayService s(c, clock_);
+    s.start();
+    auto from = [&](std::optional<IpAddress> address) { return s.register_node(overlay::registration_text({overlay::request("10.0.0.1"), {}}), "test", address); };
+    for (auto* other : {"10.0.0.2", "fd01::1"}) {
+      auto got = from(overlay::ip(other));
+      ASSERT_EQ(got.has_value(), !check) << other;
+      if (got) continue;
+      EXPECT_EQ(got.error().kind, Kind::kRefused);
+      EXPECT_EQ(got.error().reason, "address");
+      EXPECT_FALSE(s.allocator()->find(overlay::ip("10.0.0.1")));
+    }
+    EXPECT_TRUE(from(overlay::ip("10.0.0.1")));
+    EXPECT_TRUE(from(std::nullopt)) << "the unix socket";
+  }
+}
+
+TEST_F(OverlayServiceTest, ARefusedNodeIsHeardOf) {
+  auto c = config("[overlay]\ntakeover = \"100s\"\n[[overlay.network]]\nname = \"dcos\"\nsubnet = \"9.0.0.0/8\"\nprefix = 24\n");
+  OverlayService s(c, clock_);
+  s.start();
+  auto q = overlay::request("10.0.0.1");
+  q.id = "one";
+  auto too_long = q, other = q;
+  too_long.holding.blocks.resize(overlay::kMaxHeldBlocks + 1);
+  other.id = "two";
+  auto reason = [&](const overlay::RegisterRequest& asks) {
+    auto got = s.register_here({asks, {}}, "test");
+    return got ? "" : got.error().reason;
+  };
+  EXPECT_EQ(reason(q), "");
+  clock_.advance(Millis(60'000));
+  EXPECT_EQ(reason(too_long), "holding-too-long");
+  EXPECT_EQ(reason(other), "identity");
+  clock_.advance(Millis(60'000));
+  EXPECT_EQ(reason(other), "identity") << "the first was heard of 60 s ago, though it was refused";
+  clock_.advance(Millis(60'000));
+  EXPECT_EQ(reason(other), "") << "the stranger's own words did not keep the first alive";
 }
 
 TEST_F(OverlayServiceTest, OthersGiveNothingOut) {

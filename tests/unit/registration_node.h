@@ -123,11 +123,13 @@ class NodeProvider : public FakeProvider {
   std::vector<std::pair<std::string, std::string>> settings() override { return {{"api.group", "\"loadstar\""}, {"lb.flows", "262144"}}; }
   std::string cluster_key() override { return key; }
   DnsSource* dns() override { return source; }
+  OverlaySource* overlay() override { return overlay_source; }
 
   std::unique_ptr<dns::Registry> registry_;
   Guarded<std::shared_ptr<const dns::RegistrationFeed>> followed_;
   std::string key;
   DnsSource* source = nullptr;
+  OverlaySource* overlay_source = nullptr;
 };
 
 class Node {

@@ -25,9 +25,10 @@ class FakeOverlay : public OverlaySource {
     return answer("{\"remaining\":1}\n");
   }
   OverlayBody capacity() override { return answer("{\"pools\":[]}\n"); }
-  OverlayBody register_node(std::string_view body, std::string_view by) override {
+  OverlayBody register_node(std::string_view body, std::string_view by, const std::optional<IpAddress>& address) override {
     deleted = body;
     caller = by;
+    from = address;
     return answer("{\"allocation\":{}}\n");
   }
   tl::expected<std::shared_ptr<const std::string>, OverlayFailure> feed(const std::string& run, uint64_t version) override {
@@ -41,6 +42,7 @@ class FakeOverlay : public OverlaySource {
 
   std::optional<OverlayFailure> failure;
   std::string deleted, caller;
+  std::optional<IpAddress> from;
   OverlayMasterView view;
 
  private:
@@ -125,6 +127,9 @@ TEST_F(RouterOverlay, WhoMayNotChangeDoesNotReachIt) {
 
 TEST_F(RouterOverlay, RegistrationAndFeed) {
   EXPECT_EQ(ask("POST", "/v1/overlay/nodes", "{}").body, "{\"allocation\":{}}\n");
+  EXPECT_FALSE(provider_.source.from);
+  EXPECT_EQ(ask("POST", "/v1/overlay/nodes", "{}", {.on_socket = false, .address = ip("10.0.0.9")}).status, 200u);
+  EXPECT_EQ(provider_.source.from, ip("10.0.0.9"));
   EXPECT_EQ(ask("PUT", "/v1/overlay/nodes").status, 405u);
   Caller stranger{.on_socket = false, .may_change = false, .refusal_status = 403, .refusal = "no", .text = "x"};
   EXPECT_EQ(ask("POST", "/v1/overlay/nodes", "{}", stranger).status, 403u);

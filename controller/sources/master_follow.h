@@ -1,0 +1,75 @@
+#pragma once
+/// MasterFollow: keeps asking one of several masters by HTTP for what is new. Internal to sources/; what is asked and what an answer
+/// means is its user's.
+///
+/// Masters are asked in the order of the list; the first is preferred: while a later one is followed, it is tried again every
+/// `retry_first`. A master that cannot be reached, is silent for longer than `wait` and `slack`, or whose answer the user refuses, is
+/// left for the next one. After all have failed there is a pause, `backoff_min`, doubled up to `backoff_max`, of which a random half is
+/// left out.
+///
+/// Thread: the io_context's. No function of the user is called before start() has returned or after stop(). Cost: one connection, one
+/// question at a time.
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sources/master_address.h"
+#include "util/clock.h"
+#include "util/result.h"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace ls {
+
+inline constexpr uint16_t kApiPort = 62080;  // of the reference, and the default of api.listen
+
+struct MasterFollowOptions {
+  std::string event;   ///< beginning of the names of log events: "registrations" for registrations_followed and registrations_not_followed
+  std::string doing;   ///< beginning of errors, before the master's address: "follow registrations of"
+  size_t most = 0;     ///< octets of a body; one more is read, so that the user sees that it is too large
+  Millis connect_timeout{5'000}, wait{30'000}, slack{10'000};
+  Millis backoff_min{500}, backoff_max{15'000};
+  Millis retry_first{30'000};
+};
+
+struct MasterFollowStatus {
+  bool connected = false;
+  std::string endpoint;    ///< of the current or the last master
+  std::string last_error;  ///< empty after a success
+  uint64_t failures = 0;
+};
+
+class MasterFollow {
+ public:
+  struct User {
+    std::function<std::string()> path;                               ///< of the next question
+    std::function<Result<>(size_t which, std::string&& body)> take;  ///< an error: this master is left for the next
+    std::function<void(size_t which)> answered;                      ///< after a good answer, when the status has it; may be empty
+  };
+  MasterFollow(boost::asio::io_context& io, std::vector<MasterAddress> masters, MasterFollowOptions options, User user);
+  ~MasterFollow();
+  MasterFollow(const MasterFollow&) = delete;
+  MasterFollow& operator=(const MasterFollow&) = delete;
+
+  void start();
+  void stop();
+  /// Leaves the current master: somebody else found out that it does not answer.
+  void leave(const std::string& why);
+  const MasterFollowStatus& status() const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+/// `what` begins the error of an empty list.
+Result<std::vector<MasterAddress>> parse_masters(const std::vector<std::string>& texts, const std::string& what);
+/// At most `most`, at least half of it, so that many do not come together.
+Millis jittered(Millis most);
+/// For a query: all but letters and digits written as %XX (RFC 3986 2.3).
+std::string query_text(std::string_view text);
+
+}  // namespace ls
