@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/decode_dns.h"
+#include "api/decode_overlay.h"
 #include "api/labels.h"
 #include "loadstar/abi/drop.h"
 #include "loadstar/abi/flow.h"
@@ -211,8 +212,10 @@ void add(Json& sum, const Json& more) {
 Json decode_entry(std::string_view map, const RawEntry& entry) {
   auto& layout = layout_of(map);
   auto key = decode_dns_key(map, entry.key);
+  if (!key) key = decode_overlay_key(map, entry.key);
   auto value_of = [&](Bytes bytes) -> Json {
     if (auto value = decode_dns_value(map, bytes)) return *value;
+    if (auto value = decode_overlay_value(map, bytes)) return *value;
     return holds_dns_secrets(map) ? Json(nullptr) : layout.value(bytes);
   };
   Json out{{"key", key ? *key : layout.key(entry.key)}};

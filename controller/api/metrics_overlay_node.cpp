@@ -5,6 +5,8 @@ namespace {
 
 constexpr const char* kStates[] = {"registering", "last known", "configuring", "ok", "failed"};
 
+constexpr const char* kOffloads[] = {"not_probed", "good", "mended", "off", "broken"};
+
 void one(Families& out, const char* name, const char* help, uint64_t value) {
   gauge(out, name, help, [&](Family& f) { f.add(double(value)); });
 }
@@ -30,6 +32,18 @@ void tables(Families& out, const OverlayNodeView& v) {
   one(out, "loadstar_overlay_mtu_bytes", "Largest packet of a container.", v.mtu);
   one(out, "loadstar_overlay_underlay_mtu_bytes", "Largest packet of the device below the tunnel.", v.underlay_mtu);
   one(out, "loadstar_overlay_warnings", "Warnings about this node's overlay, which `loadstar status` prints.", v.warnings.size());
+}
+
+void offload(Families& out, const OverlayNodeView& v) {
+  if (v.offload_state.empty()) return;
+  gauge(out, "loadstar_overlay_offload", "1 for what was found about checksum offload of the tunnel.", [&](Family& f) {
+    for (auto* state : kOffloads) f.add(v.offload_state == state, {label("state", state)});
+  });
+  counter(out, "loadstar_overlay_probe_talks_total", "TCP with other nodes through the tunnel to probe checksums, by what became of it.", [&](Family& f) {
+    f.add(double(v.talks_good), {label("result", "good")});
+    f.add(double(v.talks_lost_here), {label("result", "lost_here")});
+    f.add(double(v.talks_lost_there), {label("result", "lost_there")});
+  });
 }
 
 void shares(Families& out, const OverlayNodeView& v) {
@@ -59,6 +73,7 @@ void overlay_node_families(Families& out, OverlayNodeSource& source) {
   if (!v || !v->enabled) return;
   agreement(out, *v);
   tables(out, *v);
+  offload(out, *v);
   shares(out, *v);
   packets(out, *v);
 }

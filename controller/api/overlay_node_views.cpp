@@ -79,6 +79,8 @@ Json overlay_node_json(const OverlayNodeView& v) {
             {"mac", v.mac},
             {"ifindex", v.ifindex},
             {"underlay_mtu", v.underlay_mtu},
+            {"offload_state", v.offload_state},
+            {"probe_talks", {{"good", v.talks_good}, {"lost_here", v.talks_lost_here}, {"lost_there", v.talks_lost_there}}},
             {"registrations", v.registrations},
             {"failures", v.failures},
             {"updates", v.updates},

@@ -286,10 +286,6 @@ std::vector<IpAddress> Config::Node::all_addresses() const {
   return all;
 }
 
-bool Config::Node::has_role(Role role) const {
-  return std::find(roles.begin(), roles.end(), role) != roles.end();
-}
-
 std::string HostPort::text() const {
   bool literal6 = host.find(':') != host.npos;
   return literal6 ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);

@@ -9,6 +9,7 @@
 /// Threading: plain values, the table is immutable. Units: durations are milliseconds inside, sizes bytes,
 /// ports host order. Errors: reading never stops at the first one; each is a Problem with file, line and
 /// column. Cost: a table of some hundred and twenty lines, walked at start and on reload only.
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -78,7 +79,7 @@ struct Config {
     std::vector<IpAddress> public_addresses;  ///< public.thisnode.thisdcos.directory
     /// `address`, then those of `addresses` that differ from it.
     std::vector<IpAddress> all_addresses() const;
-    bool has_role(Role role) const;
+    bool has_role(Role role) const { return std::find(roles.begin(), roles.end(), role) != roles.end(); }
   } node;
   struct Log {
     log::Level level = log::Level::kInfo;

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <string>
 
 #include "overlay/allocator.h"
@@ -127,17 +128,20 @@ std::map<IpAddress, Allocation> all(const Allocator& a) {
   return out;
 }
 
-void use(bool with_log, const std::string& before) {
+/// `whole`: how many nodes must be there; 0: the file is damaged, and what there is cannot be known.
+void use(bool with_log, const std::string& before, size_t whole) {
   FakeClock clock;
   std::map<IpAddress, Allocation> had;
   {
     auto store = open_file_store(file());
+    require(store.has_value() || whole == 0, "a good file opens");
     if (!store) {
       require(store.error().text().find("overlay.db") != std::string::npos, "the error names the file");
       require(with_log || content(file()) == before, "a file that cannot be used is left as it is");
       return;
     }
     auto a = Allocator::open(**store, clock, base_plan());
+    require(whole == 0 || (a.has_value() && (*a)->size() == whole), "a good file has every node");
     if (!a) {
       require(!a.error().text().empty(), "an error says what it is");
       return;
@@ -158,7 +162,7 @@ void use(bool with_log, const std::string& before) {
 }  // namespace
 
 extern "C" int LLVMFuzzerInitialize(int*, char***) {
-  log::set_level(log::Level::kOff);
+  log::set_level(log::Level::kError);
   good();
   return 0;
 }
@@ -167,6 +171,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Input in(data, size);
   const bool with_log = in.octet() & 1;
   auto text = with_log ? good().open : good().closed, log = with_log ? good().log : std::string();
+  size_t whole = !in.empty() ? 0 : with_log ? 6 : 4;
   for (int i = 0; i < 12 && !in.empty(); i++) {
     auto what = in.octet();
     damage(with_log && what & 0x80 ? log : text, in, what);
@@ -174,6 +179,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   clear();
   write(file(), text);
   if (with_log) write(wal(), log);
-  use(with_log, text);
+  use(with_log, text, whole);
   return 0;
 }

@@ -5,7 +5,9 @@
 #include "api/decode.h"
 #include "api_fake.h"
 #include "loadstar/abi/dns.h"
+#include "loadstar/abi/drop.h"
 #include "loadstar/abi/flow.h"
+#include "loadstar/abi/overlay.h"
 
 namespace ls::api {
 namespace {
@@ -169,6 +171,52 @@ TEST(Decode, MapsOfDnsAnswers) {
   l.service = 9;
   EXPECT_EQ(decode("ls_dns_listen", uint32_t{9}, l)["value"], Json({{"addr", "198.51.100.1"}, {"port", 53}, {"service", "unknown"}}));
   EXPECT_TRUE(decode("ls_dns_stats", uint64_t{1}, uint16_t{1})["value"].is_string()) << "other sizes are shown in hexadecimal";
+}
+
+TEST(Decode, OwnersOfTheOverlay) {
+  ls_ovl_owner owner{LS_OVL_OWNER(0x0a000003u, 0x800003u, LS_OVL_OWNED | LS_OVL_SELF)};
+  EXPECT_EQ(decode("ls_ovl_block", uint32_t{7}, owner), Json::parse(R"({"key":7,"value":{"node":"10.0.0.3","mac_end":"80:00:03","self":true}})"));
+  ls_ovl_key key{};
+  memcpy(key.addr_be, ip("fd01:b::").bytes().data(), 16);
+  key.prefix = 80;
+  EXPECT_EQ(decode("ls_ovl_hash", key, owner)["key"], Json({{"net", "fd01:b::/80"}}));
+  memcpy(key.addr_be, ip("10.0.0.3").bytes().data(), 16);
+  key.prefix = 128;
+  EXPECT_EQ(decode("ls_ovl_hash", key, owner)["key"], Json({{"net", "10.0.0.3/32"}}));
+  EXPECT_EQ(decode("ls_ovl_block", uint32_t{7}, ls_ovl_owner{})["value"], nullptr) << "nobody's";
+  EXPECT_TRUE(decode("ls_ovl_block", uint32_t{7}, uint32_t{1})["value"].is_string()) << "another layout stays hexadecimal";
+  ls_ovl_local local{12, {2, 0, 0, 0, 0, 9}, {2, 0, 0, 0, 0, 1}};
+  ls_ovl_addr a{};
+  memcpy(a.addr_be, ip("9.0.3.7").bytes().data(), 16);
+  EXPECT_EQ(decode("ls_ovl_local", a, local),
+            Json::parse(R"({"key":{"addr":"9.0.3.7"},"value":{"ifindex":12,"mac":"02:00:00:00:00:09","gateway_mac":"02:00:00:00:00:01"}})"));
+}
+
+TEST(Decode, ConfigurationAndCountsOfTheOverlay) {
+  ls_ovl_conf c{};
+  c.flags = LS_OVL_ENABLED;
+  c.vni = 1024;
+  c.mtu = 1450;
+  memcpy(c.node_be, ip("10.0.0.3").bytes().data(), 16);
+  auto& p = c.pool4[1];
+  p.flags = LS_OVL_POOL_USED | LS_OVL_POOL_ARRAY;
+  memcpy(p.net_be, ip("9.0.0.0").bytes().data(), 16);
+  for (int i = 0; i < 3; i++) p.mask_be[i] = 0xffffffff;
+  p.mask_be[3] = htobe32(0xff000000);
+  p.share = 120;
+  p.last = 65535;
+  auto j = decode("ls_ovl_conf", uint32_t{0}, c)["value"];
+  EXPECT_EQ(j["enabled"], true);
+  EXPECT_EQ(j["node"], "10.0.0.3");
+  ASSERT_EQ(j["pools"].size(), 1u);
+  EXPECT_EQ(j["pools"][0]["net"], "9.0.0.0/8");
+  ls_stat s{};
+  s.packets = 3;
+  s.bytes = 180;
+  j = decode("ls_ovl_stats", uint32_t{LS_OVL_HOOK_IN} * LS_OVL_RESULT_MAX + LS_OVL_STACK, s, s);
+  EXPECT_EQ(j["key"], Json({{"hook", "overlay_in"}, {"result", "stack"}}));
+  EXPECT_EQ(j["value"]["packets"], 6) << "of all CPUs";
+  EXPECT_NO_THROW(decode("ls_ovl_stats", uint32_t{999}, s));
 }
 
 }  // namespace

@@ -56,6 +56,7 @@ TEST_F(ApiOverlayNode, TheNodeWithItsShares) {
   EXPECT_EQ(j["device"], "vtep1024");
   EXPECT_EQ(j["mtu"], 1450);
   EXPECT_EQ(j["registrations"], 5);
+  EXPECT_EQ(j["probe_talks"]["lost_there"], 1);
   EXPECT_EQ(j["hooks"][0], (Json{{"hook", "overlay_out"}, {"result", "tunnel"}, {"packets", 1000}, {"bytes", 64000}}));
   EXPECT_EQ(j["shares"][0], (Json{{"overlay", "dcos"}, {"v4", "9.0.3.0/24"}, {"v6", ""}, {"state", "ok"}, {"detail", ""}, {"mesos4", "9.0.3.0/25"},
                                   {"docker4", "9.0.3.128/25"}, {"mesos6", ""}, {"docker6", ""}, {"pool4", "9.0.0.0/8"}, {"pool6", ""}, {"status", "ok"},
@@ -258,7 +259,8 @@ TEST_F(ApiOverlayNode, Metrics) {
                      "loadstar_overlay_peers 2", "loadstar_overlay_entries 9", "loadstar_overlay_entry_conflicts 0", "loadstar_overlay_repaired_total 4",
                      "loadstar_overlay_mtu_bytes 1450", "loadstar_overlay_underlay_mtu_bytes 1500", "loadstar_overlay_warnings 0",
                      "loadstar_overlay_config_failed{overlay=\"dcos\"} 0", "loadstar_overlay_config_failed{overlay=\"dcos6\"} 1",
-                     "loadstar_overlay_without_share 0", "loadstar_overlay_docker_failures_total 3",
+                     "loadstar_overlay_without_share 0", "loadstar_overlay_offload{state=\"good\"} 1", "loadstar_overlay_offload{state=\"off\"} 0",
+                     "loadstar_overlay_probe_talks_total{result=\"good\"} 6", "loadstar_overlay_probe_talks_total{result=\"lost_there\"} 1", "loadstar_overlay_docker_failures_total 3",
                      "loadstar_overlay_packets_total{hook=\"overlay_out\",result=\"tunnel\"} 1000", "loadstar_overlay_bytes_total{hook=\"overlay_in\",result=\"stack\"} 180"}) {
     EXPECT_THAT(text, HasSubstr(std::string(line) + "\n"));
   }

@@ -27,7 +27,9 @@ inline OverlayNodeView sample_overlay_node() {
   v.ifindex = 12;
   v.mtu = 1450;
   v.underlay_mtu = 1500;
-  v.offload = "good";
+  v.offload = v.offload_state = "good";
+  v.talks_good = 6;
+  v.talks_lost_there = 1;
   v.shares = {{{"dcos", "9.0.3.0/24", "", "ok", "", true, true}, "9.0.0.0/8", "", "ok", "", "/etc/loadstar/cni/dcos.conflist", "dcos: made"},
               {{"dcos6", "", "fd01:b:0:0:3::/80", "ok", "", true, false}, "", "fd01:b::/64", "failed", "write /etc/loadstar/cni/dcos6.conflist: Permission denied", "", "off"}};
   v.peers = 2;
@@ -117,7 +119,7 @@ class FakeMaster : public OverlaySource {
            R"({"pool":"fd01:b::/32","overlay":"dcos6","prefix":80,"size":"281474976710656","used":0,"held":0,"free":"281474976710656"}]})"
            "\n";
   }
-  OverlayBody register_node(std::string_view, std::string_view) override { return "{}"; }
+  OverlayBody register_node(std::string_view, std::string_view, const std::optional<IpAddress>&) override { return "{}"; }
   tl::expected<std::shared_ptr<const std::string>, OverlayFailure> feed(const std::string&, uint64_t) override { return std::make_shared<const std::string>("{}"); }
   std::pair<std::string, uint64_t> feed_position() const override { return {}; }
   OverlayBody agent_overlay() override { return "{}"; }
