@@ -14,6 +14,11 @@
  * A packet is translated where it enters the node (a port) or where the node's own packet leaves (uplink, lo), and its reply
  * at the first hook it meets. The client's address is kept. One exception: a container that reaches itself through a service
  * (hairpin) sees the service address as its client, because no stack takes a packet from its own address.
+ *
+ * Host ports (lib/portmap.h) are looked up last, at port_in and uplink_in. Only the beginning of a connection opens a flow: a
+ * connection of the machine itself may have a mapped port for its own. The machine's own sockets are pointed at the container by
+ * lb_sock. A reply that cannot be redirected is left to the stack as the container sent it: no stack takes a packet that comes
+ * from one of its own addresses, and what it answers (too big, TTL) is about the container's packet.
  */
 #include "lib/common.h"
 #include "lib/drop.h"
@@ -22,6 +27,7 @@
 #include "lib/nat.h"
 #include "lib/next_hop.h"
 #include "lib/parse.h"
+#include "lib/portmap.h"
 #include "lib/reply.h"
 #include "lib/service.h"
 
@@ -206,6 +212,64 @@ __noinline int ls_new_flow(struct ls_pkt *p, const struct ls_hit *stale, struct 
 	return LS_NO_BACKEND;
 }
 
+/* A packet without a flow to a mapped host port: chooses its container and makes both entries. */
+__noinline int ls_new_port(struct ls_pkt *p, const struct ls_hit *stale, struct ls_choice *c)
+{
+	struct ls_new n = {}, back;
+	struct ls_tuple reply;
+	struct ls_portmap *m;
+	__be32 dst[4];
+	int own, rc;
+
+	if (!p || !stale || !c)
+		return LS_NO_SERVICE;
+	if (p->t.proto == IPPROTO_TCP && (p->tcp_flags & (LS_TCP_FLAG_SYN | LS_TCP_FLAG_ACK)) != LS_TCP_FLAG_SYN)
+		return LS_NO_SERVICE;
+	m = ls_port_entry(p->t.dport, p->t.proto, p->t.v6);
+	if (!m)
+		return LS_NO_SERVICE;
+	ls_addr_wide(dst, p->t.dst, p->t.v6);
+	own = ls_own_find(dst);
+	if (own < 0)
+		return LS_NO_SERVICE;
+
+	memcpy(c->be_addr, m->addr_be, 16);
+	c->be_port = m->port_be;
+	c->be = 0;
+	c->verdict = LS_VERDICT_NEW;
+	c->flags = LS_FLOW_PORT;
+	if (p->hook == LS_HOOK_PORT_IN && ls_addr_same(m->addr_be, p->t.src, p->t.v6))
+		c->flags |= LS_FLOW_HAIRPIN;
+	n.now = ls_tick();
+	n.kind = LS_FLOW_FORWARD;
+	n.be = ls_port_digest(m);
+	n.be_gen = m->port_be;
+	n.flags = c->flags;
+	n.stale_be = stale->kind ? stale->be : 0;
+	n.stale_gen = stale->be_gen;
+	n.restart = stale->kind && (stale->tcp & LS_TCP_CLOSING);
+	if (p->t.proto == IPPROTO_TCP)
+		n.tcp = LS_TCP_SYN;
+
+	ls_reply_tuple(&reply, &p->t, c->be_addr, c->be_port, c->flags & LS_FLOW_HAIRPIN);
+	back = n;
+	back.kind = LS_FLOW_REVERSE;
+	back.be = LS_PORT_BE | (__u32)own;
+	back.be_gen = p->t.dport;
+	rc = ls_flow_put(&reply, &back);
+	if (rc == LS_CONFLICT) { /* the same client port has another way to this container: the newer one counts */
+		back.restart = 1;
+		rc = ls_flow_put(&reply, &back);
+	}
+	if (rc != LS_FULL)
+		rc = ls_flow_put(&p->t, &n);
+	if (rc == LS_CONFLICT) {
+		n.restart = 1;
+		rc = ls_flow_put(&p->t, &n);
+	}
+	return rc == LS_FULL ? LS_NO_BACKEND : LS_GO;
+}
+
 /* Sends an answer made in place back to where the packet came from. */
 static __always_inline int ls_answer(struct __sk_buff *skb, struct ls_pkt *p, int hook, __u32 reason)
 {
@@ -236,6 +300,7 @@ struct ls_plan {
 	struct ls_tuple to;
 	bool hairpin;
 	bool reply;
+	bool port; /* of a host port */
 };
 #define LS_DELIVER 0x100      /* beside the TC_ACT_ verdicts: carry out the plan */
 #define LS_CHOOSE_AGAIN 0x101 /* the entry's backend cannot be used */
@@ -244,6 +309,7 @@ static __always_inline int ls_plan_forward(const struct ls_pkt *p, const __be32 
 					   struct ls_plan *plan)
 {
 	plan->hairpin = flags & LS_FLOW_HAIRPIN;
+	plan->port = flags & LS_FLOW_PORT;
 	plan->reply = false;
 	memcpy(plan->to.src, plan->hairpin ? p->t.dst : p->t.src, 16);
 	memcpy(plan->to.dst, be_addr, 16);
@@ -298,6 +364,8 @@ static __always_inline int ls_deliver(struct __sk_buff *skb, struct ls_pkt *p, c
 		 * stack's rules, as all its traffic is. The bridge is where the container sent this packet to. */
 		if (bridged && !plan->reply && hop.way != LS_WAY_LOCAL && !(hop.way == LS_WAY_CACHED && ls_sent_to(skb, hop.smac)))
 			hop.way = LS_WAY_STACK;
+		if (plan->port && plan->reply && (hop.way == LS_WAY_STACK || hop.way == LS_WAY_LOCAL))
+			return TC_ACT_UNSPEC;
 		forwards = (hop.way == LS_WAY_CACHED || hop.way == LS_WAY_NEIGHBOUR) && !ls_from_host(hook);
 		hop.set_macs = hop.way == LS_WAY_CACHED;
 		if (hop.way == LS_WAY_LOCAL && ls_from_host(hook)) {
@@ -330,6 +398,26 @@ __noinline int ls_mark_both(const struct ls_pkt *p, const struct ls_hit *hit, __
 
 	if (!p || !hit)
 		return 0;
+	if (hit->flags & LS_FLOW_PORT) {
+		struct ls_port port = {};
+
+		if (!ls_port_of_flow(&p->t, hit, &port))
+			return 0;
+		if (hit->kind == LS_FLOW_FORWARD) {
+			ls_reply_tuple(&other, &p->t, port.cont, port.cont_port, hit->flags & LS_FLOW_HAIRPIN);
+		} else {
+			memcpy(other.src, hit->flags & LS_FLOW_HAIRPIN ? p->t.src : p->t.dst, 16);
+			memcpy(other.dst, port.host, 16);
+			other.sport = p->t.dport;
+			other.dport = port.host_port;
+			other.proto = p->t.proto;
+			other.v6 = p->t.v6;
+			other.pad = 0;
+		}
+		ls_flow_mark(&p->t, bits);
+		ls_flow_mark(&other, bits);
+		return 0;
+	}
 	number = hit->be;
 	be = bpf_map_lookup_elem(&ls_be, &number);
 	if (!be)
@@ -389,9 +477,12 @@ static __always_inline int ls_unknown(struct __sk_buff *skb, struct ls_pkt *p, i
 		key.proto = p->t.proto;
 		if (bpf_map_lookup_elem(&ls_svc, &key))
 			return ls_drop(skb, &p->t, hook, LS_DROP_NOT_FROM_OUTSIDE);
-		goto pass;
+		rc = LS_NO_SERVICE;
+	} else {
+		rc = ls_new_flow(p, stale, &c);
 	}
-	rc = ls_new_flow(p, stale, &c);
+	if (rc == LS_NO_SERVICE && !ls_from_host(hook) && ls_ports_any())
+		rc = ls_new_port(p, stale, &c);
 	if (rc == LS_NO_SERVICE)
 		goto pass;
 	if (rc == LS_BUSY)
@@ -404,6 +495,57 @@ static __always_inline int ls_unknown(struct __sk_buff *skb, struct ls_pkt *p, i
 pass:
 	ls_count(hook, LS_VERDICT_PASS, bytes);
 	return TC_ACT_UNSPEC;
+}
+
+/* What a packet of a known flow of a host port is to become. 0: the mapping is gone. With a frame of its own. */
+__noinline int ls_port_plan(const struct ls_pkt *p, const struct ls_hit *hit, struct ls_plan *plan)
+{
+	struct ls_port port = {};
+	bool hairpin, reply;
+
+	if (!p || !hit || !plan || !ls_port_of_flow(&p->t, hit, &port))
+		return 0;
+	reply = hit->kind == LS_FLOW_REVERSE;
+	hairpin = hit->flags & LS_FLOW_HAIRPIN;
+	plan->port = true;
+	plan->reply = reply;
+	plan->hairpin = hairpin;
+	if (reply) {
+		memcpy(plan->to.src, port.host, 16);
+		memcpy(plan->to.dst, hairpin ? p->t.src : p->t.dst, 16);
+	} else {
+		memcpy(plan->to.src, hairpin ? p->t.dst : p->t.src, 16);
+		memcpy(plan->to.dst, port.cont, 16);
+	}
+	plan->to.sport = reply ? port.host_port : p->t.sport;
+	plan->to.dport = reply ? p->t.dport : port.cont_port;
+	plan->to.proto = p->t.proto;
+	plan->to.v6 = p->t.v6;
+	plan->to.pad = 0;
+	return 1;
+}
+
+/* A packet of a known flow of a host port. */
+static __always_inline int ls_known_port(struct __sk_buff *skb, struct ls_pkt *p, int hook, struct ls_hit *hit, struct ls_plan *plan)
+{
+	bool syn = p->t.proto == IPPROTO_TCP && (p->tcp_flags & (LS_TCP_FLAG_SYN | LS_TCP_FLAG_ACK)) == LS_TCP_FLAG_SYN;
+	int there = ls_port_plan(p, hit, plan);
+
+	if (hit->kind == LS_FLOW_REVERSE) {
+		if (!there) {
+			/* The address may have another owner, who has nothing to do with that flow. */
+			hit->kind = LS_FLOW_FREE;
+			return LS_CHOOSE_AGAIN;
+		}
+	} else if (unlikely(!there || (syn && (hit->tcp & LS_TCP_CLOSING)))) {
+		if (p->t.proto == IPPROTO_UDP || syn)
+			return LS_CHOOSE_AGAIN;
+		ls_flow_mark(&p->t, LS_TCP_RST);
+		return ls_answer(skb, p, hook, LS_DROP_BACKEND_DEAD);
+	}
+	ls_track_tcp(p, hit);
+	ls_count(hook, hit->kind == LS_FLOW_REVERSE ? LS_VERDICT_REVERSE : LS_VERDICT_FORWARD, skb->len);
+	return LS_DELIVER;
 }
 
 /* A packet towards a service whose flow is known. */
@@ -515,7 +657,13 @@ static __always_inline int ls_packet(struct __sk_buff *skb, int hook, bool bridg
 		found = ls_overflow_find(&p.t, h, now, &hit);
 
 	rc = LS_CHOOSE_AGAIN;
-	if (found && hit.kind == LS_FLOW_REVERSE && hook != LS_HOOK_UPLINK_OUT)
+	if (found && unlikely(hit.flags & LS_FLOW_PORT)) {
+		/* At the egress of a container only replies are turned, as with services. */
+		if (!ls_from_host(hook) && (hit.kind == LS_FLOW_REVERSE || hook != LS_HOOK_PORT_OUT))
+			rc = ls_known_port(skb, &p, hook, &hit, &plan);
+		else
+			hit.kind = LS_FLOW_FREE;
+	} else if (found && hit.kind == LS_FLOW_REVERSE && hook != LS_HOOK_UPLINK_OUT)
 		rc = ls_known_reverse(skb, &p, hook, &hit, &plan);
 	else if (found && hit.kind == LS_FLOW_FORWARD && hook != LS_HOOK_PORT_OUT && hook != LS_HOOK_UPLINK_IN)
 		rc = ls_known_forward(skb, &p, hook, &hit, &plan);
