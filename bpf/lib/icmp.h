@@ -25,11 +25,13 @@ struct ls_quote {
 	__u32 l4;
 };
 
-/* Reads the quoted packet's tuple. Fragments other than the first quote no ports. */
-static __always_inline bool ls_read_quote(struct __sk_buff *skb, const struct ls_pkt *p, struct ls_quote *q)
+/* Reads the quoted packet's tuple. Fragments other than the first quote no ports. Not inline: stack is short. */
+__noinline int ls_read_quote(struct __sk_buff *skb, const struct ls_pkt *p, struct ls_quote *q)
 {
 	__be16 ports[2];
 
+	if (!p || !q)
+		return false;
 	q->l3 = p->l4 + sizeof(struct ls_icmp);
 	if (p->t.v6) {
 		struct ipv6hdr ip;
@@ -41,6 +43,12 @@ static __always_inline bool ls_read_quote(struct __sk_buff *skb, const struct ls
 		q->t.proto = ip.nexthdr;
 		q->t.v6 = 1;
 		q->l4 = q->l3 + sizeof(ip);
+		if (ip.nexthdr == IPPROTO_FRAGMENT) { /* the first one of a datagram: whoever sent it has to learn the path MTU */
+			if (bpf_skb_load_bytes(skb, q->l4, ports, sizeof(ports)) || (ports[1] & bpf_htons(0xfff8)))
+				return false;
+			q->t.proto = *(__u8 *)ports; /* next header, reserved, offset */
+			q->l4 += 8;
+		}
 	} else {
 		struct iphdr ip;
 
