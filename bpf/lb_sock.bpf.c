@@ -8,7 +8,11 @@
  * many services: what it asked and got is in the LRU hash ls_sock_rev, keyed by the socket's cookie.
  */
 #include "lib/drop.h"
+#include "lib/portmap.h"
 #include "lib/service.h"
+
+/* Cookie of the daemon's own network namespace: host ports are addresses of that one only. 0: not known, host ports are left alone. */
+const volatile __u64 ls_netns = 0;
 
 #define ECONNREFUSED 111
 #define REFUSE 0
@@ -99,6 +103,26 @@ static __always_inline void ls_sock_counted(struct bpf_sock_addr *ctx, const str
 	LS_EMIT(&t, SOCK, hook, 0, 0, number);
 }
 
+/* A mapped host port of this machine, dialled by a process of the machine itself: its container is the peer. Containers dial host
+ * ports by the packet path: an address of the machine means something else in their namespaces. */
+static __always_inline bool ls_sock_port(struct bpf_sock_addr *ctx, const struct ls_svc_key *key, struct ls_sock_peer *peer)
+{
+	bool v4 = !key->addr_be[0] && !key->addr_be[1] && key->addr_be[2] == bpf_htonl(0xffff);
+	struct ls_portmap *m;
+
+	if (!ls_netns || !ls_ports_any() || bpf_get_netns_cookie(ctx) != ls_netns)
+		return false;
+	m = ls_port_entry(key->port_be, key->proto, !v4);
+	if (!m || ls_own_find(key->addr_be) < 0)
+		return false;
+	memcpy(peer->svc_addr_be, key->addr_be, 16);
+	memcpy(peer->be_addr_be, m->addr_be, 16);
+	peer->svc_port_be = key->port_be;
+	peer->be_port_be = m->port_be;
+	peer->be = LS_PORT_BE;
+	return true;
+}
+
 static __always_inline int ls_connect(struct bpf_sock_addr *ctx, bool v6)
 {
 	struct ls_sock_peer peer = {}, *stored;
@@ -113,16 +137,21 @@ static __always_inline int ls_connect(struct bpf_sock_addr *ctx, bool v6)
 	if (!svc) {
 		if (busy)
 			return ls_refuse(&key, LS_HOOK_CONNECT);
+		if (ls_sock_port(ctx, &key, &peer) && ls_ctx_set(ctx, peer.be_addr_be, peer.be_port_be, v6)) {
+			ls_count(LS_HOOK_CONNECT, LS_VERDICT_NEW, 0);
+			goto remember;
+		}
 		/* A socket that asked a service before and now connects elsewhere must not be shown the service. */
 		bpf_sk_storage_delete(&ls_sock_peer, ctx->sk);
 		return GO_ON;
 	}
 	if (!ls_sock_choose(svc, &peer) || !ls_ctx_set(ctx, peer.be_addr_be, peer.be_port_be, v6))
 		return ls_refuse(&key, LS_HOOK_CONNECT);
+	ls_sock_counted(ctx, &peer, LS_HOOK_CONNECT);
+remember:
 	stored = bpf_sk_storage_get(&ls_sock_peer, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (stored)
 		*stored = peer;
-	ls_sock_counted(ctx, &peer, LS_HOOK_CONNECT);
 	return GO_ON;
 }
 
@@ -136,8 +165,20 @@ static __always_inline int ls_sendmsg(struct bpf_sock_addr *ctx, bool v6)
 
 	ls_ctx_key(ctx, &key, v6);
 	svc = ls_service(&key, &busy);
-	if (!svc)
-		return busy ? ls_refuse(&key, LS_HOOK_SENDMSG) : GO_ON;
+	if (!svc && busy)
+		return ls_refuse(&key, LS_HOOK_SENDMSG);
+	if (!svc) {
+		if (!ls_sock_port(ctx, &key, &peer) || !ls_ctx_set(ctx, peer.be_addr_be, peer.be_port_be, v6))
+			return GO_ON;
+		ls_count(LS_HOOK_SENDMSG, LS_VERDICT_FORWARD, 0);
+		from.cookie = bpf_get_socket_cookie(ctx);
+		memcpy(from.addr_be, peer.be_addr_be, 16);
+		from.port_be = peer.be_port_be;
+		before = bpf_map_lookup_elem(&ls_sock_rev, &from);
+		if (!before || before->svc_port_be != key.port_be || !ls_addr_same(before->svc_addr_be, key.addr_be, true))
+			bpf_map_update_elem(&ls_sock_rev, &from, &peer, BPF_ANY);
+		return GO_ON;
+	}
 
 	/* The backend this socket got before, as long as it lives. */
 	to.cookie = bpf_get_socket_cookie(ctx);

@@ -16,6 +16,7 @@
 #include "lib/flow.h"
 #include "lib/nat.h"
 #include "lib/parse.h"
+#include "lib/portmap.h"
 #include "lib/service.h"
 
 struct ls_quote {
@@ -24,11 +25,13 @@ struct ls_quote {
 	__u32 l4;
 };
 
-/* Reads the quoted packet's tuple. Fragments other than the first quote no ports. */
-static __always_inline bool ls_read_quote(struct __sk_buff *skb, const struct ls_pkt *p, struct ls_quote *q)
+/* Reads the quoted packet's tuple. Fragments other than the first quote no ports. Not inline: stack is short. */
+__noinline int ls_read_quote(struct __sk_buff *skb, const struct ls_pkt *p, struct ls_quote *q)
 {
 	__be16 ports[2];
 
+	if (!p || !q)
+		return false;
 	q->l3 = p->l4 + sizeof(struct ls_icmp);
 	if (p->t.v6) {
 		struct ipv6hdr ip;
@@ -40,6 +43,12 @@ static __always_inline bool ls_read_quote(struct __sk_buff *skb, const struct ls
 		q->t.proto = ip.nexthdr;
 		q->t.v6 = 1;
 		q->l4 = q->l3 + sizeof(ip);
+		if (ip.nexthdr == IPPROTO_FRAGMENT) { /* the first one of a datagram: whoever sent it has to learn the path MTU */
+			if (bpf_skb_load_bytes(skb, q->l4, ports, sizeof(ports)) || (ports[1] & bpf_htons(0xfff8)))
+				return false;
+			q->t.proto = *(__u8 *)ports; /* next header, reserved, offset */
+			q->l4 += 8;
+		}
 	} else {
 		struct iphdr ip;
 
@@ -88,33 +97,50 @@ __noinline int ls_put_addr(struct __sk_buff *skb, struct ls_edit *e)
 	return 0;
 }
 
+/* Both ends of a flow of a service: its address and the backend's. 0: gone. */
+static __always_inline int ls_service_of_flow(const struct ls_hit *hit, struct ls_port *out)
+{
+	__u32 number = hit->be;
+	struct ls_be *be = bpf_map_lookup_elem(&ls_be, &number);
+	struct ls_svc *svc;
+
+	if (!be || LS_BE_GEN(READ_ONCE(be->state)) != hit->be_gen)
+		return 0;
+	svc = bpf_map_lookup_elem(&ls_svc_tab, &be->svc);
+	if (!svc || !(svc->flags & LS_SVC_USED))
+		return 0;
+	memcpy(out->host, svc->key.addr_be, 16);
+	memcpy(out->cont, be->addr_be, 16);
+	out->host_port = svc->key.port_be;
+	out->cont_port = be->port_be;
+	return 1;
+}
+
 /* 1: translated, 0: not about a flow of ours, -1: the kernel refused to write. */
 __noinline int ls_icmp_error(struct __sk_buff *skb, struct ls_pkt *p)
 {
 	struct ls_quote q = {};
-	struct ls_tuple back;
+	/* One after the other, in one place: stack is short here. */
+	union {
+		struct ls_tuple back;
+		struct ls_port port;
+	} u = {};
 	struct ls_hit hit = {};
-	struct ls_svc *svc;
-	struct ls_be *be;
 	struct ls_edit e = {};
 	__u32 now = ls_tick();
-	__be16 port, old_port, check;
+	__be16 new_port, old_port, check;
 	bool v6, found;
 	__u64 h;
 
 	if (!p || !ls_read_quote(skb, p, &q))
 		return 0;
 	v6 = q.t.v6;
-	ls_tuple_turn(&back, &q.t);
-	h = ls_tuple_hash(&back);
-	found = v6 ? ls_flow6_find(&back, h, now, &hit) : ls_flow4_find(&back, h, now, &hit);
+	ls_tuple_turn(&u.back, &q.t);
+	h = ls_tuple_hash(&u.back);
+	found = v6 ? ls_flow6_find(&u.back, h, now, &hit) : ls_flow4_find(&u.back, h, now, &hit);
 	if (!found || (hit.flags & LS_FLOW_HAIRPIN))
 		return 0;
-	be = bpf_map_lookup_elem(&ls_be, &hit.be);
-	if (!be || LS_BE_GEN(READ_ONCE(be->state)) != hit.be_gen)
-		return 0;
-	svc = bpf_map_lookup_elem(&ls_svc_tab, &be->svc);
-	if (!svc || !(svc->flags & LS_SVC_USED))
+	if (!(hit.flags & LS_FLOW_PORT ? ls_port_of_flow(&u.back, &hit, &u.port) : ls_service_of_flow(&hit, &u.port)))
 		return 0;
 
 	/* The quoted packet: its destination was the backend, or its source the service. */
@@ -122,22 +148,22 @@ __noinline int ls_icmp_error(struct __sk_buff *skb, struct ls_pkt *p)
 	e.l3 = q.l3;
 	e.src = hit.kind == LS_FLOW_FORWARD;
 	memcpy(e.from, e.src ? q.t.src : q.t.dst, 16);
-	memcpy(e.to, e.src ? be->addr_be : svc->key.addr_be, 16);
-	port = e.src ? be->port_be : svc->key.port_be;
+	memcpy(e.to, e.src ? u.port.cont : u.port.host, 16);
+	new_port = e.src ? u.port.cont_port : u.port.host_port;
 	old_port = e.src ? q.t.sport : q.t.dport;
-	if (ls_put_addr(skb, &e) || bpf_skb_store_bytes(skb, q.l4 + (e.src ? 0 : 2), &port, 2, 0))
+	if (ls_put_addr(skb, &e) || bpf_skb_store_bytes(skb, q.l4 + (e.src ? 0 : 2), &new_port, 2, 0))
 		return -1;
 	/* The outer address: where an error about a reply goes, or who sent one about a request if it was the backend. */
 	e.src = !e.src;
 	e.l3 = p->l3;
 	memcpy(e.from, e.src ? p->t.src : p->t.dst, 16);
-	if (!e.src || ls_addr_same(e.from, be->addr_be, v6)) {
+	if (!e.src || ls_addr_same(e.from, u.port.cont, v6)) {
 		if (ls_put_addr(skb, &e))
 			return -1;
 	}
 	if (bpf_skb_load_bytes(skb, p->l4 + 2, &check, 2))
 		return -1;
-	check = ls_csum_apply(check, e.diff + (__u16)~old_port + port);
+	check = ls_csum_apply(check, e.diff + (__u16)~old_port + new_port);
 	return bpf_skb_store_bytes(skb, p->l4 + 2, &check, 2, 0) ? -1 : 1;
 }
 

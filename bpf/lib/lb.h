@@ -14,7 +14,13 @@
  * A packet is translated where it enters the node (a port) or where the node's own packet leaves (uplink, lo), and its reply
  * at the first hook it meets. The client's address is kept. One exception: a container that reaches itself through a service
  * (hairpin) sees the service address as its client, because no stack takes a packet from its own address.
+ *
+ * Host ports (lib/portmap.h) are looked up last, at port_in and uplink_in. Only the beginning of a connection opens a flow: a
+ * connection of the machine itself may have a mapped port for its own. The machine's own sockets are pointed at the container by
+ * lb_sock. A reply that cannot be redirected is left to the stack as the container sent it: no stack takes a packet that comes
+ * from one of its own addresses, and what it answers (too big, TTL) is about the container's packet.
  */
+#include "lib/choose.h"
 #include "lib/common.h"
 #include "lib/drop.h"
 #include "lib/flow.h"
@@ -22,189 +28,13 @@
 #include "lib/nat.h"
 #include "lib/next_hop.h"
 #include "lib/parse.h"
+#include "lib/portmap.h"
 #include "lib/reply.h"
 #include "lib/service.h"
 
 /* Set in skb->tc_index of a packet that is redirected from here: the program on the device it leaves through has nothing to add.
  * It stays with the packet only on its way through this machine; a port that receives one clears it. */
 #define LS_TRANSLATED 0x4c53
-
-/* Outcomes of the decision, before the packet is touched. */
-enum ls_outcome {
-	LS_GO = 0,        /* backend found, see struct ls_choice */
-	LS_NO_SERVICE,    /* not ours */
-	LS_NO_BACKEND,    /* ours, nobody to send it to */
-	LS_BUSY,          /* tables changed under us three times */
-};
-
-struct ls_choice {
-	__be32 be_addr[4];
-	__be16 be_port;
-	__u16 flags; /* LS_FLOW_HAIRPIN */
-	__u32 be;
-	__u32 verdict; /* LS_VERDICT_NEW or _STATELESS */
-};
-
-static __always_inline bool ls_from_host(int hook)
-{
-	return hook == LS_HOOK_UPLINK_OUT || hook == LS_HOOK_LO;
-}
-
-static __always_inline bool ls_is_egress(int hook)
-{
-	return hook == LS_HOOK_PORT_OUT || ls_from_host(hook);
-}
-
-/* The tuple of replies: backend -> client, or -> service address for a hairpin. */
-static __always_inline void ls_reply_tuple(struct ls_tuple *r, const struct ls_tuple *t, const __be32 *be_addr, __be16 be_port,
-					   bool hairpin)
-{
-	memcpy(r->src, be_addr, 16);
-	memcpy(r->dst, hairpin ? t->dst : t->src, 16);
-	r->sport = be_port;
-	r->dport = t->sport;
-	r->proto = t->proto;
-	r->v6 = t->v6;
-	r->pad = 0;
-}
-
-static __always_inline int ls_flow_put(const struct ls_tuple *t, struct ls_new *n)
-{
-	return t->v6 ? ls_flow6_put(t, n) : ls_flow4_put(t, n);
-}
-
-static __always_inline void ls_flow_mark(const struct ls_tuple *t, __u32 bits)
-{
-	if (t->v6)
-		ls_flow6_mark(t, bits);
-	else
-		ls_flow4_mark(t, bits);
-}
-
-/* Notes the backend of a flow that has no entry, so that its replies can be turned back. */
-static __always_inline void ls_overflow_note(const struct ls_tuple *reply, __u32 be, __u32 now)
-{
-	__u64 h = ls_tuple_hash(reply), *word;
-	__u32 i = (__u32)h & (LS_OVERFLOW_WORDS - 1);
-	struct ls_ctl *ctl = ls_control();
-
-	word = bpf_map_lookup_elem(&ls_overflow, &i);
-	if (!word || !ctl)
-		return;
-	WRITE_ONCE(*word, (h & 0xffffffff00000000ull) | be);
-	ctl->overflow_at = now;
-	__sync_fetch_and_add(&ctl->overflows, 1);
-}
-
-/* A reply whose flow has no entry. Costs one load unless the table has overflowed lately. */
-static __always_inline bool ls_overflow_find(const struct ls_tuple *t, __u64 h, __u32 now, struct ls_hit *hit)
-{
-	__u32 i = (__u32)h & (LS_OVERFLOW_WORDS - 1);
-	struct ls_ctl *ctl = ls_control();
-	__u64 *word, w;
-	struct ls_be *be;
-
-	if (!ctl || !ctl->overflow_at || now - ctl->overflow_at > LS_TICKS_PER_S(LS_FLOW_TIMEOUT_ESTABLISHED_S))
-		return false;
-	word = bpf_map_lookup_elem(&ls_overflow, &i);
-	if (!word)
-		return false;
-	w = READ_ONCE(*word);
-	hit->be = (__u32)w;
-	if (!hit->be || (w ^ h) >> 32)
-		return false;
-	be = bpf_map_lookup_elem(&ls_be, &hit->be);
-	if (!be || be->port_be != t->sport || be->proto != t->proto || !ls_addr_same(be->addr_be, t->src, t->v6))
-		return false;
-	hit->be_gen = LS_BE_GEN(READ_ONCE(be->state));
-	hit->kind = LS_FLOW_REVERSE;
-	hit->tcp = 0xff; /* nothing to note on entries that do not exist */
-	hit->flags = 0;
-	return true;
-}
-
-#define LS_RING_TRIES 4
-
-/* Chooses a backend for a flow that has no usable entry, and makes both entries. stale: what the packet found, or kind FREE. */
-__noinline int ls_new_flow(struct ls_pkt *p, const struct ls_hit *stale, struct ls_choice *c)
-{
-	struct ls_new n = {}, back;
-	struct ls_svc_key key = {};
-	struct ls_tuple reply;
-	struct ls_svc *svc;
-	bool busy = false;
-	__u32 hash, i;
-	int rc;
-
-	if (!p || !stale || !c)
-		return LS_NO_SERVICE;
-	ls_addr_wide(key.addr_be, p->t.dst, p->t.v6);
-	key.port_be = p->t.dport;
-	key.proto = p->t.proto;
-	svc = ls_service(&key, &busy);
-	if (!svc)
-		return busy ? LS_BUSY : LS_NO_SERVICE;
-
-	n.now = ls_tick();
-	n.kind = LS_FLOW_FORWARD;
-	n.stale_be = stale->kind ? stale->be : 0;
-	n.stale_gen = stale->be_gen;
-	n.restart = stale->kind && (stale->tcp & LS_TCP_CLOSING);
-	if (p->t.proto == IPPROTO_TCP)
-		n.tcp = (p->tcp_flags & LS_TCP_FLAG_SYN) ? LS_TCP_SYN : LS_TCP_SYN | LS_TCP_REPLIED;
-	hash = ls_ring_hash(&p->t);
-
-	for (i = 0; i < LS_RING_TRIES; i++) {
-		struct ls_be *be;
-		bool hairpin;
-
-		n.be = ls_ring_pick(svc, hash + i * 0x9e3779b9);
-		be = n.be ? bpf_map_lookup_elem(&ls_be, &n.be) : NULL;
-		if (!be)
-			return LS_NO_BACKEND;
-		n.be_gen = LS_BE_GEN(READ_ONCE(be->state));
-		hairpin = p->hook == LS_HOOK_PORT_IN && ls_addr_same(be->addr_be, p->t.src, p->t.v6);
-		n.flags = hairpin ? LS_FLOW_HAIRPIN : 0;
-
-		/* The reply's entry first: no reply may come before it can be turned back. */
-		ls_reply_tuple(&reply, &p->t, be->addr_be, be->port_be, hairpin);
-		back = n;
-		back.kind = LS_FLOW_REVERSE;
-		rc = ls_flow_put(&reply, &back);
-		if (rc == LS_CONFLICT && i + 1 < LS_RING_TRIES)
-			continue; /* the same client port talks to this backend through another service: try the next slot */
-		if (rc == LS_CONFLICT) {
-			back.restart = 1;
-			rc = ls_flow_put(&reply, &back);
-		}
-		if (rc != LS_FULL) {
-			rc = ls_flow_put(&p->t, &n);
-			if (rc == LS_KEPT && n.be) {
-				/* Another CPU was first; it made the reply's entry as well. */
-				be = bpf_map_lookup_elem(&ls_be, &n.be);
-				if (!be)
-					return LS_NO_BACKEND;
-			}
-		}
-		memcpy(c->be_addr, be->addr_be, 16);
-		c->be_port = be->port_be;
-		c->be = n.be;
-		c->flags = n.flags;
-		c->verdict = LS_VERDICT_NEW;
-		if (rc == LS_FULL || rc == LS_CONFLICT) {
-			ls_overflow_note(&reply, n.be, n.now);
-			c->verdict = LS_VERDICT_STATELESS;
-		}
-		if (rc != LS_KEPT) {
-			struct ls_be_stat *st = bpf_map_lookup_elem(&ls_be_stat, &n.be);
-
-			if (st)
-				st->flows_tc++;
-		}
-		return LS_GO;
-	}
-	return LS_NO_BACKEND;
-}
 
 /* Sends an answer made in place back to where the packet came from. */
 static __always_inline int ls_answer(struct __sk_buff *skb, struct ls_pkt *p, int hook, __u32 reason)
@@ -236,6 +66,7 @@ struct ls_plan {
 	struct ls_tuple to;
 	bool hairpin;
 	bool reply;
+	bool port; /* of a host port */
 };
 #define LS_DELIVER 0x100      /* beside the TC_ACT_ verdicts: carry out the plan */
 #define LS_CHOOSE_AGAIN 0x101 /* the entry's backend cannot be used */
@@ -244,6 +75,7 @@ static __always_inline int ls_plan_forward(const struct ls_pkt *p, const __be32 
 					   struct ls_plan *plan)
 {
 	plan->hairpin = flags & LS_FLOW_HAIRPIN;
+	plan->port = flags & LS_FLOW_PORT;
 	plan->reply = false;
 	memcpy(plan->to.src, plan->hairpin ? p->t.dst : p->t.src, 16);
 	memcpy(plan->to.dst, be_addr, 16);
@@ -298,6 +130,8 @@ static __always_inline int ls_deliver(struct __sk_buff *skb, struct ls_pkt *p, c
 		 * stack's rules, as all its traffic is. The bridge is where the container sent this packet to. */
 		if (bridged && !plan->reply && hop.way != LS_WAY_LOCAL && !(hop.way == LS_WAY_CACHED && ls_sent_to(skb, hop.smac)))
 			hop.way = LS_WAY_STACK;
+		if (plan->port && plan->reply && (hop.way == LS_WAY_STACK || hop.way == LS_WAY_LOCAL))
+			return TC_ACT_UNSPEC;
 		forwards = (hop.way == LS_WAY_CACHED || hop.way == LS_WAY_NEIGHBOUR) && !ls_from_host(hook);
 		hop.set_macs = hop.way == LS_WAY_CACHED;
 		if (hop.way == LS_WAY_LOCAL && ls_from_host(hook)) {
@@ -330,6 +164,26 @@ __noinline int ls_mark_both(const struct ls_pkt *p, const struct ls_hit *hit, __
 
 	if (!p || !hit)
 		return 0;
+	if (hit->flags & LS_FLOW_PORT) {
+		struct ls_port port = {};
+
+		if (!ls_port_of_flow(&p->t, hit, &port))
+			return 0;
+		if (hit->kind == LS_FLOW_FORWARD) {
+			ls_reply_tuple(&other, &p->t, port.cont, port.cont_port, hit->flags & LS_FLOW_HAIRPIN);
+		} else {
+			memcpy(other.src, hit->flags & LS_FLOW_HAIRPIN ? p->t.src : p->t.dst, 16);
+			memcpy(other.dst, port.host, 16);
+			other.sport = p->t.dport;
+			other.dport = port.host_port;
+			other.proto = p->t.proto;
+			other.v6 = p->t.v6;
+			other.pad = 0;
+		}
+		ls_flow_mark(&p->t, bits);
+		ls_flow_mark(&other, bits);
+		return 0;
+	}
 	number = hit->be;
 	be = bpf_map_lookup_elem(&ls_be, &number);
 	if (!be)
@@ -389,9 +243,12 @@ static __always_inline int ls_unknown(struct __sk_buff *skb, struct ls_pkt *p, i
 		key.proto = p->t.proto;
 		if (bpf_map_lookup_elem(&ls_svc, &key))
 			return ls_drop(skb, &p->t, hook, LS_DROP_NOT_FROM_OUTSIDE);
-		goto pass;
+		rc = LS_NO_SERVICE;
+	} else {
+		rc = ls_new_flow(p, stale, &c);
 	}
-	rc = ls_new_flow(p, stale, &c);
+	if (rc == LS_NO_SERVICE && !ls_from_host(hook) && ls_ports_any())
+		rc = ls_new_port(p, stale, &c);
 	if (rc == LS_NO_SERVICE)
 		goto pass;
 	if (rc == LS_BUSY)
@@ -404,6 +261,57 @@ static __always_inline int ls_unknown(struct __sk_buff *skb, struct ls_pkt *p, i
 pass:
 	ls_count(hook, LS_VERDICT_PASS, bytes);
 	return TC_ACT_UNSPEC;
+}
+
+/* What a packet of a known flow of a host port is to become. 0: the mapping is gone. With a frame of its own. */
+__noinline int ls_port_plan(const struct ls_pkt *p, const struct ls_hit *hit, struct ls_plan *plan)
+{
+	struct ls_port port = {};
+	bool hairpin, reply;
+
+	if (!p || !hit || !plan || !ls_port_of_flow(&p->t, hit, &port))
+		return 0;
+	reply = hit->kind == LS_FLOW_REVERSE;
+	hairpin = hit->flags & LS_FLOW_HAIRPIN;
+	plan->port = true;
+	plan->reply = reply;
+	plan->hairpin = hairpin;
+	if (reply) {
+		memcpy(plan->to.src, port.host, 16);
+		memcpy(plan->to.dst, hairpin ? p->t.src : p->t.dst, 16);
+	} else {
+		memcpy(plan->to.src, hairpin ? p->t.dst : p->t.src, 16);
+		memcpy(plan->to.dst, port.cont, 16);
+	}
+	plan->to.sport = reply ? port.host_port : p->t.sport;
+	plan->to.dport = reply ? p->t.dport : port.cont_port;
+	plan->to.proto = p->t.proto;
+	plan->to.v6 = p->t.v6;
+	plan->to.pad = 0;
+	return 1;
+}
+
+/* A packet of a known flow of a host port. */
+static __always_inline int ls_known_port(struct __sk_buff *skb, struct ls_pkt *p, int hook, struct ls_hit *hit, struct ls_plan *plan)
+{
+	bool syn = p->t.proto == IPPROTO_TCP && (p->tcp_flags & (LS_TCP_FLAG_SYN | LS_TCP_FLAG_ACK)) == LS_TCP_FLAG_SYN;
+	int there = ls_port_plan(p, hit, plan);
+
+	if (hit->kind == LS_FLOW_REVERSE) {
+		if (!there) {
+			/* The address may have another owner, who has nothing to do with that flow. */
+			hit->kind = LS_FLOW_FREE;
+			return LS_CHOOSE_AGAIN;
+		}
+	} else if (unlikely(!there || (syn && (hit->tcp & LS_TCP_CLOSING)))) {
+		if (p->t.proto == IPPROTO_UDP || syn)
+			return LS_CHOOSE_AGAIN;
+		ls_flow_mark(&p->t, LS_TCP_RST);
+		return ls_answer(skb, p, hook, LS_DROP_BACKEND_DEAD);
+	}
+	ls_track_tcp(p, hit);
+	ls_count(hook, hit->kind == LS_FLOW_REVERSE ? LS_VERDICT_REVERSE : LS_VERDICT_FORWARD, skb->len);
+	return LS_DELIVER;
 }
 
 /* A packet towards a service whose flow is known. */
@@ -515,7 +423,13 @@ static __always_inline int ls_packet(struct __sk_buff *skb, int hook, bool bridg
 		found = ls_overflow_find(&p.t, h, now, &hit);
 
 	rc = LS_CHOOSE_AGAIN;
-	if (found && hit.kind == LS_FLOW_REVERSE && hook != LS_HOOK_UPLINK_OUT)
+	if (found && unlikely(hit.flags & LS_FLOW_PORT)) {
+		/* At the egress of a container only replies are turned, as with services. */
+		if (!ls_from_host(hook) && (hit.kind == LS_FLOW_REVERSE || hook != LS_HOOK_PORT_OUT))
+			rc = ls_known_port(skb, &p, hook, &hit, &plan);
+		else
+			hit.kind = LS_FLOW_FREE;
+	} else if (found && hit.kind == LS_FLOW_REVERSE && hook != LS_HOOK_UPLINK_OUT)
 		rc = ls_known_reverse(skb, &p, hook, &hit, &plan);
 	else if (found && hit.kind == LS_FLOW_FORWARD && hook != LS_HOOK_PORT_OUT && hook != LS_HOOK_UPLINK_IN)
 		rc = ls_known_forward(skb, &p, hook, &hit, &plan);

@@ -24,6 +24,16 @@
 
 #include "lib/dns_maps.h"
 #include "lib/overlay_maps.h"
+#include "loadstar/abi/portmap.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, LS_PORTMAP_ENTRIES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct ls_portmap_key);
+	__type(value, struct ls_portmap);
+} ls_portmap SEC(".maps");
+LS_MAP_ARRAY(ls_own, LS_OWN_SLOTS, struct ls_own, BPF_F_MMAPABLE);
 
 LS_MAP_ARRAY(ls_meta, 1, struct ls_meta, BPF_F_MMAPABLE);
 LS_MAP_ARRAY(ls_ctl, 1, struct ls_ctl, BPF_F_MMAPABLE);

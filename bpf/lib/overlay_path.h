@@ -19,6 +19,7 @@
 #include "lib/overlay.h"
 #include "lib/overlay_icmp.h"
 #include "lib/parse.h"
+#include "lib/portmap.h"
 
 /* As LS_TRANSLATED of lib/lb.h: programs that translate at a container's egress leave the packet alone. */
 #define LS_OVL_ANSWER 0x4c53
@@ -133,6 +134,9 @@ static __always_inline int ls_ovl_from_container(struct __sk_buff *skb, const bo
 	}
 	if (ls_ovl_is_self(whose))
 		return ls_ovl_across(skb, conf, &p);
+	/* The container may be behind a host port that was dialled through the tunnel: port_in turns its replies back first. */
+	if (ls_ports_any() && ls_ovl_may_be_reply(skb))
+		return ls_ovl_to_stack(skb, LS_OVL_HOOK_PORT);
 	if (!ls_ovl_peer_of(conf, whose, &to))
 		return ls_ovl_to_stack(skb, LS_OVL_HOOK_PORT); /* cannot be: owned, and not this node's */
 	if (p.ttl <= 1)

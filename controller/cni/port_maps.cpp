@@ -9,8 +9,10 @@
 
 #include "bpf/link.h"
 #include "bpf/map.h"
+#include "bpf/mmap_array.h"
 #include "bpf/pin.h"
 #include "cni/fields.h"
+#include "loadstar/abi/lb.h"
 #include "loadstar/abi/overlay.h"
 #include "loadstar/abi/portmap.h"
 
@@ -57,6 +59,17 @@ std::vector<Entry> entries_of(const std::vector<PortMapping>& mappings, const Po
   return out;
 }
 
+/// That they have to look for host ports: after the entries are there, because a daemon that starts clears the word before it looks
+/// at the map. Without ls_ctl nobody looks yet, and whoever makes it will see the entries.
+Result<> tell_programs(const std::string& pin) {
+  auto fd = bpf::open_pinned(pin + "/maps/ls_ctl", bpf::PinKind::kMap);
+  if (!fd && fd.error().code.value() == ENOENT) return {};
+  if (!fd) return tl::make_unexpected(fd.error());
+  LS_ASSIGN(auto ctl, MmapArray<ls_ctl>::adopt(std::move(*fd)));
+  ctl.publish(0, &ls_ctl::ports, 1);
+  return {};
+}
+
 std::string text_of(const Entry& e) {
   return fmt::format("host port {}/{} of IPv{}", ntohs(e.key.port_be), to_text(Protocol(e.key.proto)), e.key.family);
 }
@@ -101,7 +114,11 @@ Outcome<> add_port_mappings(const std::string& pin, const std::vector<PortMappin
     return refuse(Code::kPortMapping, fmt::format("{} is mapped already", text_of(entries[i])),
                   owner && *owner ? fmt::format("it leads to {}", target_text(**owner)) : "");
   }
-  return {};
+  auto told = tell_programs(pin);
+  if (told) return {};
+  for (auto& e : entries)
+    if (auto undone = (*map)->erase(e.key); !undone) return refuse(Code::kPortMapping, undone.error());
+  return refuse(Code::kPortMapping, told.error());
 }
 
 Outcome<> remove_port_mappings(const std::string& pin, const std::vector<PortMapping>& mappings, const PortTarget& to) {

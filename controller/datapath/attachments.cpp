@@ -53,6 +53,7 @@ Result<> Attachments::list_devices() {
   devices_.clear();
   for (auto& d : list) devices_[d.ifindex] = std::move(d);
   std::erase_if(xdp_refused_, [&](auto& r) { return !devices_.contains(r.first); });
+  tell_addresses();
   return {};
 }
 
@@ -62,6 +63,8 @@ Result<> Attachments::start() {
   LS_ASSIGN(watch_, netlink::Watch::open());
   LS_TRY(list_devices());
   LS_TRY(programs_.commit());
+  LS_ASSIGN(own_, OwnAddresses::open(programs_.map("ls_own")));
+  tell_addresses();
   programs_.step("make the links folder");
   LS_TRY(bpf::make_pin_dir(programs_.pin() + "/links", kDirMode));
   LS_TRY(adopt());
@@ -315,9 +318,10 @@ int Attachments::event_fd() const {
   return watch_ ? watch_->fd() : -1;
 }
 
-void Attachments::handle(const netlink::Event& event, bool& network_changed, bool& resync) {
+void Attachments::handle(const netlink::Event& event, bool& network_changed, bool& resync, bool& addresses) {
   network_changed = true;
   if (std::get_if<netlink::ResyncNeeded>(&event)) resync = true;
+  if (std::get_if<netlink::AddressChanged>(&event)) addresses = true;
   if (auto* gone = std::get_if<netlink::DeviceRemoved>(&event)) {
     devices_.erase(gone->ifindex);
     xdp_refused_.erase(gone->ifindex);
@@ -328,9 +332,9 @@ void Attachments::handle(const netlink::Event& event, bool& network_changed, boo
     auto& now = changed->device;
     bool same_role = d.name == now.name && d.master == now.master && d.alias == now.alias;
     bool bridge_named = changed->device.kind == "bridge" && d.name != changed->device.name;
-    auto addresses = std::move(d.addresses);
+    auto kept = std::move(d.addresses);
     d = changed->device;
-    d.addresses = std::move(addresses);
+    d.addresses = std::move(kept);
     if (bridge_named) {
       resync = true;  // its ports may have become ours
     } else if (!same_role) {
@@ -341,13 +345,11 @@ void Attachments::handle(const netlink::Event& event, bool& network_changed, boo
 
 Result<> Attachments::on_readable() {
   if (!watch_) return {};
-  bool network_changed = false, resync = false;
-  LS_TRY(watch_->drain([&](const netlink::Event& e) { handle(e, network_changed, resync); }));
+  bool network_changed = false, resync = false, addresses = false;
+  LS_TRY(watch_->drain([&](const netlink::Event& e) { handle(e, network_changed, resync, addresses); }));
   if (network_changed) programs_.on_network_change();
-  if (resync) {
-    LS_TRY(list_devices());
-    reconcile_all();
-  }
+  if (resync || addresses) LS_TRY(list_devices());
+  if (resync) reconcile_all();
   return {};
 }
 

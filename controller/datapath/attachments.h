@@ -36,6 +36,7 @@
 
 #include "datapath/cgroup_group.h"
 #include "datapath/hooks.h"
+#include "datapath/own_addresses.h"
 #include "datapath/programs.h"
 #include "netlink/watch.h"
 
@@ -151,6 +152,8 @@ class Attachments {
   std::string xdp_note(const Key& key) const;
   void fall_back_to_tc(const Key& key, const std::string& device, const std::string& why);
   std::map<Key, std::string> wanted_cgroup();
+  /// Host ports are answered at the machine's addresses: ls_own.
+  void tell_addresses();
   void open_group();
   Result<> list_devices();
 
@@ -160,7 +163,7 @@ class Attachments {
   void reconcile(std::map<Key, std::string> want, const std::function<bool(const Key&)>& within);
   void reconcile_device(int ifindex);
   void reconcile_all();
-  void handle(const netlink::Event& e, bool& network_changed, bool& resync);
+  void handle(const netlink::Event& e, bool& network_changed, bool& resync, bool& addresses);
 
   void attach(const Key& key, const std::string& device);
   Result<> attach_now(const Key& key, Entry& e);
@@ -174,6 +177,8 @@ class Attachments {
   AttachmentConfig config_;
   std::optional<netlink::Watch> watch_;
   std::map<int, netlink::Device> devices_;
+  std::optional<OwnAddresses> own_;
+  size_t own_left_out_ = 0;
   CgroupGroup group_;
   std::string group_error_;
   std::map<Key, Entry> entries_;

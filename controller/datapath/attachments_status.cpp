@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 
 #include "datapath/attachments.h"
+#include "util/log.h"
 
 namespace ls::datapath {
 namespace {
@@ -17,6 +19,16 @@ std::optional<int> read_sysctl(const std::string& path) {
 }
 
 }  // namespace
+
+void Attachments::tell_addresses() {
+  if (!own_) return;
+  std::set<IpAddress> all;
+  for (auto& [index, d] : devices_) all.insert(d.addresses.begin(), d.addresses.end());
+  // One sentence while the same number is left out, not one at each look.
+  size_t left_out = own_->sync(all);
+  if (left_out != own_left_out_ && left_out) log::warn("own_addresses_left_out", {{"addresses", left_out}});
+  own_left_out_ = left_out;
+}
 
 std::string_view to_text(AttachmentStatus::State s) {
   switch (s) {

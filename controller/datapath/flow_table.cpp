@@ -97,6 +97,13 @@ Result<FlowReader> FlowReader::open(const MapOpener& opener) {
   LS_ASSIGN(r.be_, MmapArray<ls_be>::adopt(std::move(be), MapAccess::kRead));
   LS_ASSIGN(auto tab, opener("ls_svc_tab"));
   LS_ASSIGN(r.tab_, MmapArray<ls_svc>::adopt(std::move(tab), MapAccess::kRead));
+  if (auto own = opener("ls_own")) {
+    LS_ASSIGN(r.own_, MmapArray<ls_own>::adopt(std::move(*own), MapAccess::kRead));
+  }
+  if (auto ports = opener("ls_portmap")) {
+    using Ports = Map<ls_portmap_key, ls_portmap>;
+    LS_ASSIGN(r.ports_, Ports::adopt(std::move(*ports)));
+  }
   return r;
 }
 
@@ -108,6 +115,38 @@ uint32_t FlowReader::tick_now() {
 
 uint32_t FlowReader::state_of(uint32_t be) const {
   return be > 0 && be < be_.size() ? be_.load(be, &ls_be::state) : 0;
+}
+
+/// As ls_port_of_flow() of bpf/lib/portmap.h; a mapping that is gone shows as a dead backend.
+template <class F>
+void FlowReader::decode_port(const F& raw, Flow& f) const {
+  bool forward = f.kind == FlowKind::kForward;
+  f.host_port = true;
+  f.be = f.be_generation = 0;
+  f.client = forward ? source_of(raw) : destination_of(raw);
+  if (forward) {
+    f.service = destination_of(raw);
+  } else {
+    f.backend = source_of(raw);
+    auto at = raw.be & (LS_OWN_SLOTS - 1);
+    if (own_ && (*own_)[at].used) f.service = {get_address((*own_)[at].addr_be), ntohs(raw.be_gen)};
+  }
+  ls_portmap_key key{};
+  key.port_be = forward ? raw.dport_be : raw.be_gen;
+  key.proto = raw.proto;
+  key.family = f.client.address.is_v4() ? 4 : 6;
+  if (ports_) {
+    auto m = ports_->get(key);
+    if (m && *m) {
+      Endpoint container{get_address((*m)->addr_be), ntohs((*m)->port_be)};
+      if (forward) f.backend = container;
+      f.backend_dead = f.backend != container;
+      f.backend_state = f.backend_dead ? "dead" : "active";
+      return;
+    }
+  }
+  f.backend_dead = true;
+  f.backend_state = "dead";
 }
 
 template <class F>
@@ -123,6 +162,10 @@ Flow FlowReader::decode(const F& raw, uint32_t now) const {
   uint32_t age = age_ticks(raw.seen, now);
   f.expired = age > timeout_ticks(f.state);
   f.age_s = double(uint64_t(age) << LS_TICK_SHIFT) / 1e9;
+  if (raw.flags & LS_FLOW_PORT) {
+    decode_port(raw, f);
+    return f;
+  }
   uint32_t word = state_of(raw.be);
   bool same_owner = LS_BE_GEN(word) == raw.be_gen && LS_BE_STATE(word) != LS_BE_FREE;
   f.backend_dead = !same_owner || !be_is_live(word);
@@ -207,6 +250,7 @@ FlowCounts FlowReader::count(uint32_t now) const {
     (std::is_same_v<decltype(raw), const ls_flow4&> ? c.ipv4 : c.ipv6).used++;
     if (raw.kind != LS_FLOW_FORWARD) return true;
     c.forward_by_state[size_t(state_from(raw))]++;
+    if (raw.flags & LS_FLOW_PORT) return true;
     uint32_t word = state_of(raw.be);
     c.dead += LS_BE_GEN(word) != raw.be_gen || !be_is_live(word);
     return true;
@@ -220,6 +264,7 @@ std::vector<Flow> FlowReader::dead_tcp(size_t limit, uint32_t now) const {
   scan_both([&](const auto& raw) {
     if (raw.kind != LS_FLOW_FORWARD || raw.proto != uint8_t(Protocol::kTcp) || (raw.tcp & LS_TCP_RST))
       return true;
+    if (raw.flags & LS_FLOW_PORT) return true;  // the stack of whoever has the address answers, or nobody
     uint32_t word = state_of(raw.be);
     if (LS_BE_GEN(word) == raw.be_gen && be_is_live(word)) return true;
     if (is_expired(raw, now)) return true;

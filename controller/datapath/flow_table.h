@@ -14,6 +14,7 @@
 #include "bpf/mmap_array.h"
 #include "loadstar/abi/flow.h"
 #include "loadstar/abi/lb.h"
+#include "loadstar/abi/portmap.h"
 #include "util/address.h"
 
 namespace ls {
@@ -36,6 +37,7 @@ struct Flow {
   std::string_view backend_state;  ///< active, draining, dead; "dead" also when the number has another owner
   bool backend_dead = false;
   bool hairpin = false;
+  bool host_port = false;  ///< of a mapped host port: `service` is the address that was dialled, `be` is 0
   bool reset = false;    ///< a RST was seen
   bool expired = false;  ///< older than its time-out: its place may be taken
   double age_s = 0;      ///< since its last packet, exact to a tick (0.13 s)
@@ -64,7 +66,8 @@ struct FlowCounts {
 
 class FlowReader {
  public:
-  /// Opens ls_flow4, ls_flow6, ls_be and ls_svc_tab for reading.
+  /// Opens ls_flow4, ls_flow6, ls_be and ls_svc_tab for reading. With ls_own and ls_portmap flows of host ports have all their
+  /// addresses; without (a set of maps of an older version) they lack one.
   static Result<FlowReader> open(const MapOpener& opener);
 
   /// Calls `each` until it returns false. `now`: tick of the coarse monotonic clock.
@@ -86,11 +89,15 @@ class FlowReader {
   template <class Visit>
   void scan_both(Visit&& visit) const;
   uint32_t state_of(uint32_t be) const;
+  template <class F>
+  void decode_port(const F& raw, Flow& f) const;
 
   MmapArray<ls_flow4_bucket> flow4_;
   MmapArray<ls_flow6_bucket> flow6_;
   MmapArray<ls_be> be_;
   MmapArray<ls_svc> tab_;
+  std::optional<MmapArray<ls_own>> own_;
+  std::optional<Map<ls_portmap_key, ls_portmap>> ports_;
 };
 
 }  // namespace ls

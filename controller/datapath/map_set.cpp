@@ -33,6 +33,10 @@ bool is_service_table(const std::string& name) {
   return name == "ls_svc" || name == "ls_svc_tab" || name == "ls_ring" || name == "ls_be";
 }
 
+bool is_cni_table(const std::string& name) {
+  return name == "ls_portmap" || name == "ls_ovl_local";
+}
+
 /// What an entry of DNS is found by, and what says so to the programs: worth nothing one without another.
 bool is_dns_place(const std::string& name) {
   return name == "ls_dns_conf" || name == "ls_dns_bucket" || name == "ls_dns_data";
@@ -134,6 +138,8 @@ Result<> MapSet::read_old() {
 
 bool MapSet::version_ok(const std::string& name) const {
   if (name == "ls_meta") return same_abi_ && same_flow_;
+  // Entries of running containers, which loadstar-cni wrote: kept as long as their own layout is the same.
+  if (is_cni_table(name)) return true;
   return is_flow_family(name) ? same_flow_ : same_abi_;
 }
 
@@ -194,6 +200,12 @@ void MapSet::plan_dns() {
 bool MapSet::dns_kept() const {
   return !stories_.empty() && std::all_of(stories_.begin(), stories_.end(), [](auto& s) {
     return !is_dns_answer(s.name) || s.origin == MapOrigin::kReused;
+  });
+}
+
+bool MapSet::cni_kept() const {
+  return !stories_.empty() && std::all_of(stories_.begin(), stories_.end(), [](auto& s) {
+    return !is_cni_table(s.name) || s.origin == MapOrigin::kReused || s.origin == MapOrigin::kCopied;
   });
 }
 

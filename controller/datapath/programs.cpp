@@ -6,11 +6,13 @@
 #include <linux/bpf.h>
 #include <linux/capability.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <optional>
@@ -24,6 +26,7 @@
 #include "loadstar/abi/dns.h"
 #include "loadstar/abi/flow.h"
 #include "loadstar/abi/lb.h"
+#include "loadstar/abi/portmap.h"
 #include "util/log.h"
 
 namespace ls::datapath {
@@ -122,6 +125,16 @@ Result<> set_constants(bpf::Object& object, const MapSet& set, bool all) {
   return put("ls_csum_ipv6_flag", known ? kIpv6Flag : uint64_t(0));
 }
 
+/// Of this process' network namespace; 0 on kernels before 5.14.
+uint64_t own_netns() {
+  constexpr int kNetnsCookie = 71;  // SO_NETNS_COOKIE
+  UniqueFd any(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  uint64_t cookie = 0;
+  socklen_t size = sizeof cookie;
+  if (!any || getsockopt(any.get(), SOL_SOCKET, kNetnsCookie, &cookie, &size) != 0) return 0;
+  return cookie;
+}
+
 /// Either capability spares a program the checks against speculation.
 bool has_perfmon() {
   __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
@@ -181,6 +194,7 @@ struct Programs::Impl {
       LS_TRY(object.share(m.name, it->second.get()));
     }
     LS_TRY(set_constants(object, set, file.object == ProgramObject::kPacket));
+    if (file.object == ProgramObject::kSocket) LS_TRY(object.set_constant("ls_netns", own_netns()));
     set_step(fmt::format("load {}", name));
     LS_TRY(object.load(options.verifier_log));
     out = std::move(object);
@@ -207,6 +221,8 @@ struct Programs::Impl {
     if (options.steps) options.steps(what);
   }
 
+  void look_for_ports();
+
   Result<> map_ctl() {
     void* p =
         mmap(nullptr, sizeof(ls_ctl), PROT_READ | PROT_WRITE, MAP_SHARED, set.maps().at("ls_ctl").get(), 0);
@@ -215,6 +231,15 @@ struct Programs::Impl {
     return {};
   }
 };
+
+/// Programs look for host ports only while there may be one. loadstar-cni sets the word after it made an entry, so it is cleared
+/// before the map is looked at.
+void Programs::Impl::look_for_ports() {
+  ls_portmap_key first{};
+  auto& word = ctl->ports;
+  std::atomic_ref(word).store(0);
+  if (bpf_map_get_next_key(set.maps().at("ls_portmap").get(), nullptr, &first) == 0) std::atomic_ref(word).store(1);
+}
 
 Programs::Programs(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 Programs::Programs(Programs&&) noexcept = default;
@@ -250,11 +275,14 @@ Result<LoadReport> Programs::load() {
   report.maps = s.set.stories();
   report.tables_kept = s.set.tables_kept();
   report.dns_kept = s.set.dns_kept();
+  report.cni_kept = s.set.cni_kept();
   return report;
 }
 
 Result<> Programs::commit() {
-  return impl_->set.commit(impl_->options.migrate_flows);
+  LS_TRY(impl_->set.commit(impl_->options.migrate_flows));
+  impl_->look_for_ports();
+  return {};
 }
 Result<int> Programs::check(bool full) {
   return impl_->set.check(full);

@@ -28,7 +28,7 @@ endforeach()
 add_custom_target(small_dns_bpf DEPENDS ${small_dns})
 
 pkg_check_modules(CAPNG REQUIRED IMPORTED_TARGET libcap-ng)
-ls_test(programs_test SOURCES programs_test.cpp attachments_test.cpp dns_attachments_test.cpp overlay_attachments_test.cpp
+ls_test(programs_test SOURCES programs_test.cpp attachments_test.cpp dns_attachments_test.cpp overlay_attachments_test.cpp portmap_maps_test.cpp
   DEPS ls_datapath_programs PkgConfig::CAPNG LABELS kernel)
 # Some three hundred starts, each of which runs the verifier over every program (0.3 s of CPU).
 ls_test(restart_test SOURCES restart_test.cpp DEPS ls_datapath_programs LABELS kernel TIMEOUT 900)

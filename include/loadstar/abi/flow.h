@@ -36,6 +36,7 @@ enum ls_flow_tcp {
 
 enum ls_flow_flags {
 	LS_FLOW_HAIRPIN = 1 << 0, /* the client is the backend: its source is shown as the service address */
+	LS_FLOW_PORT = 1 << 1,    /* of a host port: what `be` and `be_gen` are then is said in abi/portmap.h */
 };
 
 /* Seconds without a packet after which an entry may be replaced. Sources: RFC 5382 REQ-5 (established: not below 2 h 4 min,

@@ -94,7 +94,9 @@ struct ls_ctl {
 	__u32 overflow_at; /* LS_TICK of the last flow that found no free entry, 0 = never */
 	__u64 overflows;   /* how many flows found none */
 	__u64 events_lost; /* events that found no room in ls_events */
-	__u64 pad[4];
+	__u32 ports;       /* 0: ls_portmap has no entry; set by whoever makes one, after it is there */
+	__u32 pad1;
+	__u64 pad[3];
 };
 LS_ABI_ASSERT(sizeof(struct ls_ctl) == 64);
 
