@@ -82,6 +82,7 @@ class LocalLink final : public OverlayLink {
   }
   void stop() override { impl_->stop(); }
   void say(overlay::NodeRegistration n) override { impl_->say(std::move(n)); }
+  void say_again() override { impl_->hurry(); }
   OverlayLinkStatus status() const override { return impl_->status(); }
 
  private:

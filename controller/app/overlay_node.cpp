@@ -220,7 +220,7 @@ void OverlayNode::Impl::on_feed(overlay::AllocationFeed&& feed) {
   }
   if (std::find(feed.removed.begin(), feed.removed.end(), state.node) != feed.removed.end()) {
     log::warn("overlay_node_removed", {{"node", state.node.text()}, {"by", "an operator"}, {"then", "it registers again, with what it has"}});
-    say();
+    link->say_again();
   }
   fed = true;
   if (feed.full) {

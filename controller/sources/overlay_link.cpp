@@ -46,6 +46,7 @@ class HttpOverlayLink final : public OverlayLink {
   void start() override;
   void stop() override;
   void say(overlay::NodeRegistration) override;
+  void say_again() override;
   OverlayLinkStatus status() const override;
 
  private:
@@ -205,6 +206,10 @@ void HttpOverlayLink::say(overlay::NodeRegistration n) {
   if (text == impl_->said) return;
   impl_->said = std::move(text);
   impl_->hurry();
+}
+
+void HttpOverlayLink::say_again() {
+  if (!impl_->said.empty()) impl_->hurry();
 }
 
 OverlayLinkStatus HttpOverlayLink::status() const {

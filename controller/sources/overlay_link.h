@@ -62,6 +62,8 @@ class OverlayLink {
   virtual void start() = 0;
   virtual void stop() = 0;
   virtual void say(overlay::NodeRegistration) = 0;
+  /// What was said last once more, now: the allocator has forgotten this node.
+  virtual void say_again() = 0;
   virtual OverlayLinkStatus status() const = 0;
 };
 
