@@ -50,6 +50,16 @@ TEST(OverlayWire, BadRegistrationsNameTheField) {
   EXPECT_THAT(error(std::string(kMaxRegistrationText + 1, ' ')), HasSubstr("octets"));
 }
 
+TEST(OverlayWire, DepthIsBounded) {
+  auto nested = [](size_t lists, std::string inside) {
+    return parse_registration(R"({"format": 1, "node": "10.0.0.1", "later": )" + std::string(lists, '[') + inside + std::string(lists, ']') + "}").has_value();
+  };
+  EXPECT_TRUE(nested(31, "1"));
+  EXPECT_FALSE(nested(32, "1"));
+  EXPECT_TRUE(nested(31, R"("[[[[ \\\" {{{{ \\\\")")) << "texts do not count";
+  EXPECT_TRUE(nested(0, "[" + std::string(R"({"a": [1]},)") + R"({"a": [2]})" + "]")) << "only what is open at one place";
+}
+
 TEST(OverlayWire, AnswersReadBack) {
   RegistrationAnswer a;
   a.plan = plan_of(raw_plan());
