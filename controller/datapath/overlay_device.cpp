@@ -108,6 +108,22 @@ struct Steps {
   }
 };
 
+std::vector<netlink::UnreachableRoute> wanted_ends(const OverlayDeviceSpec& s) {
+  std::vector<netlink::UnreachableRoute> out;
+  for (auto& pool : s.pools) out.push_back({pool, kOverlayRouteProtocol});
+  return out;
+}
+
+/// True when something was missing or too much.
+Result<bool> ensure_ends(const std::vector<netlink::UnreachableRoute>& want) {
+  LS_ASSIGN(auto now, netlink::list_unreachable(kOverlayRouteProtocol));
+  Steps steps;
+  for (auto& r : without(want, now)) steps.add(netlink::put_unreachable(r), "set end " + r.to.text());
+  for (auto& r : without(now, want)) steps.add(netlink::remove_unreachable(r), "remove end " + r.to.text());
+  LS_TRY(run_all(steps.transaction, steps.what, "the routes of the pools"));
+  return !steps.what.empty();
+}
+
 Result<OverlayDeviceReport> ensure_link(const OverlayDeviceSpec& spec) {
   OverlayDeviceReport out;
   auto want = wanted_device(spec);
@@ -152,7 +168,9 @@ OverlayDeviceSpec device_spec(const overlay::Plan& plan, const overlay::Allocati
 Result<OverlayDeviceReport> ensure_overlay_device(const OverlayDeviceSpec& spec) {
   if (spec.name.empty() || spec.name.size() > 15 || spec.name.find('/') != spec.name.npos)
     return fail(EINVAL, fmt::format("overlay device \"{}\": not a device name", spec.name));
+  LS_ASSIGN(bool ends, ensure_ends(wanted_ends(spec)));
   LS_ASSIGN(auto out, ensure_link(spec));
+  if (ends) out.repaired.push_back("ends");
   auto repaired = [&out](const std::string& what) {
     if (std::find(out.repaired.begin(), out.repaired.end(), what) == out.repaired.end()) out.repaired.push_back(what);
   };
@@ -202,6 +220,7 @@ Result<OverlayDeviceReport> ensure_overlay_device(const OverlayDeviceSpec& spec)
 }
 
 Result<bool> remove_overlay_device(const std::string& name) {
+  LS_TRY(ensure_ends({}));
   LS_ASSIGN(auto now, netlink::read_vxlan(name));
   if (!now || now->alias != kMark) return false;
   LS_TRY(netlink::remove_device(now->ifindex));

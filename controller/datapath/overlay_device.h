@@ -6,6 +6,7 @@
 ///   gateways   one permanent neighbour a family, an address that no packet ever carries: every route leads through it, so that the kernel
 ///              keeps one neighbour and not one for each container that is talked to. overlay_tc writes the real MAC.
 ///   routes     each pool by that gateway, with the VTEP address as source; also the VTEP pools
+///   ends       each pool once more as unreachable, after all other routes: without the device its packets never follow the default route
 ///
 /// Own objects are told by the device, the routes by their protocol number besides.
 /// Thread: control loop. Cost: five dumps and one transaction when nothing is wrong. Errors: what was being done, with the device's name.

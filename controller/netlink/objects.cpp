@@ -69,6 +69,21 @@ Request route_request(uint16_t type, uint16_t flags, int ifindex, const DeviceRo
   return r;
 }
 
+constexpr uint32_t kLastMetric = 0xfffffffe;  // after every other route to the same network
+
+Request unreachable_request(uint16_t type, uint16_t flags, const UnreachableRoute& route) {
+  rtmsg h{};
+  h.rtm_family = family_of(route.to.address);
+  h.rtm_dst_len = kernel_prefix(route.to.address, route.to.prefix);
+  h.rtm_table = RT_TABLE_MAIN;
+  h.rtm_protocol = route.protocol;
+  h.rtm_scope = RT_SCOPE_UNIVERSE;
+  h.rtm_type = RTN_UNREACHABLE;
+  Request r(type, flags, h);
+  r.put(RTA_DST, octets(route.to.address)).put_u32(RTA_PRIORITY, kLastMetric);
+  return r;
+}
+
 Request neighbour_request(uint16_t type, uint16_t flags, int ifindex, const DeviceNeighbour& n) {
   ndmsg h{};
   h.ndm_family = family_of(n.address);
@@ -137,6 +152,8 @@ Request add_rule(const SourceRule& r) { return rule_request(RTM_NEWRULE, NLM_F_C
 
 Request remove_address(int ifindex, const DeviceAddress& a) { return address_request(RTM_DELADDR, 0, ifindex, a); }
 Request remove_route(int ifindex, const DeviceRoute& r) { return route_request(RTM_DELROUTE, 0, ifindex, r); }
+Request put_unreachable(const UnreachableRoute& r) { return unreachable_request(RTM_NEWROUTE, kReplace, r); }
+Request remove_unreachable(const UnreachableRoute& r) { return unreachable_request(RTM_DELROUTE, 0, r); }
 Request remove_neighbour(int ifindex, const DeviceNeighbour& n) { return neighbour_request(RTM_DELNEIGH, 0, ifindex, n); }
 Request remove_forwarding(int ifindex, const ForwardingEntry& e) { return forwarding_request(RTM_DELNEIGH, 0, ifindex, e); }
 Request remove_rule(const SourceRule& r) { return rule_request(RTM_DELRULE, 0, r); }
@@ -168,6 +185,19 @@ Result<std::vector<DeviceRoute>> list_routes(int ifindex) {
       r.protocol = h.rtm_protocol;
       r.onlink = h.rtm_flags & RTNH_F_ONLINK;
       out.push_back(r);
+    })));
+  }
+  return out;
+}
+
+Result<std::vector<UnreachableRoute>> list_unreachable(uint8_t protocol) {
+  std::vector<UnreachableRoute> out;
+  for (uint8_t family : {uint8_t(AF_INET), uint8_t(AF_INET6)}) {
+    LS_TRY((read_table<rtmsg, RTA_MAX>(RTM_GETROUTE, RTM_NEWROUTE, family, [&](const rtmsg& h, nlattr** tb) {
+      if (h.rtm_type != RTN_UNREACHABLE || h.rtm_protocol != protocol || !tb[RTA_DST]) return;
+      if (!tb[RTA_PRIORITY] || nla_get_u32(tb[RTA_PRIORITY]) != kLastMetric) return;
+      auto to = address_in(tb[RTA_DST], family);
+      if (to) out.push_back({{*to, uint8_t(h.rtm_dst_len + (family == AF_INET ? kV4Bits : 0))}, protocol});
     })));
   }
   return out;

@@ -54,23 +54,34 @@ struct SourceRule {
   auto operator<=>(const SourceRule&) const = default;
 };
 
+/// Where packets end that no better route leads anywhere: of all routes to that network the last.
+struct UnreachableRoute {
+  IpNetwork to;
+  uint8_t protocol = kProtocolBoot;
+  auto operator<=>(const UnreachableRoute&) const = default;
+};
+
 // Made or replaced; neighbours and forwarding entries are permanent.
 Request put_address(int ifindex, const DeviceAddress& a);
 Request put_route(int ifindex, const DeviceRoute& r);
 Request put_neighbour(int ifindex, const DeviceNeighbour& n);
 Request put_forwarding(int ifindex, const ForwardingEntry& e);
+Request put_unreachable(const UnreachableRoute& r);
 Request add_rule(const SourceRule& r);  ///< EEXIST when there is one
 
 Request remove_address(int ifindex, const DeviceAddress& a);
 Request remove_route(int ifindex, const DeviceRoute& r);
 Request remove_neighbour(int ifindex, const DeviceNeighbour& n);
 Request remove_forwarding(int ifindex, const ForwardingEntry& e);
+Request remove_unreachable(const UnreachableRoute& r);
 Request remove_rule(const SourceRule& r);
 
 /// Without link-local ones.
 Result<std::vector<DeviceAddress>> list_addresses(int ifindex);
 /// Unicast routes of all tables with this device as their only next hop, without those the kernel made itself.
 Result<std::vector<DeviceRoute>> list_routes(int ifindex);
+/// Those of put_unreachable with this protocol number.
+Result<std::vector<UnreachableRoute>> list_unreachable(uint8_t protocol);
 /// Permanent ones.
 Result<std::vector<DeviceNeighbour>> list_neighbours(int ifindex);
 Result<std::vector<ForwardingEntry>> list_forwarding(int ifindex);
