@@ -25,28 +25,38 @@ struct ls_quote {
 	__u32 l4;
 };
 
-/* Reads the quoted packet's tuple. Fragments other than the first quote no ports. Not inline: stack is short. */
-__noinline int ls_read_quote(struct __sk_buff *skb, const struct ls_pkt *p, struct ls_quote *q)
+/* What follows an IPv6 fragment header at `at`: the number of a protocol, or -1: not the first fragment. With a frame of its own: the
+ * stack is short here. */
+__noinline int ls_first_fragment(struct __sk_buff *skb, __u32 at)
+{
+	__u32 head; /* next header, reserved, offset */
+
+	if (bpf_skb_load_bytes(skb, at, &head, sizeof(head)) || (head & bpf_htonl(0xfff8)))
+		return -1;
+	return bpf_ntohl(head) >> 24;
+}
+
+/* Reads the quoted packet's tuple. Fragments other than the first quote no ports. */
+static __always_inline bool ls_read_quote(struct __sk_buff *skb, const struct ls_pkt *p, struct ls_quote *q)
 {
 	__be16 ports[2];
 
-	if (!p || !q)
-		return false;
 	q->l3 = p->l4 + sizeof(struct ls_icmp);
 	if (p->t.v6) {
-		struct ipv6hdr ip;
+		__u8 head[8]; /* up to the addresses, which follow each other as in a tuple */
 
-		if (bpf_skb_load_bytes(skb, q->l3, &ip, sizeof(ip)) || ip.version != 6)
+		if (bpf_skb_load_bytes(skb, q->l3, head, sizeof(head)) || head[0] >> 4 != 6 ||
+		    bpf_skb_load_bytes(skb, q->l3 + sizeof(head), q->t.src, 32))
 			return false;
-		memcpy(q->t.src, &ip.saddr, 16);
-		memcpy(q->t.dst, &ip.daddr, 16);
-		q->t.proto = ip.nexthdr;
+		q->t.proto = head[6];
 		q->t.v6 = 1;
-		q->l4 = q->l3 + sizeof(ip);
-		if (ip.nexthdr == IPPROTO_FRAGMENT) { /* the first one of a datagram: whoever sent it has to learn the path MTU */
-			if (bpf_skb_load_bytes(skb, q->l4, ports, sizeof(ports)) || (ports[1] & bpf_htons(0xfff8)))
+		q->l4 = q->l3 + sizeof(struct ipv6hdr);
+		if (head[6] == IPPROTO_FRAGMENT) { /* the first one of a datagram: whoever sent it has to learn the path MTU */
+			int next = ls_first_fragment(skb, q->l4);
+
+			if (next < 0)
 				return false;
-			q->t.proto = *(__u8 *)ports; /* next header, reserved, offset */
+			q->t.proto = next;
 			q->l4 += 8;
 		}
 	} else {
