@@ -102,7 +102,7 @@ CniKeeper::CniKeeper(asio::io_context& io, const Config& config) : impl_(std::ma
 CniKeeper::~CniKeeper() { stop(); }
 
 void CniKeeper::start(bool maps_new) {
-  if (!maps_new && impl_->config.overlay.mesos_roots.empty()) return;
+  if (impl_->worker || (!maps_new && impl_->config.overlay.mesos_roots.empty())) return;
   impl_->restore = maps_new;
   impl_->worker = std::make_unique<Worker>();
   impl_->round();

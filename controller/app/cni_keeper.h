@@ -22,7 +22,7 @@ class CniKeeper {
  public:
   CniKeeper(boost::asio::io_context& io, const Config& config);
   ~CniKeeper();
-  /// `maps_new`: ls_portmap or ls_ovl_local hold nothing of before.
+  /// Once, when the maps are pinned. `maps_new`: ls_portmap or ls_ovl_local hold nothing of before.
   void start(bool maps_new);
   void stop();
   std::vector<std::string> warnings() const;

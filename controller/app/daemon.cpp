@@ -105,6 +105,7 @@ struct Daemon::Impl {
   OverlayService overlay{config, clock};
   std::unique_ptr<OverlayNode> overlay_node;
   CniKeeper cni{io, config};
+  bool cni_maps_new = false;
   NodeList nodes;
   std::unique_ptr<api::Server> server;
   Holdover holdover;
@@ -258,11 +259,7 @@ struct Daemon::Impl {
     ring_fd.emplace(io, ring->epoll_fd());
     wait_ring();
 
-    cni.start(std::any_of(stories.begin(), stories.end(), [](auto& m) {
-      bool theirs = m.name == "ls_portmap" || m.name == "ls_ovl_local";
-      return theirs && (m.origin == datapath::MapOrigin::kCreated || m.origin == datapath::MapOrigin::kRebuilt);
-    }));
-
+    cni_maps_new = !report->cni_kept;
     attachments = std::make_unique<datapath::Attachments>(*programs, attachments_of(config, features.tcx.available, stories));
     // The tables are what the process before left: nothing is gained by waiting for the source.
     if (report->tables_kept) LS_TRY(attach());
@@ -272,6 +269,7 @@ struct Daemon::Impl {
   Result<> attach() {
     if (auto r = attachments->start(); !r) return pass(std::move(r.error()), "attach the programs");
     attached = true;
+    cni.start(std::exchange(cni_maps_new, false));  // it finds the maps by their pins
     if (overlay_node) attach_overlay();
     netlink_fd.emplace(io, attachments->event_fd());
     wait_netlink();

@@ -101,7 +101,9 @@ std::string HttpOverlayLink::Impl::question() const {
   auto from = state.copy().from();
   auto wait = options.wait;
   if (auto left = state.copy().settling(); left > Millis(0)) wait = std::min(wait, left + Millis(999));
-  return fmt::format("/v1/overlay/allocations?run={}&version={}&wait={}", query_text(from.run), from.version, std::max<int64_t>(1, wait.count() / 1000));
+  // The first answer says that this master is there, and only then it is registered at: it must not wait for news.
+  int64_t seconds = follow->status().connected ? std::max<int64_t>(1, wait.count() / 1000) : 0;
+  return fmt::format("/v1/overlay/allocations?run={}&version={}&wait={}", query_text(from.run), from.version, seconds);
 }
 
 Result<> HttpOverlayLink::Impl::take(size_t which, std::string&& body) {

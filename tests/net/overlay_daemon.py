@@ -166,7 +166,7 @@ def without_a_master(stage):
     stage.nodes[2].ip("link del vtep1024")
     stage.daemons[2] = stage.start(stage.nodes[2])
     v = wait_until(lambda: (lambda v: v if v["state"] == "last known" else None)(overlay_cluster.view(stage.daemons[2])), 10, "the copy")
-    expect(v["peers"] == 2, f"{v}")
+    expect(v["peers"] >= 2, f"{v}")
     pairs(stage, 4)
     stage.daemons[0] = stage.start(stage.nodes[0])
     overlay_cluster.wait_ok(stage.daemons[2], 2, seconds=40)
@@ -268,7 +268,6 @@ def drift(stage):
 def reboot(stage):
     """All that a reboot takes away: containers, devices, maps, programs."""
     daemon = stage.daemons[2]
-    share = overlay_cluster.view(daemon)["shares"][0]["share"] if "share" in overlay_cluster.view(daemon)["shares"][0] else None
     daemon.stop(signal.SIGKILL)
     mesos = stage.containers[4]
     mesos.cni("DEL")
@@ -278,7 +277,6 @@ def reboot(stage):
     overlay_cluster.wait_ok(stage.daemons[2], 2)
     mesos.add()
     pairs(stage, 4)
-    return share
 
 
 def operators_view(stage):
