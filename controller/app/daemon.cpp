@@ -182,6 +182,7 @@ struct Daemon::Impl {
     if (overlay_node) {
       if (auto r = overlay_node->start(*programs, [this](auto events, auto held) { return make_link(std::move(events), std::move(held)); }); !r)
         return pass(std::move(r.error()), "start the overlay");
+      if (attached) attach_overlay();  // by load_programs(), which came before
     }
 
     Cluster::Hooks hooks;
