@@ -19,6 +19,9 @@ void check_overlay_settings(const Config& c, const std::function<Where(std::stri
     add({where("node.address"), "node.address: an IPv4 address is wanted, by which this machine is known in the overlay and which the tunnel leaves from "
                                 "(or overlay.join = false)"});
   }
+  constexpr uint32_t kLeastMtu = 552;  // of overlay.vtep_mtu too
+  if (c.overlay.mtu != 0 && c.overlay.mtu < kLeastMtu)
+    add({where("overlay.mtu"), fmt::format("overlay.mtu: {} is below {}", c.overlay.mtu, kLeastMtu)});
   if (!c.overlay.configured()) return;
   auto plan = overlay::check_plan(c.overlay.plan());
   if (plan) return;

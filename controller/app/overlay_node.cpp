@@ -19,7 +19,8 @@ using overlay::ShareState;
 
 namespace {
 
-constexpr auto kSettle = Millis(100);       // changes of the network come in groups
+constexpr auto kSettle = Millis(100);  // changes of the network come in groups
+constexpr int kLookShare = 50;
 
 }  // namespace
 
@@ -142,7 +143,8 @@ bool OverlayNode::Impl::concerns(const netlink::Event& e) const {
 void OverlayNode::Impl::settle() {
   if (settling || !have_plan()) return;
   settling = true;
-  settle_timer.expires_after(kSettle);
+  // A routing daemon may change routes all the time, and there may be many: looking at them takes a fiftieth of the time at most.
+  settle_timer.expires_after(std::max<Instant::duration>(kSettle, kLookShare * took));
   settle_timer.async_wait([self = shared_from_this()](boost::system::error_code ec) {
     self->settling = false;
     if (!ec && !self->stopping) self->bring_about();
@@ -227,7 +229,7 @@ void OverlayNode::Impl::on_feed(overlay::AllocationFeed&& feed) {
     book.replace(std::move(feed.nodes));
     if (allocated) book.put(state.self.allocation);
     all_due = true;
-  } else if (tables_ready && !all_due) {
+  } else if (tables_ready && !all_due && !new_plan) {
     apply_delta(feed);
   } else {
     for (auto& n : feed.removed) book.remove(n);

@@ -102,6 +102,7 @@ struct OverlayNode::Impl : std::enable_shared_from_this<Impl> {
   std::optional<OverlayProbe> probe;
   uint64_t repaired = 0;
   uint32_t attempts = 0;
+  Instant::duration took{};  ///< by the last bring_about()
 
   // For the admin thread.
   std::optional<datapath::OverlayMaps> admin_maps;

@@ -15,6 +15,7 @@ using overlay::ShareState;
 
 namespace {
 
+constexpr size_t kReportedError = 256;  // octets; the status has the whole
 constexpr auto kLookAgain = Millis(10'000);  // at the device, and at what failed
 
 }  // namespace
@@ -22,6 +23,7 @@ constexpr auto kLookAgain = Millis(10'000);  // at the device, and at what faile
 /// Everything, in the order in which each can rely on the one before. What fails is tried again; what does not depend on it goes on.
 void OverlayNode::Impl::bring_about() {
   if (!have_plan() || !allocated || stopping) return;
+  auto begin = clock.now();
   auto r = bring_device();
   device_problem = r ? std::string() : r.error().text();
   if (!r && device_problem != told_problem) log::error("overlay_device_failed", {{"error", device_problem}});
@@ -41,6 +43,7 @@ void OverlayNode::Impl::bring_about() {
   report();
   publish();
   again();
+  took = clock.now() - begin;
 }
 
 /// The device that has the node's address, and how large its packets may be.
@@ -232,7 +235,7 @@ void OverlayNode::Impl::report() {
     if (s.state != ShareState::kOk) continue;
     auto why = share_problem(s.overlay);
     auto status = !why.empty() ? ReportStatus::kFailed : files_written ? ReportStatus::kOk : ReportStatus::kConfiguring;
-    now.push_back({s.overlay, status, why});
+    now.push_back({s.overlay, status, why.substr(0, kReportedError)});
   }
   if (now == state.self.reports) return;
   state.self.reports = std::move(now);

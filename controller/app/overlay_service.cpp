@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "app/overlay_book.h"
 #include "overlay/old_state.h"
 #include "overlay/overlay_json.h"
 #include "util/log.h"
@@ -26,22 +27,6 @@ std::string random_name() {
   uint64_t n = 0;
   if (getrandom(&n, sizeof n, 0) != ssize_t(sizeof n)) std::abort();
   return fmt::format("{:016x}", n);
-}
-
-std::string_view word_of(overlay::ShareState s) {
-  switch (s) {
-    case overlay::ShareState::kExhausted: return "exhausted";
-    case overlay::ShareState::kConflict: return "conflict";
-    case overlay::ShareState::kOk: break;
-  }
-  return "ok";
-}
-
-api::OverlayPeerView shown(const overlay::Allocation& a) {
-  auto text = [](auto& v) { return v ? v->text() : std::string(); };
-  api::OverlayPeerView out{.node = a.node.text(), .id = a.id, .vtep4 = a.vtep.v4.text(), .vtep6 = text(a.vtep.v6), .mac = overlay::to_text(a.vtep.mac), .self = false, .shares = {}};
-  for (auto& s : a.shares) out.shares.push_back({s.overlay, text(s.v4), text(s.v6), std::string(word_of(s.state)), s.detail, s.mesos_bridge, s.docker_bridge});
-  return out;
 }
 
 tl::unexpected<OverlayFailure> failure(OverlayFailure::Kind kind, std::string why) { return tl::make_unexpected(OverlayFailure{kind, std::move(why)}); }
@@ -228,7 +213,7 @@ std::vector<api::OverlayPeerView> OverlayService::nodes(const std::string& after
   if (!allocator_) return out;
   auto all = allocator_->nodes();
   auto from = std::upper_bound(all.begin(), all.end(), IpAddress::parse(after).value_or(IpAddress{}), [](auto& a, auto* n) { return a < n->allocation.node; });
-  for (; from != all.end() && out.size() < most; ++from) out.push_back(shown((*from)->allocation));
+  for (; from != all.end() && out.size() < most; ++from) out.push_back(peer_view((*from)->allocation, {}));
   return out;
 }
 

@@ -90,11 +90,11 @@ class World {
   void step(Input& in) {
     static const char* const kMethods[] = {"GET", "POST", "HEAD", "PUT", "DELETE", ""};
     static const char* const kPaths[] = {"/overlay-master/state", "/overlay-master/agents/delete", "/overlay-agent/overlay", "/v1/overlay/capacity",
-                                         "/v1/overlay/nodes", "/v1/overlay/allocations", "/v1/overlay/check", "/v1/overlay/trace"};
+                                         "/v1/overlay/nodes", "/v1/overlay/allocations", "/v1/overlay/check", "/v1/overlay/trace", "/v1/overlay/adopt"};
     const uint8_t kind = in.octet(), more = in.octet();
     Request q;
     q.method = "GET";
-    switch (kind % 8) {
+    switch (kind % 9) {
       case 0:
       case 1:
         q.method = "POST";
@@ -110,9 +110,16 @@ class World {
       case 4: q.target = "/v1/overlay/allocations?" + in.line(); break;
       case 5: q.target = (more & 1 ? "/overlay-master/state?jsonp=" : "/v1/overlay/nodes?") + in.line(); break;
       case 6: clock_.advance(Millis(more * 10)); service_.tick(); return;
+      case 8:
+        q.method = "POST";
+        q.target = "/v1/overlay/adopt";
+        q.body = more & 1 ? in.line()
+                          : "{\"agents\":[{\"ip\":\"" + node_text(in.octet()) + "\",\"overlays\":[{\"info\":{\"name\":\"dcos\"},\"subnet\":\"9.0." +
+                                std::to_string(in.octet()) + ".0/24\"}]}]}";
+        break;
       case 7:
         q.method = kMethods[more % 6];
-        q.target = kPaths[more / 6 % 8] + (kind & 8 ? "?" + in.line() : std::string());
+        q.target = kPaths[more / 6 % 9] + (kind & 8 ? "?" + in.line() : std::string());
         if (kind & 16) q.body = in.line();
         if (kind & 32) q.accept = in.line();
     }

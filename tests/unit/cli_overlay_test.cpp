@@ -219,9 +219,28 @@ TEST_F(CliOverlay, Rm) {
   EXPECT_EQ(r.err, "loadstar: agents[0] is no IPv4 address\n");
 }
 
+TEST_F(CliOverlay, AdoptSendsTheDocumentInPartsThatTheApiTakes) {
+  provider_.gives = true;
+  auto file = std::filesystem::path(testing::TempDir()) / "ls-old-state.json";
+  Json document{{"network", Json::object()}, {"agents", Json::array()}};
+  for (int i = 0; i < 1000; i++)
+    document["agents"].push_back({{"ip", "10.0." + std::to_string(i / 250) + "." + std::to_string(1 + i % 250)}, {"filler", std::string(300, 'x')}});
+  std::ofstream(file) << document.dump();
+  auto r = cli("overlay adopt " + file.string());
+  EXPECT_EQ(r.code, 1) << "one of them had a problem";
+  EXPECT_EQ(r.out, "1000 of 1000 nodes adopted, 0 were known already\n");
+  EXPECT_EQ(r.err, "loadstar: 10.0.0.7: VTEP address 1 is taken\n");
+  EXPECT_GT(provider_.master.adopted.size(), 3u);
+  for (auto& body : provider_.master.adopted) EXPECT_LT(body.size(), 64u * 1024);
+  std::ofstream(file) << "[1]";
+  EXPECT_EQ(cli("overlay adopt " + file.string()).code, 2);
+  EXPECT_EQ(cli("overlay adopt /nonexistent/state").code, 2);
+  std::filesystem::remove(file);
+}
+
 TEST_F(CliOverlay, WrongUseIsExitCode2) {
   for (auto* args : {"overlay", "overlay nope", "overlay ls x", "overlay agents x", "overlay agents --state good", "overlay agents --node web", "overlay trace",
-                     "overlay trace a b", "overlay check web", "overlay check 10.0.0.1 10.0.0.2", "overlay rm"}) {
+                     "overlay trace a b", "overlay check web", "overlay check 10.0.0.1 10.0.0.2", "overlay rm", "overlay adopt"}) {
     auto r = cli(args);
     EXPECT_EQ(r.code, 2) << args << r.out << r.err;
     EXPECT_NE(r.err, "") << args;

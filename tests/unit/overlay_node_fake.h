@@ -112,6 +112,12 @@ class FakeMaster : public OverlaySource {
     for (auto& a : asked["agents"]) nodes_ -= a.get<std::string>() == "10.0.0.1";
     return "{\"network\":{}}\n";
   }
+  OverlayBody adopt(std::string_view body, std::string_view) override {
+    adopted.emplace_back(body);
+    nlohmann::json out{{"adopted", nlohmann::json::parse(body)["agents"].size()}, {"there_already", 0}, {"problems", nlohmann::json::array()}};
+    if (adopted.size() == 1) out["problems"].push_back({{"node", "10.0.0.7"}, {"why", "VTEP address 1 is taken"}});
+    return out.dump() + "\n";
+  }
   OverlayBody capacity() override {
     if (failure) return tl::make_unexpected(*failure);
     return R"({"pools":[{"pool":"44.128.0.0/16","vtep":true,"size":65534,"used":3,"held":1,"free":65530},)"
@@ -137,6 +143,7 @@ class FakeMaster : public OverlaySource {
 
   std::optional<OverlayFailure> failure;
   std::string deleted;
+  std::vector<std::string> adopted;
 
  private:
   std::mutex mutex_;

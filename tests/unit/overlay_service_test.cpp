@@ -128,6 +128,28 @@ TEST_F(OverlayServiceTest, RegistrationOverTheWireAndFollowers) {
   EXPECT_EQ(refused.error().reason, "node-address");
 }
 
+TEST_F(OverlayServiceTest, AnOldClusterIsAdopted) {
+  auto c = config();
+  OverlayService s(c, clock_);
+  s.start();
+  auto body = s.adopt(R"({"agents": [
+    {"ip": "10.0.0.5", "overlays": [{"info": {"name": "dcos"}, "subnet": "9.0.7.0/24", "backend": {"vxlan": {"vtep_ip": "44.128.0.9/16"}}}]},
+    {"ip": "10.0.0.6", "overlays": [{"info": {"name": "dcos"}, "subnet": "9.0.7.0/24", "backend": {"vxlan": {"vtep_ip": "44.128.0.9/16"}}}]}]})", "test");
+  ASSERT_TRUE(body) << body.error().why;
+  auto said = Json::parse(*body);
+  EXPECT_EQ(said["adopted"], 2);
+  ASSERT_EQ(said["problems"].size(), 2u) << "the second claims what the first has";
+  EXPECT_EQ(said["problems"][0]["node"], "10.0.0.6");
+  auto* n = s.allocator()->find(*IpAddress::parse("10.0.0.5"));
+  ASSERT_TRUE(n);
+  EXPECT_EQ(n->allocation.vtep.v4.text(), "44.128.0.9/16");
+  EXPECT_EQ(n->allocation.shares[0].v4->text(), "9.0.7.0/24");
+  auto again = Json::parse(*s.adopt(R"({"agents": [{"ip": "10.0.0.5"}]})", "test"));
+  EXPECT_EQ(again["there_already"], 1);
+  EXPECT_EQ(s.adopt("[]", "test").error().kind, Kind::kInvalid);
+  EXPECT_THAT(s.adopt(R"({"agents": [{"ip": "x"}]})", "test").error().why, HasSubstr("agents[0].ip: 'x'"));
+}
+
 TEST_F(OverlayServiceTest, ANodeSpeaksForItselfOnly) {
   const std::string network = "[[overlay.network]]\nname = \"dcos\"\nsubnet = \"9.0.0.0/8\"\nprefix = 24\n";
   for (bool check : {true, false}) {
