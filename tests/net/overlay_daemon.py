@@ -6,6 +6,7 @@ that joins, one that an operator removes, ends and kills under traffic, a node t
 import ipaddress
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -38,8 +39,8 @@ class Stage:
             place.echo(place.name, PORT)
         separate_source_ports(self.containers + self.nodes)
 
-    def start(self, node):
-        return overlay_cluster.start_daemon(node, self.master_node, {"mesos": [self.mesos.address]})
+    def start(self, node, **more):
+        return overlay_cluster.start_daemon(node, self.master_node, {"mesos": [self.mesos.address]}, **more)
 
 
 def dial(client, address, **options):
@@ -173,10 +174,10 @@ def without_a_master(stage):
 
 
 def joins(stage):
-    """A fourth node: how long from its registration until a container of another node reaches it."""
+    """A fourth node: how long from its registration until a container of another node reaches it. Its daemon is not root's."""
     node = stage.lab.node(4)
     node.echo(node.name, PORT)
-    daemon = stage.start(node)
+    daemon = stage.start(node, user=65534, **{"overlay.docker": False})
     v = wait_until(lambda: (lambda v: v if v["vtep4"] else None)(overlay_cluster.view(daemon)), 5, "the share")
     begin = time.monotonic()
     vtep = v["vtep4"].partition("/")[0]
@@ -191,6 +192,9 @@ def joins(stage):
     expect(status == 200, f"{answer}")
     wait_until(lambda: not dial(stage.containers[2], vtep, timeout=200)["ok"], 3, "a removed node is gone")
     daemon.purge()
+    shutil.rmtree(daemon.dir)
+    for path in (node.cgroup, os.path.join(stage.lab.dir, "token")):
+        os.chown(path, 0, 0)
     return f"reachable {took * 1000:.0f} ms after it had its share"
 
 

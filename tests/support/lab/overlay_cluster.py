@@ -35,11 +35,23 @@ def settings(node, master, network=None):
     return out
 
 
-def start_daemon(node, master, source, **more):
-    daemon = Daemon(node, source, settings={**settings(node, master), **more}, sock=more.pop("sock", True))
+def start_daemon(node, master, source, user=None, **more):
+    """`user`: the daemon runs as this one, with the capabilities that the unit gives."""
+    daemon = Daemon(node, source, settings={**settings(node, master), **more})
     os.environ["DOCKER_CONFIG"] = daemon.dir
-    daemon.start()
+    daemon.start(before=_as_user(daemon, user) if user else ())
     return daemon
+
+
+def _as_user(daemon, user):
+    node, pin = daemon.node, "/sys/fs/bpf/loadstar"
+    node.run(["sh", "-c", f"mkdir -p {pin} && chown {user}:{user} {pin} && chmod 755 /sys/fs/bpf"])
+    os.chmod(node.lab.dir, 0o755)
+    for path in (daemon.dir, daemon.config, os.path.join(node.lab.dir, "token"), node.cgroup):
+        os.chown(path, user, user)
+    caps = "+bpf,+net_admin,+net_bind_service,+perfmon"
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", f"--inh-caps=-all,{caps}", f"--ambient-caps=-all,{caps}",
+            f"--bounding-set=-all,{caps}", "--no-new-privs"]
 
 
 def view(daemon):
