@@ -85,7 +85,7 @@ static __always_inline bool ls_overflow_find(const struct ls_tuple *t, __u64 h, 
 	__u64 *word, w;
 	struct ls_be *be;
 
-	if (!ctl || !ctl->overflow_at || now - ctl->overflow_at > LS_TICKS_PER_S(LS_FLOW_TIMEOUT_ESTABLISHED_S))
+	if (!ctl || !ls_overflowed(ctl, now))
 		return false;
 	word = bpf_map_lookup_elem(&ls_overflow, &i);
 	if (!word)

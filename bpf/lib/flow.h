@@ -89,4 +89,10 @@ __noinline __u32 ls_flow_weigh(__u8 kind, __u8 proto, __u8 tcp, __u32 age)
 #include "lib/flow_table.h"
 #undef LS_V
 
+/* Whether flows may be open that have no entry. */
+static __always_inline bool ls_overflowed(const struct ls_ctl *ctl, __u32 now)
+{
+	return ctl->overflow_at && now - ctl->overflow_at <= LS_TICKS_PER_S(LS_FLOW_TIMEOUT_ESTABLISHED_S);
+}
+
 #endif

@@ -163,11 +163,13 @@ __noinline int ls_icmp_error(struct __sk_buff *skb, struct ls_pkt *p)
 	old_port = e.src ? q.t.sport : q.t.dport;
 	if (ls_put_addr(skb, &e) || bpf_skb_store_bytes(skb, q.l4 + (e.src ? 0 : 2), &new_port, 2, 0))
 		return -1;
-	/* The outer address: where an error about a reply goes, or who sent one about a request if it was the backend. */
+	/* The outer address: where an error about a reply goes, or who sent one about a request if it was the backend. One behind a host
+	 * port keeps its own: this machine's stack, which has it next, takes no IPv4 packet that comes from one of its addresses, and a
+	 * client goes by what is quoted. */
 	e.src = !e.src;
 	e.l3 = p->l3;
 	memcpy(e.from, e.src ? p->t.src : p->t.dst, 16);
-	if (!e.src || ls_addr_same(e.from, u.port.cont, v6)) {
+	if (!e.src || (ls_addr_same(e.from, u.port.cont, v6) && (v6 || !(hit.flags & LS_FLOW_PORT)))) {
 		if (ls_put_addr(skb, &e))
 			return -1;
 	}

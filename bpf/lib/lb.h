@@ -303,11 +303,20 @@ static __always_inline int ls_known_port(struct __sk_buff *skb, struct ls_pkt *p
 			hit->kind = LS_FLOW_FREE;
 			return LS_CHOOSE_AGAIN;
 		}
-	} else if (unlikely(!there || (syn && (hit->tcp & LS_TCP_CLOSING)))) {
-		if (p->t.proto == IPPROTO_UDP || syn)
+	} else if (unlikely(!there)) {
+		/* The client of a connection to that container is told, once. Whoever opens one now, or goes on after that, has to do
+		 * with the next owner of the port: another container, or the machine itself. */
+		bool told = hit->tcp & LS_TCP_RST;
+
+		if (p->t.proto == IPPROTO_TCP && !told)
+			ls_flow_mark(&p->t, LS_TCP_RST);
+		if (p->t.proto == IPPROTO_UDP || syn || told) {
+			hit->kind = syn ? hit->kind : LS_FLOW_FREE;
 			return LS_CHOOSE_AGAIN;
-		ls_flow_mark(&p->t, LS_TCP_RST);
+		}
 		return ls_answer(skb, p, hook, LS_DROP_BACKEND_DEAD);
+	} else if (unlikely(syn && (hit->tcp & LS_TCP_CLOSING))) {
+		return LS_CHOOSE_AGAIN;
 	}
 	ls_track_tcp(p, hit);
 	ls_count(hook, hit->kind == LS_FLOW_REVERSE ? LS_VERDICT_REVERSE : LS_VERDICT_FORWARD, skb->len);

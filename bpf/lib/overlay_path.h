@@ -36,7 +36,7 @@ __noinline int ls_ovl_may_be_reply(struct __sk_buff *skb)
 
 	if (rc == LS_NOT_OURS)
 		return 0;
-	if (rc == LS_ICMP_ERROR || p.frag || !ctl || ctl->overflow_at)
+	if (rc == LS_ICMP_ERROR || p.frag || !ctl || ls_overflowed(ctl, ls_tick()))
 		return 1;
 	h = ls_tuple_hash(&p.t);
 	return p.t.v6 ? ls_flow6_find(&p.t, h, ls_tick(), &hit) : ls_flow4_find(&p.t, h, ls_tick(), &hit);

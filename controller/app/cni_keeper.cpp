@@ -1,6 +1,7 @@
 #include "app/cni_keeper.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -94,16 +95,19 @@ struct CniKeeper::Impl : std::enable_shared_from_this<Impl> {
   const Config& config;
   asio::steady_timer timer;
   std::unique_ptr<Worker> worker;
-  bool restore = false;
+  bool restore = true;  ///< still to be done
   Done last;
 };
 
 CniKeeper::CniKeeper(asio::io_context& io, const Config& config) : impl_(std::make_shared<Impl>(io, config)) {}
 CniKeeper::~CniKeeper() { stop(); }
 
-void CniKeeper::start(bool maps_new) {
-  if (impl_->worker || (!maps_new && impl_->config.overlay.mesos_roots.empty())) return;
-  impl_->restore = maps_new;
+void CniKeeper::start() {
+  if (impl_->worker) return;
+  if (geteuid() != 0) {
+    if (!impl_->config.overlay.mesos_roots.empty()) impl_->last.orphan_problem = "the plugin's files are root's, and this daemon is not";
+    return;
+  }
   impl_->worker = std::make_unique<Worker>();
   impl_->round();
 }

@@ -1,10 +1,11 @@
 #pragma once
-/// CniKeeper: what the daemon does for containers that loadstar-cni attached. When maps were made anew (a reboot, another layout) their entries
-/// are made again; attachments of Mesos containers that are gone without a DEL are taken away, every five minutes, where
+/// CniKeeper: what the daemon does for containers that loadstar-cni attached. At each start the entries of
+/// the maps that are missing are made again (after a reboot or another layout all are; those that are there stay); attachments of Mesos containers that are gone without a DEL are taken away, every five minutes, where
 /// overlay.mesos_roots says how that is known.
 ///
 /// Thread: control loop; the work has a thread of its own, for it waits for the networks' locks. Errors: told in warnings() and the log, tried
-/// again in the next round.
+/// again in the next round. The plugin's files are root's: a daemon of another user leaves them to `loadstar-cni --restore`, which the unit
+/// runs as root after each start.
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,8 +23,8 @@ class CniKeeper {
  public:
   CniKeeper(boost::asio::io_context& io, const Config& config);
   ~CniKeeper();
-  /// Once, when the maps are pinned. `maps_new`: ls_portmap or ls_ovl_local hold nothing of before.
-  void start(bool maps_new);
+  /// When the maps are pinned; later calls do nothing.
+  void start();
   void stop();
   std::vector<std::string> warnings() const;
 

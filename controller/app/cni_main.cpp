@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "cni/deadline.h"
+#include "cni/keeper.h"
 #include "cni/plugin.h"
 
 namespace {
@@ -45,6 +46,27 @@ bool print(std::string_view text) {
 
 std::string_view file_name(std::string_view path) { return path.substr(path.find_last_of('/') + 1); }
 
+/// For the daemon's unit, whose user may not read the plugin's files: makes the entries again that are missing in the daemon's maps.
+int restore(int argc, char** argv) {
+  ls::cni::OrphanSearch defaults;
+  auto data_dir = argc > 2 ? std::filesystem::path(argv[2]) : defaults.data_dir;
+  auto pin = argc > 3 ? std::string(argv[3]) : defaults.pin;
+  if (argc > 4) {
+    std::fputs("loadstar-cni --restore [DATA_DIR [PIN]]\n", stderr);
+    return 2;
+  }
+  Deadline::set(Config().timeout);
+  auto r = restore_entries(data_dir, pin);
+  auto failed = [](const std::string& why) {
+    std::fprintf(stderr, "loadstar-cni: restore entries: %s\n", why.c_str());
+    return 1;
+  };
+  if (!r) return failed(r.error().msg);
+  if (r->problems) return failed(fmt::format("{} of {} attachments: {}", r->problems, r->attachments, r->first_problem));
+  std::printf("%zu attachments\n", r->attachments);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -52,10 +74,12 @@ int main(int argc, char** argv) {
     std::puts("loadstar-cni " LS_VERSION);
     return 0;
   }
+  if (argc > 1 && std::string_view(argv[1]) == "--restore") return restore(argc, argv);
   auto environment = Environment::from([](const char* name) -> const char* { return std::getenv(name); });
   if (argc > 1 || (environment.command.empty() && isatty(STDIN_FILENO))) {
     std::fputs("loadstar-cni is a CNI plugin: a container runtime starts it with CNI_COMMAND in its environment and a\n"
-               "configuration on standard input; see loadstar-cni(8). --version prints the version.\n", stderr);
+               "configuration on standard input; see loadstar-cni(8). --version prints the version, --restore [DATA_DIR [PIN]]\n"
+               "makes the entries of all attachments again in the maps of loadstard.\n", stderr);
     return 2;
   }
   Deadline::set(Config().timeout);

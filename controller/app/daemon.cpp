@@ -105,7 +105,6 @@ struct Daemon::Impl {
   OverlayService overlay{config, clock};
   std::unique_ptr<OverlayNode> overlay_node;
   CniKeeper cni{io, config};
-  bool cni_maps_new = false;
   NodeList nodes;
   std::unique_ptr<api::Server> server;
   Holdover holdover;
@@ -168,6 +167,7 @@ struct Daemon::Impl {
       overlay_node = std::make_unique<OverlayNode>(io, config, clock);
       overlay.set_agent([this] { return overlay_node->agent_body(); });
     }
+    if (!config.joins_overlay()) leave_overlay();
     views.set_overlay(&overlay, overlay_node.get());
 
     publish_status();
@@ -197,6 +197,13 @@ struct Daemon::Impl {
     tick_due = clock.now();
     tick();
     return {};
+  }
+
+  /// What an earlier daemon made, with another configuration. Without its programs the device would swallow packets.
+  void leave_overlay() {
+    std::vector<std::string> problems;
+    for (auto& line : purge_overlay(problems, false)) log::info("overlay_left", {{"removed", line}});
+    for (auto& p : problems) log::warn("overlay_not_left", {{"error", p}});
   }
 
   /// To the masters of overlay.follow, or to the allocator of this process.
@@ -260,7 +267,6 @@ struct Daemon::Impl {
     ring_fd.emplace(io, ring->epoll_fd());
     wait_ring();
 
-    cni_maps_new = !report->cni_kept;
     attachments = std::make_unique<datapath::Attachments>(*programs, attachments_of(config, features.tcx.available, stories));
     // The tables are what the process before left: nothing is gained by waiting for the source.
     if (report->tables_kept) LS_TRY(attach());
@@ -270,7 +276,7 @@ struct Daemon::Impl {
   Result<> attach() {
     if (auto r = attachments->start(); !r) return pass(std::move(r.error()), "attach the programs");
     attached = true;
-    cni.start(std::exchange(cni_maps_new, false));  // it finds the maps by their pins
+    cni.start();  // it finds the maps by their pins
     if (overlay_node) attach_overlay();
     netlink_fd.emplace(io, attachments->event_fd());
     wait_netlink();
@@ -613,7 +619,7 @@ struct Daemon::Impl {
     for (auto& w : cni.warnings()) v.warnings.push_back(w);
     nodes.publish(config.node);
     for (auto& [driver, r] : runs) {
-      api::ReconcileView view{driver, r.runs, r.errors, driver == "lb" ? repaired : attachments ? attachments->drift_repaired() : 0,
+      api::ReconcileView view{driver, r.runs, r.errors, repaired_by(driver),
                               r.last_ms, {}, r.last_error};
       if (r.last_full) view.last_full_age_s = seconds_of(now - *r.last_full);
       v.reconcile.push_back(std::move(view));
@@ -630,6 +636,12 @@ struct Daemon::Impl {
     }
   }
   bool told_ready = false;
+
+  uint64_t repaired_by(std::string_view driver) const {
+    if (driver == "lb") return repaired;
+    if (driver == "attach") return attachments ? attachments->drift_repaired() : 0;
+    return driver == "overlay" && overlay_node ? overlay_node->view()->repaired : 0;
+  }
 
   void source_status(api::StatusView& v, Instant now) {
     auto s = cluster->source();
@@ -666,13 +678,13 @@ Daemon::~Daemon() {
   if (d.cluster) d.cluster->stop();
   if (d.registrations) d.registrations->stop();
   if (d.overlay_node) d.overlay_node->stop();
-  d.cni.stop();
   d.server.reset();  // it asks all of them
   if (d.dns) d.dns->stop();
   d.control.want(0);
   // The descriptors belong to their owners.
   if (d.netlink_fd) d.netlink_fd->release();
   if (d.ring_fd) d.ring_fd->release();
+  d.cni.stop();  // last: it waits for whoever holds the lock of a network
 }
 
 Result<> Daemon::run() {

@@ -29,12 +29,16 @@ int check(const std::string& file) {
 
 int purge(const ls::Config& config) {
   auto report = ls::datapath::purge(config.bpf.pin);
+  if (report.refused) {
+    for (auto& line : report.problems) std::fprintf(stderr, "loadstard: %s\n", line.c_str());
+    return 1;
+  }
   if (auto& device = config.resolver.device; !device.empty()) {
     auto removed = ls::netlink::remove_address_device(device, std::string(ls::kDeviceMark));
     if (!removed) report.problems.push_back(removed.error().text());
     if (removed && *removed) report.removed.push_back("device " + device);
   }
-  for (auto& line : ls::purge_overlay(report.problems)) report.removed.push_back(line);
+  for (auto& line : ls::purge_overlay(report.problems, true)) report.removed.push_back(line);
   for (auto& line : report.removed) std::printf("removed %s\n", line.c_str());
   for (auto& line : report.problems) std::fprintf(stderr, "loadstard: %s\n", line.c_str());
   if (report.removed.empty() && report.problems.empty()) std::printf("nothing of loadstar is there\n");

@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "util/unique_fd.h"
@@ -56,6 +58,17 @@ Result<bool> keep_file(const std::filesystem::path& path, const std::string& tex
   return true;
 }
 
+/// A configuration as this daemon writes it, of one kind or the other.
+bool is_ours(const std::string& text, const std::string& overlay) {
+  auto json = nlohmann::json::parse(text, nullptr, false);
+  auto is = [](const nlohmann::json& j, const char* key, const std::string& value) {
+    return j.is_object() && j.contains(key) && j[key].is_string() && j[key] == value;
+  };
+  if (!is(json, "name", overlay)) return false;
+  if (is(json, "type", "loadstar-cni")) return json.contains("ipam") && is(json["ipam"], "overlay", overlay);
+  return is(json, "type", "mesos-cni-port-mapper") && json.contains("delegate") && is(json["delegate"], "bridge", "m-" + overlay);
+}
+
 }  // namespace
 
 std::filesystem::path overlay_state_file(const Config& config) { return config.store.path.parent_path() / "overlay-agent.json"; }
@@ -73,6 +86,7 @@ OverlayFiles overlay_files(const Config& config, const overlay::Allocation& self
                                                     .state_file = out.state.string(),
                                                     .pin = config.bpf.pin.string()});
     if (file) out.cni.push_back({share.overlay, config.overlay.cni_dir / file->name, std::move(file->text)});
+    else out.gone.push_back({share.overlay, config.overlay.cni_dir / (share.overlay + ".conf"), {}});
   }
   return out;
 }
@@ -87,6 +101,10 @@ OverlayFilesWritten write_overlay_files(const OverlayFiles& files) {
   };
   out.state_error = keep(files.state, files.state_text);
   for (auto& c : files.cni) out.by_name[c.overlay] = keep(c.path, c.text);
+  for (auto& c : files.gone) {
+    if (auto text = read_file(c.path); text && is_ours(*text, c.overlay) && ::unlink(c.path.c_str()) != 0)
+      out.by_name[c.overlay] = "remove " + c.path.string() + ": " + strerror(errno);
+  }
   return out;
 }
 

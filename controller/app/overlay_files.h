@@ -23,6 +23,9 @@ struct OverlayFiles {
     std::string text;
   };
   std::vector<Cni> cni;
+  /// Configurations of overlays of which this node has no block: taken away if they are ours, or containers would be started in a block
+  /// that is another node's.
+  std::vector<Cni> gone;
 };
 /// What has to be there for a node's shares. `mtu`: of containers.
 OverlayFiles overlay_files(const Config& config, const overlay::Allocation& self, std::string state_text, uint32_t mtu);

@@ -60,6 +60,7 @@ Result<> OverlayNode::Impl::start(const datapath::Programs& programs, MakeLink m
     auto owner = tables->find(p.vtep4);
     return owner && *owner && (*owner)->node == p.node;
   };
+  options.check = api::kOverlayCheckTime - Millis(5'000);  // so that what there is by then is still heard
   probe.emplace(io, std::move(options));
   LS_ASSIGN(watch, netlink::Watch::open());
   watch_fd.emplace(io, watch->fd());
@@ -68,11 +69,9 @@ Result<> OverlayNode::Impl::start(const datapath::Programs& programs, MakeLink m
   OverlayLinkEvents events;
   events.allocated = [this](overlay::RegistrationAnswer&& a) { on_allocated(std::move(a)); };
   events.fed = [this](overlay::AllocationFeed&& f) { on_feed(std::move(f)); };
-  events.refused = [this](const std::string& reason, const std::string& detail) {
-    log::warn("overlay_registration_refused", {{"reason", reason}, {"detail", detail}});
-  };
-  LS_ASSIGN(auto held, recall());
-  LS_ASSIGN(link, make_link(std::move(events), std::move(held)));
+  events.refused = [](const std::string&, const std::string&) {};  // the link tells, and its status has it
+  LS_ASSIGN(auto copy, recall());
+  LS_ASSIGN(link, make_link(std::move(events), std::move(copy)));
   say();
   if (allocated) bring_about();
   link->start();
@@ -87,7 +86,7 @@ Result<std::optional<OverlayHeld>> OverlayNode::Impl::recall() {
   if (auto loaded = load_overlay_memory(file)) kept = std::move(*loaded);
   else if (loaded.error().code != std::errc::no_such_file_or_directory) log::warn("overlay_memory_unreadable", {{"error", loaded.error().text()}});
   memory.emplace(io, file, kept);
-  auto held = kept.held();
+  auto copy = kept.held();
   // Another machine's, or of this one under another address.
   if (kept.answer && kept.answer->allocation.node == state.node) {
     take_plan(std::move(kept.answer->plan));
@@ -100,7 +99,7 @@ Result<std::optional<OverlayHeld>> OverlayNode::Impl::recall() {
     fed = all_due = true;
     log::info("overlay_recalled", {{"nodes", book.size()}});
   }
-  return held;
+  return copy;
 }
 
 void OverlayNode::Impl::stop() {
@@ -167,9 +166,7 @@ void OverlayNode::Impl::say() {
     auto& a = state.self.allocation;
     r.holding.vtep4 = a.vtep.v4.text();
     if (a.vtep.v6) r.holding.vtep6 = a.vtep.v6->text();
-    for (auto& s : a.shares) {
-      if (s.state == ShareState::kOk) r.holding.blocks.push_back({s.overlay, s.v4 ? s.v4->text() : "", s.v6 ? s.v6->text() : ""});
-    }
+    for (auto& [overlay, block] : held) r.holding.blocks.push_back(block);
   }
   out.reports = state.self.reports;
   link->say(std::move(out));
@@ -177,12 +174,19 @@ void OverlayNode::Impl::say() {
 
 void OverlayNode::Impl::on_allocated(overlay::RegistrationAnswer&& answer) {
   memory->allocated(answer);
-  for (auto& note : answer.notes) log::warn("overlay_registration_note", {{"note", note}});
+  for (auto& note : answer.notes) {
+    bool told = std::find(notes.begin(), notes.end(), note) != notes.end();
+    if (!told) log::warn("overlay_registration_note", {{"note", note}});
+  }
+  notes = std::move(answer.notes);
   bool first = !allocated;
   bool new_plan = answer.plan != plan, new_self = first || answer.allocation != state.self.allocation;
   if (!new_plan && !new_self) return;
-  if (new_self) take_self(std::move(answer.allocation));
   take_plan(std::move(answer.plan));
+  if (new_self) {
+    take_self(std::move(answer.allocation));
+    say();  // it claims what it has from now on
+  }
   bring_about();
 }
 
@@ -202,6 +206,9 @@ void OverlayNode::Impl::take_self(overlay::Allocation&& now) {
   if (!allocated || before.vtep != now.vtep) log::info("overlay_allocated", {{"vtep", now.vtep.v4.text()}, {"shares", now.shares.size()}});
   before = std::move(now);
   allocated = true;
+  for (auto& s : before.shares) {
+    if (s.state == ShareState::kOk && (s.v4 || s.v6)) held[s.overlay] = {s.overlay, s.v4 ? s.v4->text() : "", s.v6 ? s.v6->text() : ""};
+  }
   book.put(before);
   std::erase_if(state.self.reports, [&](auto& r) {
     return std::none_of(before.shares.begin(), before.shares.end(), [&](auto& s) { return s.overlay == r.overlay; });
@@ -217,6 +224,7 @@ void OverlayNode::Impl::on_feed(overlay::AllocationFeed&& feed) {
     // Another's change of it: an overlay that was added, an operator.
     if (!allocated || a != state.self.allocation) {
       take_self(overlay::Allocation(a));
+      say();
       new_plan = true;
     }
   }
@@ -299,7 +307,7 @@ api::OverlayBody OverlayNode::agent_body() const {
   return tl::make_unexpected(api::OverlayFailure{api::OverlayFailure::Kind::kUnavailable, "this node has not been given its share yet"});
 }
 
-std::vector<std::string> purge_overlay(std::vector<std::string>& problems) {
+std::vector<std::string> purge_overlay(std::vector<std::string>& problems, bool rules) {
   std::vector<std::string> out;
   auto removed = datapath::remove_overlay_device();
   if (!removed) problems.push_back(removed.error().text());
@@ -307,6 +315,7 @@ std::vector<std::string> purge_overlay(std::vector<std::string>& problems) {
   auto table = overlay::remove_masquerade();
   if (!table) problems.push_back(table.error().text());
   if (table && *table) out.push_back(fmt::format("table {}", overlay::kMasqueradeTable));
+  if (!rules && out.empty()) return out;
   auto runner = overlay::ProcessRunner::make();
   if (!runner) {
     problems.push_back(runner.error().text());

@@ -51,6 +51,7 @@ struct OverlayNode::Impl : std::enable_shared_from_this<Impl> {
   void bring_docker();
   void on_docker(const overlay::DockerReport& now);
   void bring_files();
+  void write_files();
   void on_written(const OverlayFilesWritten& written);
   void report();
   std::string share_problem(const std::string& overlay) const;
@@ -78,6 +79,8 @@ struct OverlayNode::Impl : std::enable_shared_from_this<Impl> {
     overlay::NodeState self;
   } state;
   bool allocated = false;  ///< state.self is what a master gave
+  /// The last block of each overlay that was this node's. Claimed until another one is given: also while the share is in conflict.
+  std::map<std::string, overlay::Holding::Block> held;
   bool fed = false;        ///< the book is what a master said
   std::optional<overlay::Plan> plan;
   OverlayBook book;
@@ -92,10 +95,12 @@ struct OverlayNode::Impl : std::enable_shared_from_this<Impl> {
   uint32_t underlay_mtu = 0;
   bool tables_ready = false;  ///< they hold what the book says, changes are applied one by one
   bool all_due = false;       ///< the next bring_about() writes all nodes
+  std::optional<OverlayFiles> next_files;  ///< to be written when the ones that are being written are
+  bool writing = false;
   bool files_written = false, settling = false, stopping = false;
   std::string programs_problem, device_problem, tables_problem, files_problem, told_problem;
   std::map<std::string, std::string> cni_errors, cni_paths;  ///< by overlay
-  std::vector<std::string> left_out;
+  std::vector<std::string> left_out, notes;
   std::string masquerade_problem;
   std::unique_ptr<overlay::DockerKeeper> docker_keeper;
   overlay::DockerReport docker;

@@ -80,7 +80,8 @@ Result<> OverlayNode::Impl::bring_tables() {
   self.mtu = device.mtu;
   self.redirect_peer = config.overlay.redirect_peer;
   LS_ASSIGN(bool changed, tables->configure(self, *plan));
-  if (changed || all_due || !tables_ready) {
+  all_due |= changed;  // until it was done
+  if (all_due || !tables_ready) {
     // Of the others only what was heard: without a feed what an earlier run left stays.
     if (fed) {
       std::vector<overlay::Allocation> all;
@@ -168,7 +169,7 @@ void OverlayNode::Impl::bring_docker() {
     if (s.v6) want.filter.shares.push_back(*s.v6);
   }
   want.filter.inside = inside_of(*plan);
-  if (want.empty() || !device.ifindex) return;
+  if ((want.empty() && !docker_keeper) || !device.ifindex) return;
   if (!docker_keeper) {
     overlay::DockerKeeperOptions options;
     options.docker = {config.overlay.docker_binary, config.overlay.command_timeout};
@@ -188,13 +189,6 @@ void OverlayNode::Impl::bring_docker() {
 }
 
 void OverlayNode::Impl::on_docker(const overlay::DockerReport& now) {
-  for (auto& d : now.networks) {
-    bool known = std::any_of(docker.networks.begin(), docker.networks.end(), [&](auto& o) { return o.line() == d.line(); });
-    if (known) continue;
-    bool bad = d.state == overlay::DockerState::kConflict || d.state == overlay::DockerState::kFailed;
-    if (bad) log::error("overlay_docker_network", {{"network", d.line()}});
-    else log::info("overlay_docker_network", {{"network", d.line()}});
-  }
   docker = now;
   // A network that was just made brings a bridge, whose ports are the overlay's.
   report();
@@ -209,9 +203,21 @@ void OverlayNode::Impl::bring_files() {
   agent_text.publish(std::move(body));
   cni_paths.clear();
   for (auto& c : files.cni) cni_paths[c.overlay] = c.path.string();
-  worker->post([&loop = io, weak = weak_from_this(), files = std::move(files)] {
+  next_files = std::move(files);
+  write_files();
+}
+
+/// One job at a time, with the newest of what there was meanwhile: a disk may hang.
+void OverlayNode::Impl::write_files() {
+  if (writing || !next_files) return;
+  writing = true;
+  worker->post([&loop = io, weak = weak_from_this(), files = *std::exchange(next_files, std::nullopt)] {
     asio::post(loop, [weak, written = write_overlay_files(files)] {
-      if (auto self = weak.lock(); self && !self->stopping) self->on_written(written);
+      auto self = weak.lock();
+      if (!self || self->stopping) return;
+      self->writing = false;
+      self->on_written(written);
+      self->write_files();
     });
   });
 }

@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
@@ -147,7 +148,9 @@ tl::expected<overlay::AllocationFeed, OverlayFailure> OverlayService::allocation
 tl::expected<overlay::RegistrationAnswer, OverlayFailure> OverlayService::register_here(overlay::NodeRegistration said, std::string_view caller) {
   if (auto m = missing()) return tl::make_unexpected(std::move(*m));
   auto node = said.request.node.text();
-  bool known = allocator_->find(said.request.node) != nullptr;
+  auto* state = allocator_->find(said.request.node);
+  bool known = state != nullptr;
+  auto before = known ? state->allocation.shares : std::vector<overlay::Share>();
   auto got = allocator_->register_node(said.request);
   if (!got) {
     auto& r = got.error();
@@ -161,7 +164,8 @@ tl::expected<overlay::RegistrationAnswer, OverlayFailure> OverlayService::regist
   }
   if (!known) log::info("overlay_node_added", {{"node", node}, {"caller", caller}, {"vtep", got->allocation.vtep.v4.text()}});
   for (auto& s : got->allocation.shares) {
-    if (s.state != overlay::ShareState::kOk) log::warn("overlay_share_refused", {{"node", node}, {"overlay", s.overlay}, {"why", s.detail}});
+    bool told = std::find(before.begin(), before.end(), s) != before.end();
+    if (s.state != overlay::ShareState::kOk && !told) log::warn("overlay_share_refused", {{"node", node}, {"overlay", s.overlay}, {"why", s.detail}});
   }
   return overlay::RegistrationAnswer{std::move(got->allocation), std::move(got->notes), allocator_->plan(), allocator_->id()};
 }

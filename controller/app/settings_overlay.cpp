@@ -124,8 +124,8 @@ std::vector<Setting> overlay_lines() {
       line<&C::overlay, &C::Overlay::vtep_mtu>("overlay.vtep_mtu",
           "MTU of the VTEP device, 552 or more. 0: what the device takes by itself.", {.limits = {0, 65535}, .unit = "bytes"}),
       line<&C::overlay, &C::Overlay::hold_down>("overlay.hold_down",
-          "What a removed node had goes to other nodes only after this time without a word from it. Should be at least twice "
-          "reconcile.interval where nodes are removed while their containers may run. 0s: at once, as the original did.",
+          "What a removed node had goes to other nodes only after this time without a word from it. Should be at least a minute (nodes that "
+          "live are heard of every 30 s) where nodes are removed while their containers may run. 0s: at once, as the original did.",
           {.limits = {0, 30 * kDay}}),
       line<&C::overlay, &C::Overlay::takeover>("overlay.takeover",
           "A machine with the address of a known node and another id takes over what that node has after this time without a word from "

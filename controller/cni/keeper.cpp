@@ -86,7 +86,11 @@ Outcome<Restored> restore_entries(const fs::path& data_dir, const std::string& p
         continue;
       }
       auto leases = Leases::open({data_dir, network, false, 0});
-      if (!leases || !*leases) continue;
+      if (!leases) {
+        problem("network " + network, leases.error());
+        continue;
+      }
+      if (!*leases) continue;
       auto still = (*leases)->find(a.container, a.ifname);
       if (!still || !*still) continue;
       *leases = std::nullopt;

@@ -348,8 +348,22 @@ Result<> Attachments::on_readable() {
   bool network_changed = false, resync = false, addresses = false;
   LS_TRY(watch_->drain([&](const netlink::Event& e) { handle(e, network_changed, resync, addresses); }));
   if (network_changed) programs_.on_network_change();
-  if (resync || addresses) LS_TRY(list_devices());
-  if (resync) reconcile_all();
+  if (resync) {
+    LS_TRY(list_devices());
+    reconcile_all();
+  } else if (addresses) {
+    LS_TRY(refresh_addresses());
+  }
+  return {};
+}
+
+/// Nothing else of the devices: what else is new about them has an event that is still to come.
+Result<> Attachments::refresh_addresses() {
+  LS_ASSIGN(auto list, netlink::list_devices());
+  for (auto& d : list) {
+    if (auto it = devices_.find(d.ifindex); it != devices_.end()) it->second.addresses = std::move(d.addresses);
+  }
+  tell_addresses();
   return {};
 }
 

@@ -156,6 +156,7 @@ class Attachments {
   void tell_addresses();
   void open_group();
   Result<> list_devices();
+  Result<> refresh_addresses();
 
   Result<> adopt();
   Result<> adopt_one(const std::string& pin_name, const std::map<Key, std::string>& all);

@@ -232,13 +232,16 @@ struct Programs::Impl {
   }
 };
 
-/// Programs look for host ports only while there may be one. loadstar-cni sets the word after it made an entry, so it is cleared
-/// before the map is looked at.
+/// Programs look for host ports only while there may be one. loadstar-cni sets the word after it made an entry, so the map is looked at
+/// again after it was cleared; while there are entries it is never 0, not for a moment.
 void Programs::Impl::look_for_ports() {
-  ls_portmap_key first{};
-  auto& word = ctl->ports;
-  std::atomic_ref(word).store(0);
-  if (bpf_map_get_next_key(set.maps().at("ls_portmap").get(), nullptr, &first) == 0) std::atomic_ref(word).store(1);
+  auto any = [&] {
+    ls_portmap_key first{};
+    return bpf_map_get_next_key(set.maps().at("ls_portmap").get(), nullptr, &first) == 0;
+  };
+  std::atomic_ref word(ctl->ports);
+  if (!any()) word.store(0);
+  if (any()) word.store(1);
 }
 
 Programs::Programs(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}

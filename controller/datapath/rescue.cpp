@@ -24,6 +24,7 @@ class Purge {
       // A daemon that runs would make again what is removed here.
       auto taken = bpf::lock_pin_dir(pin_);
       if (!taken) {
+        report_.refused = true;
         report_.problems.push_back(taken.error().text());
         return std::move(report_);
       }

@@ -10,6 +10,7 @@ namespace ls::datapath {
 
 struct PurgeReport {
   std::vector<std::string> removed;   ///< one line each, in the order it was done
+  bool refused = false;               ///< a daemon runs; nothing was touched
   std::vector<std::string> problems;  ///< what could not be removed, and what is there that is not ours
 };
 

@@ -35,6 +35,7 @@ struct MasterFollow::Impl : std::enable_shared_from_this<Impl> {
   MasterFollowStatus status;
   asio::steady_timer pause;
   HttpLink* link = nullptr;  ///< what stop() and leave() must end
+  size_t current = 0;        ///< the master it goes to
   std::string left;          ///< why leave() was called
   Steady::time_point first_tried{};
   bool stopping = false;
@@ -73,6 +74,7 @@ asio::awaitable<bool> MasterFollow::Impl::follow(size_t which) {
   left.clear();
   bool answered = false;
   auto& master = masters[which];
+  current = which;
   auto result = co_await to.connect(master, nullptr, options.connect_timeout);
   while (result && !stopping) {
     auto body = co_await ask(to);
@@ -114,9 +116,9 @@ void MasterFollow::stop() {
   if (m.link) m.link->close();
 }
 
-void MasterFollow::leave(const std::string& why) {
+void MasterFollow::leave(size_t which, const std::string& why) {
   auto& m = *impl_;
-  if (m.stopping || !m.link) return;
+  if (m.stopping || !m.link || m.current != which) return;
   m.left = why;
   m.link->close();
 }

@@ -56,8 +56,8 @@ class MasterFollow {
 
   void start();
   void stop();
-  /// Leaves the current master: somebody else found out that it does not answer.
-  void leave(const std::string& why);
+  /// Leaves this master, if it is the current one: somebody else found out that it does not answer.
+  void leave(size_t which, const std::string& why);
   const MasterFollowStatus& status() const;
 
  private:

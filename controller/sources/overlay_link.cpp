@@ -151,7 +151,7 @@ asio::awaitable<void> HttpOverlayLink::Impl::register_loop() {
       auto answer = co_await post(masters[which], authorization);
       if (stopping) break;
       if (followed != which) continue;  // `again` is set: it is said to the other one
-      if (!answer) follow->leave("it did not answer a registration: " + answer.error().text());
+      if (!answer) follow->leave(which, "it did not answer a registration: " + answer.error().text());
       result = answer ? heard(std::move(*answer)) : tl::make_unexpected(std::move(answer.error()));
       if (stopping) break;
     }

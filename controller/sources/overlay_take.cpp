@@ -19,6 +19,8 @@ OverlayTake::OverlayTake(const Clock& clock, Millis settle, std::optional<Overla
   held_ = true;
   at_ = std::move(held->at);
   plan_ = std::move(held->plan);
+  // Kept in the minute after the allocator had changed: it begins anew, for the node has no more than it had then.
+  if (at_.run.empty() && !at_.allocator.empty()) settle_until_ = clock_.now() + settle_;
 }
 
 Result<std::optional<AllocationFeed>> OverlayTake::take(bool first, AllocationFeed&& feed) {

@@ -261,7 +261,7 @@ Result<Db> open_db(const std::string& path, int more_flags) {
 /// One owner at a time. SQLite's own exclusive mode does not say who: it takes a shared lock first, so processes that open at once
 /// all hold one, none gets the exclusive lock, and all give up together, again and again.
 Result<UniqueFd> own(const std::string& path, int flags) {
-  UniqueFd fd(open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW));
+  UniqueFd fd(open(path.c_str(), flags | O_CLOEXEC));
   if (!fd) return fail(errno, "open " + path);
   auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kBusyMs);
   while (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
@@ -343,7 +343,7 @@ Result<> check_contents(sqlite3* db, const std::string& path) {
 }
 
 Result<std::unique_ptr<Store>> open_existing(const std::string& path) {
-  LS_ASSIGN(auto owner, own(path, O_RDONLY));
+  LS_ASSIGN(auto owner, own(path, O_RDONLY | O_NOFOLLOW));
   LS_TRY(check_header(owner.get(), path));
   LS_ASSIGN(auto db, open_db(path, 0));
   // Until the check is over nothing may be written, not even at the end: a damaged file stays as it was found.

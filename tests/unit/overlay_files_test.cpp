@@ -75,6 +75,27 @@ TEST(OverlayFiles, TheOriginalsShapeAndNone) {
   EXPECT_EQ(Json::parse(overlay_files(config, allocation(), "{}\n", 1420).cni[0].text)["mtu"], 1420);
 }
 
+TEST(OverlayFiles, AShareThatIsGoneTakesItsFileWithIt) {
+  StoreDir dir;
+  auto config = config_in(dir);
+  for (auto kind : {CniKind::kOriginal, CniKind::kLoadstar}) {
+    config.overlay.cni = kind;
+    write_overlay_files(overlay_files(config, allocation(), "{}\n", 1450));
+    ASSERT_TRUE(std::filesystem::exists(config.overlay.cni_dir / "dcos.conf"));
+    auto lost = allocation();
+    lost.shares[0].state = overlay::ShareState::kConflict;
+    lost.shares[0].v4.reset();
+    auto written = write_overlay_files(overlay_files(config, lost, "{}\n", 1450));
+    EXPECT_FALSE(std::filesystem::exists(config.overlay.cni_dir / "dcos.conf"));
+    EXPECT_TRUE(written.by_name["dcos"].empty()) << written.by_name["dcos"];
+    // Somebody else's of the same name stays.
+    write_file(config.overlay.cni_dir / "dcos.conf", R"({"name": "dcos", "type": "bridge"})");
+    write_overlay_files(overlay_files(config, lost, "{}\n", 1450));
+    EXPECT_TRUE(std::filesystem::exists(config.overlay.cni_dir / "dcos.conf"));
+    std::filesystem::remove(config.overlay.cni_dir / "dcos.conf");
+  }
+}
+
 TEST(OverlayFiles, OneThatCannotBeWrittenIsNamedAndHarmsNoOther) {
   StoreDir dir;
   auto config = config_in(dir);
