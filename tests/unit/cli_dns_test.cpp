@@ -10,6 +10,7 @@
 #include "api/dns_event.h"
 #include "api/server.h"
 #include "dns/zone_text.h"
+#include "cli_fixture.h"
 #include "dns_fake.h"
 
 namespace ls {
@@ -19,34 +20,7 @@ using namespace api;
 using Json = nlohmann::json;
 using testing::HasSubstr;
 
-struct Ran {
-  int code = -1;
-  std::string out, err;
-};
-
-std::string content(const std::string& path) {
-  std::ifstream f(path);
-  return {std::istreambuf_iterator<char>(f), {}};
-}
-
-class CliDns : public testing::Test {
- protected:
-  void SetUp() override {
-    auto r = Server::start({.socket = path_, .group = {}}, provider_);
-    ASSERT_TRUE(r) << r.error().text();
-    server_ = std::move(*r);
-  }
-  Ran cli(const std::string& args) {
-    auto out = dir_ / "out", err = dir_ / "err";
-    int rc = system((std::string(LS_CLI) + " -s " + path_ + " " + args + " >" + out + " 2>" + err).c_str());
-    return {WIFEXITED(rc) ? WEXITSTATUS(rc) : -1, content(out), content(err)};
-  }
-
-  TempDir dir_;
-  const std::string path_ = dir_ / "api.sock";
-  FakeDnsProvider provider_;
-  std::unique_ptr<Server> server_;
-};
+class CliDns : public CliTest<FakeDnsProvider> {};
 
 TEST_F(CliDns, LookupPrintsRecords) {
   auto r = cli("dns lookup web.marathon.mesos");
