@@ -30,7 +30,7 @@ Imported import_text(const std::string& text) {
 /// The plan that loadstard makes of the result.
 overlay::Plan plan_of(const Imported& got) {
   EXPECT_EQ(got.error, "");
-  ConfigText text{"x.toml", "[node]\nroles = [\"master\"]\n[mesos]\nmasters = [\"m:5050\"]\n" + got.toml};
+  ConfigText text{"x.toml", "[node]\nroles = [\"master\"]\naddress = \"10.0.0.1\"\n[mesos]\nmasters = [\"m:5050\"]\n" + got.toml};
   auto loaded = parse_config({&text, 1});
   EXPECT_TRUE(loaded.good()) << report(loaded) << got.toml;
   auto plan = overlay::check_plan(loaded.config.overlay.plan());

@@ -11,7 +11,7 @@ using namespace test;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-constexpr size_t kMaps = 32, kLinks = 16;
+constexpr size_t kMaps = 34, kLinks = 16;
 
 class RestartTest : public DatapathFixture {
  protected:
