@@ -167,7 +167,6 @@ struct Daemon::Impl {
       overlay_node = std::make_unique<OverlayNode>(io, config, clock);
       overlay.set_agent([this] { return overlay_node->agent_body(); });
     }
-    if (!config.joins_overlay()) leave_overlay();
     views.set_overlay(&overlay, overlay_node.get());
 
     publish_status();
@@ -197,13 +196,6 @@ struct Daemon::Impl {
     tick_due = clock.now();
     tick();
     return {};
-  }
-
-  /// What an earlier daemon made, with another configuration. Without its programs the device would swallow packets.
-  void leave_overlay() {
-    std::vector<std::string> problems;
-    for (auto& line : purge_overlay(problems, false)) log::info("overlay_left", {{"removed", line}});
-    for (auto& p : problems) log::warn("overlay_not_left", {{"error", p}});
   }
 
   /// To the masters of overlay.follow, or to the allocator of this process.

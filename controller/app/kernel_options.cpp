@@ -17,8 +17,9 @@ datapath::Sizes sizes_of(const Config& config) {
   s.dns_names = dns.kernel ? dns.kernel_names : 0;
   s.dns_megabytes = dns.kernel ? dns.kernel_megabytes : 1;
   s.dns_cached = dns.kernel ? dns.kernel_cached : 0;
-  s.overlay_blocks = config.joins_overlay() ? config.overlay.kernel_blocks : 0;
-  s.overlay_nodes = config.joins_overlay() ? config.overlay.kernel_nodes : 0;
+  // Also without an overlay: 2 MiB, and joining one later changes no map.
+  s.overlay_blocks = config.overlay.kernel_blocks;
+  s.overlay_nodes = config.overlay.kernel_nodes;
   return s;
 }
 

@@ -38,7 +38,7 @@ int purge(const ls::Config& config) {
     if (!removed) report.problems.push_back(removed.error().text());
     if (removed && *removed) report.removed.push_back("device " + device);
   }
-  for (auto& line : ls::purge_overlay(report.problems, true)) report.removed.push_back(line);
+  for (auto& line : ls::purge_overlay(report.problems)) report.removed.push_back(line);
   for (auto& line : report.removed) std::printf("removed %s\n", line.c_str());
   for (auto& line : report.problems) std::fprintf(stderr, "loadstard: %s\n", line.c_str());
   if (report.removed.empty() && report.problems.empty()) std::printf("nothing of loadstar is there\n");

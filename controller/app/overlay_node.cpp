@@ -307,7 +307,7 @@ api::OverlayBody OverlayNode::agent_body() const {
   return tl::make_unexpected(api::OverlayFailure{api::OverlayFailure::Kind::kUnavailable, "this node has not been given its share yet"});
 }
 
-std::vector<std::string> purge_overlay(std::vector<std::string>& problems, bool rules) {
+std::vector<std::string> purge_overlay(std::vector<std::string>& problems) {
   std::vector<std::string> out;
   auto removed = datapath::remove_overlay_device();
   if (!removed) problems.push_back(removed.error().text());
@@ -315,7 +315,6 @@ std::vector<std::string> purge_overlay(std::vector<std::string>& problems, bool 
   auto table = overlay::remove_masquerade();
   if (!table) problems.push_back(table.error().text());
   if (table && *table) out.push_back(fmt::format("table {}", overlay::kMasqueradeTable));
-  if (!rules && out.empty()) return out;
   auto runner = overlay::ProcessRunner::make();
   if (!runner) {
     problems.push_back(runner.error().text());

@@ -64,8 +64,7 @@ class OverlayNode final : public api::OverlayNodeSource {
 /// What tells this machine from another: node.id, or made from /etc/machine-id; empty without either.
 std::string overlay_node_id(const Config& config, const std::filesystem::path& machine_id = "/etc/machine-id");
 
-/// Takes away the device, the masquerading and the rules in Docker's filter, for purge and for a daemon that has no overlay any more: a line
-/// for each thing that was there. The rules are looked for (which runs iptables) with `rules`, or when something else was there.
-std::vector<std::string> purge_overlay(std::vector<std::string>& problems, bool rules);
+/// Takes away the device, the masquerading and the rules in Docker's filter, for purge: a line for each thing that was there. Runs iptables.
+std::vector<std::string> purge_overlay(std::vector<std::string>& problems);
 
 }  // namespace ls
