@@ -99,6 +99,23 @@ class MesosSource final : public Source {
     return s;
   }
 
+  void set_masters(const std::vector<MasterAddress>& found) override {
+    auto& r = *run_;
+    if (r.stopped || found.empty()) return;
+    auto list = found;
+    for (auto& m : r.last_resort) {
+      if (std::find(list.begin(), list.end(), m) == list.end()) list.push_back(m);
+    }
+    bool other = r.leading != found.front();
+    r.leading = found.front();
+    r.masters = std::move(list);
+    r.preferred = 0;
+    if (!other) return;
+    // The list may be old, so nothing is given up for it: the masters say themselves who leads.
+    if (!r.status.connected) r.hurry();
+    else if (r.status.endpoint != r.leading->text() && r.link) r.link->close();
+  }
+
   void set_heartbeat_interval(Millis interval) override {
     if (interval > Millis(0)) run_->heartbeat = std::min<Millis>(interval, kLongestHeartbeat);
   }
@@ -118,6 +135,7 @@ class MesosSource final : public Source {
         : io(i),
           config(std::move(c)),
           masters(std::move(m)),
+          last_resort(masters),
           sink(s),
           wait(i),
           random(std::random_device{}()) {
@@ -133,17 +151,27 @@ class MesosSource final : public Source {
     asio::awaitable<Result<>> answer_error(HttpLink& l, const HttpHead& head);
     asio::awaitable<Result<>> follow(Leader& leader);
     asio::awaitable<void> pause(Millis d);
+    /// Ends a pause, or an attempt at a master that may be dead.
+    void hurry() {
+      backoff = Millis(0);
+      again = true;
+      wait.cancel();
+      if (link) link->close();
+    }
     Millis next_backoff();
     Result<> consume(RecordIoReader& reader, std::string_view bytes);
 
     asio::io_context& io;
     const MesosConfig config;
-    const std::vector<MasterAddress> masters;
+    std::vector<MasterAddress> masters;
+    const std::vector<MasterAddress> last_resort;  ///< those of the configuration, behind what was found
+    std::optional<MasterAddress> leading;          ///< by what was found last
     SourceSink& sink;  // not touched once stopped
     asio::steady_timer wait;
     std::mt19937 random;
     HttpLink* link = nullptr;  // what stop() must end
     bool stopped = false;
+    bool again = false;      // the list is another one: begin with its first
     bool delivered = false;  // the last attempt got a stream that delivered a record
     size_t preferred = 0;    // the master that led to the last stream: asked first
     Millis backoff{0};
@@ -174,19 +202,21 @@ asio::awaitable<void> MesosSource::Run::pause(Millis d) {
 asio::awaitable<void> MesosSource::Run::loop(std::shared_ptr<Run> self) {
   (void)self;
   while (!stopped) {
-    std::string problems;
+    std::string problems = masters.empty() ? "no master is known yet" : "";
     bool streamed = false;
-    for (size_t i = 0; i < masters.size() && !stopped && !streamed; ++i) {
+    again = false;
+    for (size_t i = 0; i < masters.size() && !stopped && !streamed && !again; ++i) {
       size_t index = (preferred + i) % masters.size();
       delivered = false;
       uint64_t streams = status.connects;
-      auto result = co_await attempt(masters[index]);
+      auto first = masters[index];  // the list may change meanwhile
+      auto result = co_await attempt(first);
       if (stopped) co_return;
       if (result) continue;  // cannot be: an attempt ends with an error only
       ++status.failures;
       if (status.connects != streams) {
         streamed = true;
-        preferred = index;
+        if (!again && index < masters.size() && masters[index] == first) preferred = index;
         if (delivered) backoff = Millis(0);
         status.last_error = result.error().text();
         status.connected = false;
@@ -199,6 +229,7 @@ asio::awaitable<void> MesosSource::Run::loop(std::shared_ptr<Run> self) {
       }
     }
     if (!streamed) status.last_error = problems;
+    if (again) continue;
     Millis delay = next_backoff();
     if (!streamed) {
       log::warn("source_connect_failed", {{"error", problems}, {"retry_ms", delay.count()}});
@@ -366,7 +397,7 @@ Result<std::unique_ptr<Source>> make_mesos_source(asio::io_context& io, MesosCon
     if (std::find(masters.begin(), masters.end(), master) == masters.end())
       masters.push_back(std::move(master));
   }
-  if (masters.empty()) return fail("no Mesos master is configured");
+  if (masters.empty() && !config.found) return fail("no Mesos master is configured");
   if (!config.token_file.empty() && !config.principal.empty()) {
     return fail("a token and a principal are configured; a request carries one of them only");
   }

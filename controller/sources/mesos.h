@@ -26,7 +26,8 @@ class io_context;
 namespace ls {
 
 struct MesosConfig {
-  std::vector<std::string> masters;  ///< "host:port"; port 5050 when left out
+  std::vector<std::string> masters;  ///< "host:port"; port 5050 when left out. May be empty with `found`
+  bool found = false;                ///< masters are found by somebody else (set_masters); those above are the last resort
   bool tls = false;
   std::string ca_file;              ///< PEM; empty: the system's
   std::string cert_file, key_file;  ///< client certificate, PEM; both or none
@@ -41,7 +42,7 @@ struct MesosConfig {
   uint64_t record_limit = RecordIoReader::kDefaultLimit;
 };
 
-/// Errors: no master, an address that cannot be read, a file that cannot be read or holds no certificate or
+/// Errors: no master (unless they are found), an address that cannot be read, a file that cannot be read or holds no certificate or
 /// key.
 Result<std::unique_ptr<Source>> make_mesos_source(boost::asio::io_context& io, MesosConfig config,
                                                   SourceSink& sink);

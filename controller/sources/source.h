@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "sources/master_address.h"
 #include "sources/recordio.h"
 #include "util/clock.h"
 #include "util/result.h"
@@ -69,6 +71,9 @@ class Source {
   /// call.
   virtual void stop() = 0;
   virtual SourceStatus status() const = 0;
+  /// Whom to ask from now on, the one that is taken for the leader first. A stream that stands goes on, unless another one is taken for
+  /// the leader than before and the stream is not of that one: then the masters are asked anew who leads.
+  virtual void set_masters(const std::vector<MasterAddress>&) {}
   /// SUBSCRIBED names the interval at which bytes come at least; silence of three of them ends the stream.
   virtual void set_heartbeat_interval(Millis) {}
 };
