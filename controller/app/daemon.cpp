@@ -18,6 +18,7 @@
 #include "app/control_word.h"
 #include "app/dns_node.h"
 #include "app/holdover.h"
+#include "app/hub_feed.h"
 #include "app/kernel_options.h"
 #include "app/overlay_local_link.h"
 #include "app/overlay_node.h"
@@ -32,7 +33,6 @@
 #include "datapath/flow_migrate.h"
 #include "datapath/programs.h"
 #include "datapath/svc_tables.h"
-#include "hub/server.h"
 #include "loadstar/abi/event.h"
 #include "util/log.h"
 
@@ -75,21 +75,6 @@ std::string source_name(SourceKind kind) {
   return {};
 }
 
-hub::ServerOptions hub_options(const Config& c) {
-  auto& s = c.hub_server;
-  hub::ServerOptions o;
-  o.listen = s.listen;
-  o.token_file = s.token_file;
-  o.cert_file = s.cert_file;
-  o.key_file = s.key_file;
-  o.client_ca_file = s.client_ca_file;
-  o.history = s.history.bytes;
-  o.heartbeat = s.heartbeat;
-  o.batch = s.batch;
-  o.max_followers = s.max_followers;
-  return o;
-}
-
 struct Run {
   uint64_t runs = 0, errors = 0;
   double last_ms = 0;
@@ -121,8 +106,7 @@ struct Daemon::Impl {
   std::optional<bpf::RingBuffer> ring;
   std::optional<asio::posix::stream_descriptor> netlink_fd, ring_fd;
   std::unique_ptr<Cluster> cluster;
-  std::unique_ptr<hub::Server> hub;  ///< of this node for others
-  hub::SourceHealth health;          ///< what it was told last
+  HubFeed hub;  ///< of this node for others
   std::unique_ptr<DnsNode> dns;
   std::unique_ptr<Registrations> registrations;
   OverlayService overlay{config, clock};
@@ -210,20 +194,17 @@ struct Daemon::Impl {
     hooks.connected = [this] { startup.reach(StartupState::kSourceConnected); };
     hooks.leader = [this](const std::string& leader) {
       dns->set_leader(leader);
-      health.leader = leader;
-      tell_health();
+      hub.leader(leader);
     };
     hooks.masters = [this](const std::vector<MasterAddress>& masters) {
       dns->set_masters(masters);
-      health.masters.clear();
-      for (auto& m : masters) health.masters.push_back(m.text());
-      tell_health();
+      hub.masters(masters);
     };
     hooks.snapshot = [this](const StateDelta& d) { on_snapshot(d); };
     hooks.changed = [this](const StateDelta& d, VipDelta&& v, std::string_view kind, Instant at) { on_change(d, std::move(v), kind, at); };
     cluster = std::make_unique<Cluster>(io, config, clock, std::move(hooks));
-    if (!config.hub_server.listen.empty()) LS_ASSIGN(hub, hub::Server::start(hub_options(config)));
-    views.set_hub(hub.get());
+    LS_TRY(hub.start(config));
+    views.set_hub(hub.server());
     LS_TRY(cluster->start());
 
     signals.async_wait([this](auto ec, int n) { on_signal(ec, n); });
@@ -354,18 +335,8 @@ struct Daemon::Impl {
     }
   }
 
-  /// What followers know of our own source; the rest of it goes with each change.
-  void tell_health() {
-    if (!hub || !cluster) return;
-    auto s = cluster->source();
-    health.connected = s.connected;
-    health.synced = synced;
-    health.lost_ms = s.connected || s.since == Instant{} ? 0 : duration_cast<milliseconds>(clock.now() - s.since).count();
-    hub->health(health);
-  }
-
   void on_snapshot(const StateDelta& delta) {
-    if (hub) hub->change(delta, clock.now());
+    hub.change(delta, clock.now());
     startup.reach(StartupState::kInSync);
     bool recovering = !cluster->state().recovered_agents().empty();
     if (!synced && recovering) hold_over();
@@ -377,7 +348,7 @@ struct Daemon::Impl {
       return {};
     });
     synced = true;
-    tell_health();
+    hub.tell(cluster->source(), synced, clock.now());
     serve();
   }
 
@@ -452,7 +423,7 @@ struct Daemon::Impl {
 
   /// Names go before the data path's entries and come after them.
   void on_change(const StateDelta& change, VipDelta&& delta, std::string_view kind, Instant received) {
-    if (hub) hub->change(change, received);
+    hub.change(change, received);
     dns->before_change(delta);
     if (!delta.empty()) apply_vips(delta, kind, received);
     run_driver("dns", false, [&]() -> Result<> {
@@ -507,7 +478,7 @@ struct Daemon::Impl {
       for (auto& silent : manager.pet()) log::warn("loop_silent", {{"loop", silent}});
     }
     if (overlay_node) overlay_node->tick();
-    tell_health();
+    hub.tell(cluster->source(), synced, now);
     publish_status();
     tick_due = now + kTick;
     tick_timer.expires_at(std::chrono::steady_clock::time_point(tick_due.time_since_epoch()));
@@ -692,7 +663,7 @@ Daemon::~Daemon() {
   if (d.registrations) d.registrations->stop();
   if (d.overlay_node) d.overlay_node->stop();
   d.server.reset();  // it asks all of them
-  d.hub.reset();
+  d.hub.stop();
   if (d.dns) d.dns->stop();
   d.control.want(0);
   // The descriptors belong to their owners.
