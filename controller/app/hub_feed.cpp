@@ -2,7 +2,7 @@
 
 namespace ls {
 
-Result<> HubFeed::start(const Config& config) {
+Result<> HubFeed::start(const Config& config, std::function<void(const IpAddress& address, bool there)> on_follower) {
   auto& s = config.hub_server;
   if (s.listen.empty()) return {};
   hub::ServerOptions o;
@@ -15,6 +15,7 @@ Result<> HubFeed::start(const Config& config) {
   o.heartbeat = s.heartbeat;
   o.batch = s.batch;
   o.max_followers = s.max_followers;
+  o.on_follower = std::move(on_follower);
   auto made = hub::Server::start(std::move(o));
   if (!made) return pass(std::move(made.error()), "start the hub");
   server_ = std::move(*made);

@@ -1,7 +1,9 @@
 #pragma once
 /// HubFeed: what this node tells the hub that it serves: every change of the state, and where its own source stands.
 /// Thread: control loop. Cost: a change copies pointers; see hub/server.h.
+#include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,7 +16,7 @@ namespace ls {
 class HubFeed {
  public:
   /// Without hub_server.listen there is no hub, and everything below does nothing. Errors: those of hub::Server::start().
-  Result<> start(const Config& config);
+  Result<> start(const Config& config, std::function<void(const IpAddress& address, bool there)> on_follower);
   void stop() { server_.reset(); }
   const hub::Server* server() const { return server_.get(); }
 
@@ -23,6 +25,7 @@ class HubFeed {
   }
   void leader(const std::string& address) { health_.leader = address; }
   void masters(const std::vector<HostPort>& masters);
+  void unreachable(const std::set<IpAddress>& agents) { health_.unreachable.assign(agents.begin(), agents.end()); }
   /// Once a second and after each change of what it says. `synced`: a whole state was there in this run.
   void tell(const SourceStatus& source, bool synced, Instant now);
 

@@ -85,6 +85,10 @@ std::vector<Setting> cluster_lines() {
           "Changes within this time of the one before share a record. The first after quiet goes out at once.", {.limits = {0, 5 * kSecond}}),
       line<&C::hub_server, &C::HubServer::max_followers>("hub_server.max_followers", "Streams at a time.",
           {.limits = {1, 1'000'000}, .unit = "followers"}),
+      line<&C::hub_server, &C::HubServer::probe_every>("hub_server.probe_every",
+          "How often a hub asks, by a TCP connection, agents that do not follow it whether they live. One that does not answer "
+          "three times in a row gets no new connections on any node while another backend is there. 0: only Mesos decides.",
+          {.limits = {0, kHour}}),
 
       line<&C::store, &C::Store::kind>("store.kind",
           "Where registrations and allocations of the overlay are kept: in a file of this machine, for a single master, or in ZooKeeper, "
