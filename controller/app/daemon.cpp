@@ -7,14 +7,11 @@
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include "api/server.h"
-#include "app/agent_ask.h"
-#include "app/agent_watch.h"
 #include "app/client_waker.h"
 #include "app/cluster.h"
 #include "app/cni_keeper.h"
@@ -109,8 +106,7 @@ struct Daemon::Impl {
   std::optional<bpf::RingBuffer> ring;
   std::optional<asio::posix::stream_descriptor> netlink_fd, ring_fd;
   std::unique_ptr<Cluster> cluster;
-  HubFeed hub;  ///< of this node for others
-  std::optional<AgentWatch> watch;
+  HubFeed hub{io, clock};
   std::unique_ptr<DnsNode> dns;
   std::unique_ptr<Registrations> registrations;
   OverlayService overlay{config, clock};
@@ -207,31 +203,13 @@ struct Daemon::Impl {
     hooks.snapshot = [this](const StateDelta& d) { on_snapshot(d); };
     hooks.changed = [this](const StateDelta& d, VipDelta&& v, std::string_view kind, Instant at) { on_change(d, std::move(v), kind, at); };
     cluster = std::make_unique<Cluster>(io, config, clock, std::move(hooks));
-    LS_TRY(start_hub());
+    LS_TRY(hub.start(config, [this](const IpAddress& agent, bool reachable) { cluster->set_reachable(agent, reachable); }));
+    views.set_hub(hub.server());
     LS_TRY(cluster->start());
 
     signals.async_wait([this](auto ec, int n) { on_signal(ec, n); });
     tick_due = clock.now();
     tick();
-    return {};
-  }
-
-  Result<> start_hub() {
-    LS_TRY(hub.start(config, [this](const IpAddress& address, bool there) {
-      asio::post(io, [this, address, there] {
-        if (watch) watch->follower(address, there);
-      });
-    }));
-    views.set_hub(hub.server());
-    if (!hub.server() || config.hub_server.probe_every == Millis(0)) return {};
-    AgentWatchOptions options;
-    options.every = config.hub_server.probe_every;
-    watch.emplace(
-        clock, options, [this, limit = options.again](const Endpoint& agent, auto answer) { ask_tcp(io, agent, limit, std::move(answer)); },
-        [this](const IpAddress& agent, bool reachable) {
-          hub.unreachable(watch->unreachable());
-          cluster->set_reachable(agent, reachable);
-        });
     return {};
   }
 
@@ -359,7 +337,6 @@ struct Daemon::Impl {
 
   void on_snapshot(const StateDelta& delta) {
     hub.change(delta, clock.now());
-    if (watch) watch->apply(delta);
     startup.reach(StartupState::kInSync);
     bool recovering = !cluster->state().recovered_agents().empty();
     if (!synced && recovering) hold_over();
@@ -371,7 +348,7 @@ struct Daemon::Impl {
       return {};
     });
     synced = true;
-    hub.tell(cluster->source(), synced, clock.now());
+    hub.tick(cluster->source(), synced);
     serve();
   }
 
@@ -447,7 +424,6 @@ struct Daemon::Impl {
   /// Names go before the data path's entries and come after them.
   void on_change(const StateDelta& change, VipDelta&& delta, std::string_view kind, Instant received) {
     hub.change(change, received);
-    if (watch) watch->apply(change);
     dns->before_change(delta);
     if (!delta.empty()) apply_vips(delta, kind, received);
     run_driver("dns", false, [&]() -> Result<> {
@@ -502,8 +478,7 @@ struct Daemon::Impl {
       for (auto& silent : manager.pet()) log::warn("loop_silent", {{"loop", silent}});
     }
     if (overlay_node) overlay_node->tick();
-    if (watch) watch->tick();
-    hub.tell(cluster->source(), synced, now);
+    hub.tick(cluster->source(), synced);
     publish_status();
     tick_due = now + kTick;
     tick_timer.expires_at(std::chrono::steady_clock::time_point(tick_due.time_since_epoch()));
