@@ -635,6 +635,10 @@ struct Daemon::Impl {
     v.source.since_s = s.since == Instant{} ? 0 : seconds_of(now - s.since);
     v.source.age_s = s.last_byte_age ? duration<double>(*s.last_byte_age).count() : 0;
     v.source.last_error = s.last_error;
+    if (auto z = cluster->zookeeper()) {
+      v.source.zookeeper = api::MastersView{z->connected, z->server, z->last_error, {}, z->sessions, z->expired};
+      for (auto& m : z->masters) v.source.zookeeper->masters.push_back(m.text());
+    }
     for (auto& [kind, n] : cluster->events()) v.source.events.push_back({kind, n});
     size_t total = 0;
     for (auto& p : cluster->problems(kShownProblems, total)) v.problems.push_back({p.task, p.field, p.why});
