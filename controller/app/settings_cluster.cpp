@@ -82,7 +82,7 @@ std::vector<Setting> cluster_lines() {
       line<&C::hub_server, &C::HubServer::heartbeat>("hub_server.heartbeat",
           "A stream without changes carries a sign of life this often; a follower gives it up after three.", {.limits = {100, kMinute}}),
       line<&C::hub_server, &C::HubServer::batch>("hub_server.batch",
-          "Changes within this time of the one before share a record. The first after quiet goes out at once.", {.limits = {0, 5 * kSecond}}),
+          "Changes within this time of the one before share a record. The first after quiet goes out at once.", {.limits = {0, 10 * kSecond}}),
       line<&C::hub_server, &C::HubServer::max_followers>("hub_server.max_followers", "Streams at a time.",
           {.limits = {1, 1'000'000}, .unit = "followers"}),
       line<&C::hub_server, &C::HubServer::probe_every>("hub_server.probe_every",
