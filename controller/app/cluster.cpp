@@ -52,8 +52,10 @@ struct KindOf {
   std::string operator()(const Subscribed&) const { return "subscribed"; }
   std::string operator()(const TaskAdded&) const { return "task_added"; }
   std::string operator()(const TaskUpdated&) const { return "task_updated"; }
+  std::string operator()(const TaskRemoved&) const { return "task_removed"; }
   std::string operator()(const AgentAdded&) const { return "agent_added"; }
   std::string operator()(const AgentRemoved&) const { return "agent_removed"; }
+  std::string operator()(const AgentRecovered&) const { return "agent_recovered"; }
   std::string operator()(const FrameworkAdded&) const { return "framework_added"; }
   std::string operator()(const FrameworkRemoved&) const { return "framework_removed"; }
   std::string operator()(const Heartbeat&) const { return "heartbeat"; }
@@ -164,6 +166,11 @@ void Cluster::apply(Event&& event, SnapshotContext context, std::string_view kin
   } else if (!delta.empty() || !change.empty()) {
     hooks_.changed(change, std::move(delta), kind, received);
   }
+}
+
+void Cluster::set_reachable(const IpAddress& agent, bool reachable) {
+  VipDelta delta = vips_.set_reachable(agent, reachable);
+  if (!delta.empty()) hooks_.changed({}, std::move(delta), reachable ? "agent_reachable" : "agent_unreachable", clock_.now());
 }
 
 void Cluster::arm_timer() {
