@@ -1,5 +1,7 @@
 #include "app/agent_watch.h"
 
+#include <utility>
+
 #include "util/log.h"
 
 namespace ls {
@@ -92,10 +94,16 @@ void AgentWatch::answered(const IpAddress& address, bool alive) {
 }
 
 void AgentWatch::judge() {
-  bool isolated = !silent_.empty() && silent_.size() * 2 > machines_.size() && machines_.size() > 1;
+  bool isolated = silent_.size() * 2 > machines_.size() && machines_.size() > 1;
   if (isolated != isolated_) {
     isolated_ = isolated;
     log::warn(isolated ? "agents_silent" : "agents_answer", {{"silent", silent_.size()}, {"agents", machines_.size()}});
+    if (isolated_) {
+      for (auto& address : std::exchange(unreachable_, {})) on_change_(address, true);
+    } else {
+      // What was silent then says nothing now.
+      for (auto& address : std::exchange(silent_, {})) machines_[address].failures = 0;
+    }
   }
   if (isolated_) return;
   for (auto& address : silent_) {

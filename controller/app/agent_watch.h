@@ -7,8 +7,9 @@
 ///   * everybody else that Mesos knows is asked by a TCP connection to its agent's own address and port, which masters of Mesos reach too. An
 ///     answer of any kind, a refusal too, is life: a stopped agent, or a stopped loadstard, is no lost machine;
 ///   * whose stream ended is asked at once, the others every `every`. Three questions in a row without an answer, and it is lost.
-///   * Only who was heard of once in this run is judged. When more than half of all are silent, it is this master that
-///     is cut off: nobody new is declared lost, and `isolated` says so.
+///   * Only who was heard of once in this run is judged. When more than half of all are silent, this master is likely cut off itself, and
+///     the rest could not carry the load anyway: then all count as reachable, and isolated() says so. Once fewer are silent, each is judged
+///     anew.
 ///
 /// Thread: control loop. Cost: a connection attempt a machine and `every`, at most kAtOnce open.
 #include <deque>
