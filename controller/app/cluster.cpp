@@ -193,10 +193,7 @@ SavedState Cluster::to_save() const {
   s.masters = masters_;
   s.leader_id = connection_.leader_id;
   s.elected = connection_.elected;
-  auto all = state_.everything();
-  for (auto& a : all.agents) s.image.agents.push_back(std::move(a.agent));
-  for (auto& f : all.frameworks) s.image.frameworks.push_back(std::move(f.framework));
-  for (auto& t : all.tasks) s.image.tasks.push_back(std::move(t.after));
+  s.image = image_of(state_.everything());
   return s;
 }
 

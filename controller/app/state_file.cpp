@@ -78,6 +78,15 @@ Result<SavedState> parse_head(std::string_view line) {
 
 }  // namespace
 
+hub::Image image_of(StateDelta&& everything) {
+  hub::Image image;
+  for (auto& a : everything.agents) image.agents.push_back(std::move(a.agent));
+  for (auto& f : everything.frameworks) image.frameworks.push_back(std::move(f.framework));
+  image.tasks.reserve(everything.tasks.size());
+  for (auto& t : everything.tasks) image.tasks.push_back(std::move(t.after));
+  return image;
+}
+
 Result<> save_state(const std::filesystem::path& file, SavedState state) {
   std::string text = head_text(state) + hub::encode(state.image);
   state.image = {};  // the tasks are in the text now

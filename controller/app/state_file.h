@@ -31,6 +31,9 @@ struct SavedState {
   hub::Image image;
 };
 
+/// Everything a ClusterState holds (ClusterState::everything), as a hub would tell it.
+hub::Image image_of(StateDelta&& everything);
+
 Result<> save_state(const std::filesystem::path& file, SavedState state);
 /// ENOENT: there is none. EILSEQ: it cannot be used, and why.
 Result<SavedState> load_state(const std::filesystem::path& file);
