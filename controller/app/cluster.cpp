@@ -206,7 +206,7 @@ Result<> Cluster::find_masters() {
   zk_masters_ = std::make_unique<ZkMasters>(io_, std::move(options), [this](const std::vector<MasterAddress>& masters) {
     source_->set_masters(masters);
     masters_.clear();
-    for (auto& m : masters) masters_.push_back(m.text());
+    for (auto& found : masters) masters_.push_back(found.text());
     hooks_.masters(masters);
   });
   zk_masters_->start();

@@ -48,7 +48,7 @@ class HttpLink {
   boost::asio::awaitable<Result<HttpHead>> post(const std::string& path, const std::string& body,
                                                 const std::string& authorization, Millis limit);
   /// Asks for `path` and waits for the head of the answer. `authorization`: the header's value; empty: none.
-  boost::asio::awaitable<Result<HttpHead>> get(const std::string& path, Millis limit, const std::string& authorization = {});
+  boost::asio::awaitable<Result<HttpHead>> get(const std::string& path, Millis limit, const std::string& authorization = std::string());
   /// The rest of the body, at most `most` bytes of it.
   boost::asio::awaitable<Result<std::string>> read_text(size_t most, Millis limit);
   /// The next bytes of the body, valid until the next call. Empty: the answer ended in good order.

@@ -403,10 +403,11 @@ asio::awaitable<bool> HubSourceImpl::Run::compare(Session& session) {
 asio::awaitable<void> HubSourceImpl::Run::look(Session& session) {
   bool leave = stale(health);
   size_t end = leave ? masters.size() : session.place;
+  const hub::Position nowhere;  // of another run nothing is known here
   for (size_t place = 0; place < end; ++place) {
     if (place == session.place) continue;
     HubRefusal refusal;
-    auto opened = co_await open(place, {}, refusal, &session);
+    auto opened = co_await open(place, nowhere, refusal, &session);
     if (stopped || session.over) co_return;
     if (!opened) {
       log::debug("hub_not_better", {{"error", opened.error().text()}});

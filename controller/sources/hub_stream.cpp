@@ -44,7 +44,8 @@ asio::awaitable<Result<HttpHead>> HubStream::ask(const HubAccess& access, const 
   if (!connected) co_return tl::make_unexpected(std::move(connected.error()));
   std::string path = "/v1/hub?node=" + query_text(access.node);
   if (!have.run.empty()) path += fmt::format("&run={}&after={}", query_text(have.run), have.seq);
-  co_return co_await link_.get(path, access.response_timeout, authorization(access));
+  auto key = authorization(access);
+  co_return co_await link_.get(path, access.response_timeout, key);
 }
 
 asio::awaitable<Result<>> HubStream::open(const HubAccess& access, const hub::Position& have, HubRefusal& refusal) {
@@ -114,9 +115,10 @@ asio::awaitable<Result<ClockOffset>> compare_clocks(HttpLink& link, const Master
   auto connected = co_await link.connect(master, access.tls, access.connect_timeout);
   if (!connected) co_return tl::make_unexpected(std::move(connected.error()));
   std::optional<ClockOffset> best;
+  const std::string path = "/v1/hub/time", key = authorization(access);
   for (int i = 0; i < kRoundTrips; i++) {
     int64_t sent = monotonic_us();
-    auto head = co_await link.get("/v1/hub/time", access.response_timeout, authorization(access));
+    auto head = co_await link.get(path, access.response_timeout, key);
     int64_t came = monotonic_us();
     if (!head) co_return tl::make_unexpected(std::move(head.error()));
     auto text = co_await link.read_text(kTimeBytes, access.response_timeout);

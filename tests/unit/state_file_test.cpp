@@ -218,6 +218,15 @@ TEST_F(StateFile, TheKeeperWritesWhatChanged) {
 
 // --- the daemon's use of it ------------------------------------------------------------------------------------------------
 
+hub::SourceHealth fed(const std::string& leader = {}, const std::vector<IpAddress>& unreachable = {}) {
+  hub::SourceHealth h;
+  h.connected = h.synced = true;
+  h.leader = leader;
+  if (!leader.empty()) h.masters = {leader};
+  h.unreachable = unreachable;
+  return h;
+}
+
 class RestoredCluster : public StateFile {
  protected:
   RestoredCluster() {
@@ -245,7 +254,10 @@ class RestoredCluster : public StateFile {
     ASSERT_TRUE(cluster->start());
   }
   void connect(const std::string& leader_id, int64_t elected_ms = 1'699'999'999'500) {
-    SourceInfo info{.endpoint = "10.0.0.1:5050", .leader_id = leader_id, .elected = std::chrono::system_clock::time_point(std::chrono::milliseconds(elected_ms))};
+    SourceInfo info;
+    info.endpoint = "10.0.0.1:5050";
+    info.leader_id = leader_id;
+    info.elected = std::chrono::system_clock::time_point(std::chrono::milliseconds(elected_ms));
     cluster->on_connected(info);
   }
   /// Only the agent A1, with its one task.
@@ -318,8 +330,8 @@ TEST_F(RestoredCluster, AHubReplacesIt) {
   config.hub.masters = {"10.0.0.1:62081"};  // by its host the same cluster as that of a Mesos source
   start();
   EXPECT_TRUE(from_disk);
-  cluster->on_connected({.endpoint = "10.0.0.1:62081"});
-  cluster->on_health({.connected = true, .leader = "10.0.0.2:5050", .masters = {"10.0.0.2:5050"}});
+  connect("");
+  cluster->on_health(fed("10.0.0.2:5050"));
   cluster->on_snapshot(image_of(cluster_of(1)));
   EXPECT_EQ(snapshots, 2);
   EXPECT_FALSE(from_disk);
@@ -339,15 +351,15 @@ TEST_F(RestoredCluster, WhatAHubCannotReachIsLeftOut) {
   config.source.kind = SourceKind::kHub;
   config.hub.masters = {"10.0.0.1:62081"};
   start();
-  cluster->on_connected({.endpoint = "10.0.0.1:62081"});
-  cluster->on_health({.connected = true});
+  connect("");
+  cluster->on_health(fed());
   cluster->on_snapshot(image_of(cluster_of(2)));
   auto serving = [&] { return cluster->vips().full().services.at(0).backends.size(); };
   ASSERT_EQ(serving(), 2u);
-  cluster->on_health({.connected = true, .unreachable = {ip("10.0.0.12")}});
+  cluster->on_health(fed("", {ip("10.0.0.12")}));
   EXPECT_EQ(serving(), 1u);
   EXPECT_THAT(kinds, ElementsAre("agent_unreachable"));
-  cluster->on_health({.connected = true});
+  cluster->on_health(fed());
   EXPECT_EQ(serving(), 2u);
 }
 
