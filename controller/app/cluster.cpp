@@ -344,6 +344,8 @@ void Cluster::on_health(const hub::SourceHealth& health) {
   if (!health.leader.empty()) set_leader(health.leader);
   set_masters(health.masters);
   auto before = std::exchange(unreachable_, health.unreachable);
+  // Whoever can read this is not lost, whatever the hub's node makes of it.
+  for (auto& own : config_.node.all_addresses()) std::erase(unreachable_, own);
   auto among = [](const std::vector<IpAddress>& list, const IpAddress& a) { return std::find(list.begin(), list.end(), a) != list.end(); };
   for (auto& agent : unreachable_) {
     if (!among(before, agent)) set_reachable(agent, false);
