@@ -99,6 +99,7 @@ void append(StateDelta& to, StateDelta&& more) {
   move_all(to.agents, more.agents);
   move_all(to.frameworks, more.frameworks);
   move_all(to.tasks, more.tasks);
+  move_all(to.recovered, more.recovered);
 }
 
 struct KindOf {

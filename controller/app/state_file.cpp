@@ -80,7 +80,8 @@ Result<SavedState> parse_head(std::string_view line) {
 
 hub::Image image_of(StateDelta&& everything) {
   hub::Image image;
-  for (auto& a : everything.agents) image.agents.push_back(std::move(a.agent));
+  image.agents = std::move(everything.agents);
+  for (auto& r : everything.recovered) image.recovered.push_back(std::move(r.id));
   for (auto& f : everything.frameworks) image.frameworks.push_back(std::move(f.framework));
   image.tasks.reserve(everything.tasks.size());
   for (auto& t : everything.tasks) image.tasks.push_back(std::move(t.after));

@@ -441,6 +441,8 @@ StateDelta ClusterState::everything() const {
   StateDelta out;
   for (auto& [id, a] : agents_)
     if (a->told) out.agents.push_back({a->agent, a->address, false});
+  for (auto& [id, a] : agents_)
+    if (a->recovered) out.recovered.push_back({a->agent.id, true});
   for (auto& [id, f] : frameworks_)
     if (f->known) out.frameworks.push_back({f->framework, false});
   out.tasks.reserve(tasks_.size());
