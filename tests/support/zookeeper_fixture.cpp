@@ -44,10 +44,9 @@ uint16_t free_port() {
   return ntohs(a.sin_port);
 }
 
-ls::UniqueFd dial(uint16_t port) {
+ls::UniqueFd dial(uint16_t port, timeval limit) {
   ls::UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   auto a = loopback(port);
-  timeval limit{0, 300'000};  // a server that starts may take a question and never answer it
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   if (connect(fd.get(), reinterpret_cast<sockaddr*>(&a), sizeof a)) fd.reset();
   return fd;
@@ -107,7 +106,7 @@ std::string ZookeeperServer::url(const std::string& path, const std::string& log
 }
 
 std::string ZookeeperServer::ask(const char* word) const {
-  auto fd = dial(port_);
+  auto fd = dial(port_, {0, 300'000});  // a server that starts may take a question and never answer it
   if (!fd || write(fd.get(), word, strlen(word)) < 0) return {};
   std::string out;
   char part[1024];
@@ -165,7 +164,7 @@ void ZookeeperServer::forget() {
 }
 
 void ZookeeperServer::close_session(int64_t id) {
-  auto fd = dial(port_);
+  auto fd = dial(port_, {30, 0});
   std::vector<uint8_t> words;
   put(words, 45, 4);                 // length
   put(words, 0, 4);                  // version of the protocol

@@ -276,13 +276,13 @@ TEST_F(ZkSession, NodesOfAUserAreHisAlone) {
 TEST_F(ZkSession, WhatIsNoZooKeeperIsPassedOver) {
   Peer garbage(Peer::Says::kGarbage), reset(Peer::Says::kReset), silent(Peer::Says::kNothing), half(Peer::Says::kHalfAGreeting), http(Peer::Says::kHttp);
   for (int i = 0; i < 3; i++) {  // the order is random
-    Client c("zk://" + garbage.address() + "," + reset.address() + "," + half.address() + "," + http.address() + "," + server.address() + "/");
+    Client c("zk://" + garbage.address() + "," + reset.address() + "," + half.address() + "," + http.address() + "," + server.address() + "/", Millis(3'000));
     EXPECT_TRUE(c.connected());
     EXPECT_EQ(c->status().server, server.address());
   }
   for (auto& [peer, says] : {std::pair<Peer&, const char*>{garbage, "no ZooKeeper server"}, {http, "no ZooKeeper server"}, {half, "no answer in"},
                              {silent, "no answer in"}, {reset, "onnection"}}) {
-    Client c("zk://" + peer.address() + "/", Millis(6'000), false);
+    Client c("zk://" + peer.address() + "/", Millis(3'000), false);
     EXPECT_TRUE(c.trouble(says)) << says << " is wanted, not " << c->status().last_error;
     EXPECT_THAT(c->status().last_error, HasSubstr(peer.address()));
     EXPECT_EQ(c->status().connects, 0u);
