@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 
+#include "app/zookeeper_url.h"
 #include "sources/mesos.h"
 #include "sources/replay.h"
 #include "util/log.h"
@@ -31,6 +32,7 @@ StateOptions state_options(const Config& c) {
 MesosConfig mesos_config(const Config::Mesos& m) {
   MesosConfig c;
   for (auto& master : m.masters) c.masters.push_back(master.text());
+  c.found = !m.zk.empty();
   c.tls = m.tls;
   c.ca_file = m.ca_file;
   c.cert_file = m.cert_file;
@@ -72,6 +74,7 @@ Cluster::Cluster(boost::asio::io_context& io, const Config& config, const Clock&
 Result<> Cluster::start() {
   if (config_.source.kind == SourceKind::kMesos) {
     LS_ASSIGN(source_, make_mesos_source(io_, mesos_config(config_.mesos), *this));
+    LS_TRY(find_masters());
   } else {
     ReplayConfig replay;
     replay.file = config_.replay.file;
@@ -82,8 +85,28 @@ Result<> Cluster::start() {
   return {};
 }
 
+Result<> Cluster::find_masters() {
+  auto& m = config_.mesos;
+  if (m.zk.empty()) return {};
+  ZkMastersOptions options;
+  LS_ASSIGN(options.session.url, zookeeper_url(m.zk, m.zk_login_file, "mesos.zk_login_file"));
+  options.session.session = m.zk_session;
+  zk_masters_ = std::make_unique<ZkMasters>(io_, std::move(options), [this](const std::vector<MasterAddress>& masters) {
+    source_->set_masters(masters);
+    hooks_.masters(masters);
+  });
+  zk_masters_->start();
+  return {};
+}
+
+std::optional<ZkMastersStatus> Cluster::zookeeper() const {
+  if (!zk_masters_) return std::nullopt;
+  return zk_masters_->status();
+}
+
 void Cluster::stop() {
   timer_.cancel();
+  if (zk_masters_) zk_masters_->stop();
   if (source_) source_->stop();
 }
 
@@ -141,6 +164,11 @@ void Cluster::apply(Event&& event, SnapshotContext context, std::string_view kin
   } else if (!delta.empty() || !change.empty()) {
     hooks_.changed(change, std::move(delta), kind, received);
   }
+}
+
+void Cluster::set_reachable(const IpAddress& agent, bool reachable) {
+  VipDelta delta = vips_.set_reachable(agent, reachable);
+  if (!delta.empty()) hooks_.changed({}, std::move(delta), reachable ? "agent_reachable" : "agent_unreachable", clock_.now());
 }
 
 void Cluster::arm_timer() {

@@ -14,6 +14,7 @@
 #include "derive/vips.h"
 #include "sources/mesos_json.h"
 #include "sources/source.h"
+#include "sources/zk_masters.h"
 #include "state/cluster_state.h"
 
 namespace ls {
@@ -24,6 +25,8 @@ class Cluster final : public SourceSink {
     std::function<void()> connected;
     /// Who leads, "10.0.0.1:5050"; may be told again.
     std::function<void(const std::string& leader)> leader;
+    /// All masters that are known besides those of the configuration, the leader first.
+    std::function<void(const std::vector<MasterAddress>& masters)> masters;
     /// A snapshot has been applied: the whole table is to be compared with the kernel.
     std::function<void(const StateDelta&)> snapshot;
     /// One change; either of the two may be empty, not both. `kind` is a word for the convergence metric ("task_updated"),
@@ -36,9 +39,14 @@ class Cluster final : public SourceSink {
   Result<> start();
   void stop();
 
+  /// What is known from elsewhere of an agent (app/agent_watch.h): told as a change.
+  void set_reachable(const IpAddress& agent, bool reachable);
+
   const ClusterState& state() const { return state_; }
   const VipDeriver& vips() const { return vips_; }
   SourceStatus source() const { return source_->status(); }
+  /// How the masters are found; nullopt: by the configuration only.
+  std::optional<ZkMastersStatus> zookeeper() const;
   /// Problems of labels and of records; the first ones, and how many there are.
   std::vector<VipProblem> problems(size_t limit, size_t& total) const;
   const std::map<std::string, uint64_t>& events() const { return events_; }
@@ -53,6 +61,7 @@ class Cluster final : public SourceSink {
  private:
   void apply(Event&& event, SnapshotContext context, std::string_view kind, Instant received);
   void arm_timer();
+  Result<> find_masters();
 
   boost::asio::io_context& io_;
   const Config& config_;
@@ -62,6 +71,7 @@ class Cluster final : public SourceSink {
   ClusterState state_;
   VipDeriver vips_;
   std::unique_ptr<Source> source_;
+  std::unique_ptr<ZkMasters> zk_masters_;
   boost::asio::steady_timer timer_;
   bool leader_changed_ = false;
   std::map<std::string, uint64_t> events_;

@@ -11,6 +11,7 @@
 #include <map>
 #include <tuple>
 
+#include "app/config_cluster.h"
 #include "app/config_dns.h"
 #include "app/config_overlay.h"
 #include "util/result.h"
@@ -171,29 +172,8 @@ void check_together(Reader& reader) {
   if (c.node.has_role(Role::kAgent) && !c.node.address && c.node.addresses.empty()) {
     bad("node.address", "an agent needs its address here");
   }
-  if (c.source.kind == SourceKind::kMesos && c.mesos.masters.empty()) {
-    bad("mesos.masters", "source.kind = \"mesos\" needs at least one master here");
-  }
   if (c.source.kind == SourceKind::kReplay && c.replay.file.empty()) {
     bad("replay.file", "source.kind = \"replay\" needs a file here");
-  }
-  if (!c.mesos.cert_file.empty() && c.mesos.key_file.empty()) bad("mesos.cert_file", "needs mesos.key_file");
-  if (c.mesos.cert_file.empty() && !c.mesos.key_file.empty()) bad("mesos.key_file", "needs mesos.cert_file");
-  if (!c.mesos.tls) {
-    if (!c.mesos.ca_file.empty()) bad("mesos.ca_file", "has no effect without mesos.tls = true");
-    if (!c.mesos.cert_file.empty()) bad("mesos.cert_file", "has no effect without mesos.tls = true");
-  }
-  if (!c.mesos.principal.empty() && c.mesos.secret_file.empty())
-    bad("mesos.principal", "needs mesos.secret_file");
-  if (c.mesos.principal.empty() && !c.mesos.secret_file.empty())
-    bad("mesos.secret_file", "needs mesos.principal");
-  if (!c.mesos.principal.empty() && !c.mesos.token_file.empty()) {
-    bad("mesos.token_file", "either this or mesos.principal with mesos.secret_file, not both");
-  }
-  if (c.mesos.backoff_min > c.mesos.backoff_max) {
-    bad("mesos.backoff_min",
-        fmt::format("{} is above mesos.backoff_max = {}", print_duration(c.mesos.backoff_min),
-                    print_duration(c.mesos.backoff_max)));
   }
   auto ordered = [&](std::string_view low, const IpAddress& min, std::string_view high,
                      const IpAddress& max) {
@@ -201,6 +181,7 @@ void check_together(Reader& reader) {
   };
   ordered("vips.named_min", c.vips.named_min, "vips.named_max", c.vips.named_max);
   ordered("vips.named_min6", c.vips.named_min6, "vips.named_max6", c.vips.named_max6);
+  check_cluster_settings(c, bad);
   check_dns_settings(c, bad);
   check_overlay_settings(c, [&](std::string_view name) { return reader.where(name); }, [&](Problem p) { reader.add(std::move(p)); });
 }

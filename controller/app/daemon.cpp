@@ -12,11 +12,13 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "api/server.h"
+#include "app/client_waker.h"
 #include "app/cluster.h"
 #include "app/cni_keeper.h"
 #include "app/control_word.h"
 #include "app/dns_node.h"
 #include "app/holdover.h"
+#include "app/hub_feed.h"
 #include "app/kernel_options.h"
 #include "app/overlay_local_link.h"
 #include "app/overlay_node.h"
@@ -29,7 +31,6 @@
 #include "bpf/ring_buffer.h"
 #include "datapath/attachments.h"
 #include "datapath/flow_migrate.h"
-#include "datapath/flow_reset.h"
 #include "datapath/programs.h"
 #include "datapath/svc_tables.h"
 #include "loadstar/abi/event.h"
@@ -46,10 +47,6 @@ using std::chrono::seconds;
 constexpr auto kTick = seconds(1);        // status, watchdog, loop lag
 constexpr auto kQuickCheck = seconds(3);  // drift is to be repaired within 5 s
 constexpr int kCheckShare = 100;          // a comparison may take 1 % of the time
-constexpr auto kWakeSoon = milliseconds(5);
-constexpr auto kWakeAgain = milliseconds(250);  // clients of a dead backend are reset within 1 s
-constexpr auto kWakeFor = seconds(5);
-constexpr size_t kWakeLimit = 20000;  // a call; the rest follows in the next
 constexpr size_t kShownProblems = 100;
 
 double seconds_of(Instant::duration d) { return duration<double>(d).count(); }
@@ -69,6 +66,15 @@ api::AttachState attach_state(datapath::AttachmentStatus::State s, uint32_t prog
   return s == State::kFailed ? api::AttachState::kFailed : api::AttachState::kAttached;
 }
 
+std::string source_name(SourceKind kind) {
+  switch (kind) {
+    case SourceKind::kMesos: return "mesos";
+    case SourceKind::kHub: return "hub";
+    case SourceKind::kReplay: return "replay";
+  }
+  return {};
+}
+
 struct Run {
   uint64_t runs = 0, errors = 0;
   double last_ms = 0;
@@ -85,7 +91,7 @@ struct Daemon::Impl {
   Instant started = clock.now();
   asio::io_context io;
   asio::signal_set signals{io, SIGTERM, SIGINT, SIGHUP};
-  asio::steady_timer tick_timer{io}, check_timer{io}, full_timer{io}, wake_timer{io};
+  asio::steady_timer tick_timer{io}, check_timer{io}, full_timer{io};
   Startup startup{clock};
   ServiceManager manager;
   ServiceManager::Loop& loop = manager.add_loop("control");
@@ -96,10 +102,11 @@ struct Daemon::Impl {
   std::unique_ptr<datapath::Programs> programs;
   std::unique_ptr<datapath::Attachments> attachments;
   std::optional<SvcTables> tables;
-  std::optional<datapath::FlowReset> flow_reset;
+  std::optional<ClientWaker> waker;
   std::optional<bpf::RingBuffer> ring;
   std::optional<asio::posix::stream_descriptor> netlink_fd, ring_fd;
   std::unique_ptr<Cluster> cluster;
+  HubFeed hub{io, clock};
   std::unique_ptr<DnsNode> dns;
   std::unique_ptr<Registrations> registrations;
   OverlayService overlay{config, clock};
@@ -117,7 +124,6 @@ struct Daemon::Impl {
   uint64_t repaired = 0;
   std::string slow_programs;
   bool attached = false, synced = false;
-  Instant wake_until{};
   Instant tick_due{};
   double lag_s = 0;
   uint64_t admin_beats = 0;
@@ -186,10 +192,19 @@ struct Daemon::Impl {
 
     Cluster::Hooks hooks;
     hooks.connected = [this] { startup.reach(StartupState::kSourceConnected); };
-    hooks.leader = [this](const std::string& leader) { dns->set_leader(leader); };
+    hooks.leader = [this](const std::string& leader) {
+      dns->set_leader(leader);
+      hub.leader(leader);
+    };
+    hooks.masters = [this](const std::vector<MasterAddress>& masters) {
+      dns->set_masters(masters);
+      hub.masters(masters);
+    };
     hooks.snapshot = [this](const StateDelta& d) { on_snapshot(d); };
     hooks.changed = [this](const StateDelta& d, VipDelta&& v, std::string_view kind, Instant at) { on_change(d, std::move(v), kind, at); };
     cluster = std::make_unique<Cluster>(io, config, clock, std::move(hooks));
+    LS_TRY(hub.start(config, [this](const IpAddress& agent, bool reachable) { cluster->set_reachable(agent, reachable); }));
+    views.set_hub(hub.server());
     LS_TRY(cluster->start());
 
     signals.async_wait([this](auto ec, int n) { on_signal(ec, n); });
@@ -253,7 +268,8 @@ struct Daemon::Impl {
     LS_TRY(control.open(programs->map("ls_ctl")));
     LS_TRY(views.open(opener(), programs->maps()));
     if (int inject = programs->program("ls_inject"); inject >= 0) {
-      LS_ASSIGN(flow_reset, datapath::FlowReset::open(opener(), inject));
+      LS_ASSIGN(auto reset, datapath::FlowReset::open(opener(), inject));
+      waker.emplace(io, clock, std::move(reset));
     }
     LS_ASSIGN(ring, bpf::RingBuffer::open(programs->map("ls_events"), [this](std::span<const std::byte> record) { views.publish_event(record); }));
     ring_fd.emplace(io, ring->epoll_fd());
@@ -320,6 +336,7 @@ struct Daemon::Impl {
   }
 
   void on_snapshot(const StateDelta& delta) {
+    hub.change(delta, clock.now());
     startup.reach(StartupState::kInSync);
     bool recovering = !cluster->state().recovered_agents().empty();
     if (!synced && recovering) hold_over();
@@ -331,6 +348,7 @@ struct Daemon::Impl {
       return {};
     });
     synced = true;
+    hub.tick(cluster->source(), synced);
     serve();
   }
 
@@ -405,6 +423,7 @@ struct Daemon::Impl {
 
   /// Names go before the data path's entries and come after them.
   void on_change(const StateDelta& change, VipDelta&& delta, std::string_view kind, Instant received) {
+    hub.change(change, received);
     dns->before_change(delta);
     if (!delta.empty()) apply_vips(delta, kind, received);
     run_driver("dns", false, [&]() -> Result<> {
@@ -441,35 +460,7 @@ struct Daemon::Impl {
       if (!in(known, p)) log::warn("left_out", {{"why", p}});
       if (!in(table_problems, p) && table_problems.size() < ApplyStats::kMaxProblems) table_problems.push_back(p);
     }
-    if (!stats.died.empty() && flow_reset) {
-      wake_until = clock.now() + kWakeFor;
-      wake_pause = kWakeSoon;
-      if (!wake_armed) wake_after(wake_pause);
-    }
-  }
-
-  /// A look through the flow tables costs up to 20 ms, so deaths in a row share one.
-  void wake_after(milliseconds pause) {
-    wake_armed = true;
-    wake_timer.expires_after(pause);
-    wake_timer.async_wait([this](boost::system::error_code ec) {
-      wake_armed = false;
-      if (!ec) wake();
-    });
-  }
-  bool wake_armed = false;
-  milliseconds wake_pause{};
-
-  void wake() {
-    auto woken = flow_reset->wake(kWakeLimit);
-    if (!woken) {
-      log::warn("wake_clients", {{"error", woken.error().text()}});
-    } else if (*woken) {
-      log::info("clients_of_dead_backends", {{"woken", *woken}});
-    }
-    // Again, for challenge ACKs that were lost or not sent (a socket sends one in 500 ms), each time later.
-    wake_pause = std::max(kWakeAgain, 2 * wake_pause);
-    if (clock.now() < wake_until) wake_after(wake_pause);
+    if (!stats.died.empty() && waker) waker->backends_died();
   }
 
   // --- timers --------------------------------------------------------------------------------------------------------
@@ -487,6 +478,7 @@ struct Daemon::Impl {
       for (auto& silent : manager.pet()) log::warn("loop_silent", {{"loop", silent}});
     }
     if (overlay_node) overlay_node->tick();
+    hub.tick(cluster->source(), synced);
     publish_status();
     tick_due = now + kTick;
     tick_timer.expires_at(std::chrono::steady_clock::time_point(tick_due.time_since_epoch()));
@@ -637,12 +629,16 @@ struct Daemon::Impl {
 
   void source_status(api::StatusView& v, Instant now) {
     auto s = cluster->source();
-    v.source.kind = config.source.kind == SourceKind::kMesos ? "mesos" : "replay";
+    v.source.kind = source_name(config.source.kind);
     v.source.endpoint = s.endpoint;
     v.source.connected = s.connected;
     v.source.since_s = s.since == Instant{} ? 0 : seconds_of(now - s.since);
     v.source.age_s = s.last_byte_age ? duration<double>(*s.last_byte_age).count() : 0;
     v.source.last_error = s.last_error;
+    if (auto z = cluster->zookeeper()) {
+      v.source.zookeeper = api::MastersView{z->connected, z->server, z->last_error, {}, z->sessions, z->expired};
+      for (auto& m : z->masters) v.source.zookeeper->masters.push_back(m.text());
+    }
     for (auto& [kind, n] : cluster->events()) v.source.events.push_back({kind, n});
     size_t total = 0;
     for (auto& p : cluster->problems(kShownProblems, total)) v.problems.push_back({p.task, p.field, p.why});
@@ -671,6 +667,7 @@ Daemon::~Daemon() {
   if (d.registrations) d.registrations->stop();
   if (d.overlay_node) d.overlay_node->stop();
   d.server.reset();  // it asks all of them
+  d.hub.stop();
   if (d.dns) d.dns->stop();
   d.control.want(0);
   // The descriptors belong to their owners.

@@ -301,9 +301,15 @@ void DnsNode::set_leader(const std::string& address) {
   masters_changed();
 }
 
+void DnsNode::set_masters(std::vector<HostPort> masters) {
+  if (masters == found_) return;
+  found_ = std::move(masters);
+  masters_changed();
+}
+
 std::vector<IpAddress> DnsNode::master_addresses() {
   std::vector<IpAddress> out;
-  for (auto& m : config_.mesos.masters) {
+  for (auto& m : masters()) {
     for (auto& a : hosts_.lookup(m.host)) {
       if (std::find(out.begin(), out.end(), a) == out.end()) out.push_back(a);
     }
@@ -313,7 +319,7 @@ std::vector<IpAddress> DnsNode::master_addresses() {
 
 void DnsNode::masters_changed() {
   std::vector<MasterAddress> list;
-  for (auto& m : config_.mesos.masters) list.push_back({m.host, m.port});
+  for (auto& m : masters()) list.push_back({m.host, m.port});
   if (auto change = mesos_.set_masters(leader_, list); !change.empty()) mesos_table_->apply_unloaded(change);
 
   auto masters = master_addresses();

@@ -59,6 +59,8 @@ class DnsNode {
   void after_change(const StateDelta& delta, const VipDelta& vips);
   /// The leading master, "10.0.0.1:5050".
   void set_leader(const std::string& address);
+  /// All masters that were found, the leader first; those of the configuration count while none was.
+  void set_masters(std::vector<HostPort> masters);
   /// Records that were registered or followed; makes the zone if it is new.
   void apply_registered(const std::string& zone, const RecordDelta& delta);
 
@@ -95,6 +97,7 @@ class DnsNode {
   void masters_changed();
   dns::Table table_of(const DnsName& apex) const;
   std::vector<IpAddress> master_addresses();
+  const std::vector<HostPort>& masters() const { return found_.empty() ? config_.mesos.masters : found_; }
   std::vector<Endpoint> endpoints(const std::vector<std::string>& texts, uint16_t port) const;
   dns::ForwardZones forward_zones(const NameLists& lists) const;
   TablePtr make_table(uint32_t fixed_serial);
@@ -104,6 +107,7 @@ class DnsNode {
   const bool resolver_;  ///< this node serves the zones below thisdcos.directory; else they are not made
   const std::filesystem::path config_file_;
   const Clock& clock_;
+  std::vector<HostPort> found_;  ///< masters
   Epoch epoch_;
   HostNames hosts_;
   MesosZone mesos_;

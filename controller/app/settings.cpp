@@ -16,8 +16,8 @@ struct EnumNames<Role> {
 };
 template <>
 struct EnumNames<SourceKind> {
-  static constexpr std::pair<std::string_view, SourceKind> kNames[] = {{"mesos", SourceKind::kMesos},
-                                                                       {"replay", SourceKind::kReplay}};
+  static constexpr std::pair<std::string_view, SourceKind> kNames[] = {
+      {"mesos", SourceKind::kMesos}, {"hub", SourceKind::kHub}, {"replay", SourceKind::kReplay}};
 };
 template <>
 struct EnumNames<log::Level> {
@@ -114,10 +114,19 @@ std::vector<Setting> first_lines() {
           "newline is not part of it. Empty: registrations are only taken on the socket.", {.must_exist = true}),
 
       line<&C::source, &C::Source::kind>("source.kind",
-          "Where the state of the cluster comes from: the leading Mesos master, or a recorded stream."),
+          "Where the state of the cluster comes from: the leading Mesos master, the hub of a node with node.roles \"master\" "
+          "that follows Mesos itself, or a recorded stream. In a cluster of more than a few nodes agents follow hubs."),
 
       line<&C::mesos, &C::Mesos::masters>("mesos.masters",
           "All Mesos masters as HOST:PORT, in any order. The leading one is found by following the redirects of the others."),
+      line<&C::mesos, &C::Mesos::zk>("mesos.zk",
+          "Where the Mesos masters announce themselves in ZooKeeper, as in zk://10.0.0.1:2181,10.0.0.2:2181/mesos. "
+          "mesos.masters are asked when it names none. Empty: only mesos.masters. User and password stand in mesos.zk_login_file.",
+          {.rule = zk_url}),
+      line<&C::mesos, &C::Mesos::zk_login_file>("mesos.zk_login_file",
+          "File with user:password for ZooKeeper (digest). A final newline is not part of it.", {.must_exist = true}),
+      line<&C::mesos, &C::Mesos::zk_session>("mesos.zk_session", "Session time-out asked of ZooKeeper.",
+          {.limits = {kSecond, kHour}}),
       line<&C::mesos, &C::Mesos::tls>("mesos.tls", "Talk HTTPS to the masters."),
       line<&C::mesos, &C::Mesos::ca_file>("mesos.ca_file",
           "Certificates (PEM) that vouch for the masters. Empty: those of the system.", {.must_exist = true}),
@@ -204,6 +213,7 @@ std::vector<Setting> first_lines() {
 const std::vector<Setting>& table() {
   static const std::vector<Setting> lines = [] {
     auto all = first_lines();
+    for (auto& more : cluster_lines()) all.push_back(std::move(more));
     for (auto& more : dns_lines()) all.push_back(std::move(more));
     for (auto& more : overlay_lines()) all.push_back(std::move(more));
     return all;
@@ -257,11 +267,14 @@ std::span<const std::pair<std::string_view, std::string_view>> sections() {
       {"lb", "Load balancing in the kernel."},
       {"bpf", "Objects in the kernel."},
       {"reconcile", "Comparison of what should be in the kernel with what is there."},
+      {"hub", "The hub that is followed, for source.kind = \"hub\"."},
+      {"hub_server", "The hub for other nodes, for node.roles with \"master\"."},
+      {"store", "What the daemon keeps over a restart."},
+      {"state", "The last known state of the cluster, kept in the folder of store.path, for a start without a source."},
       {"dns", "What both DNS servers have in common."},
       {"authority", "The DNS server of the Mesos domain, for node.roles with \"master\"."},
       {"resolver", "The DNS resolver of the machine, for node.roles with \"agent\"."},
       {"registration", "Names that operators and services register below thisdcos.directory."},
-      {"store", "What the daemon keeps over a restart."},
       {"watchdog", "loadstar-watchdog(8), a program of its own that reads the same file."},
       {"overlay", "The overlay: an address per container. The plan that a node with node.roles \"master\" gives addresses from."},
   };

@@ -31,7 +31,8 @@
 namespace ls {
 
 enum class Role { kMaster, kAgent };
-enum class SourceKind { kMesos, kReplay };
+enum class SourceKind { kMesos, kReplay, kHub };
+enum class StoreKind { kFile, kZookeeper };
 enum class IpSourceKind { kHost, kDocker, kMesos, kNetinfo };
 enum class RotationKind { kRandom, kRoundRobin, kNone };
 enum class KernelXdp { kAuto, kNative, kOff };
@@ -89,6 +90,9 @@ struct Config {
   } source;
   struct Mesos {
     std::vector<HostPort> masters;
+    std::string zk;                      ///< "zk://10.0.0.1:2181,10.0.0.2:2181/mesos"; empty: only `masters`
+    std::filesystem::path zk_login_file;  ///< "user:password"
+    Millis zk_session{10'000};
     bool tls = false;
     std::filesystem::path ca_file;
     std::filesystem::path cert_file;
@@ -103,6 +107,25 @@ struct Config {
     Millis backoff_max{30'000};
     ByteSize max_record{1ull << 30};
   } mesos;
+  /// The hub of a master, for source.kind = "hub".
+  struct Hub {
+    std::vector<std::string> masters;  ///< "10.0.0.1:62081"
+    bool tls = false;
+    std::filesystem::path ca_file, cert_file, key_file, token_file;
+    Millis connect_timeout{5'000};
+    Millis backoff_min{500}, backoff_max{15'000};
+    Millis rebalance{300'000}, stale{30'000};
+  } hub;
+  /// What this node serves to those that follow it (role master).
+  struct HubServer {
+    std::vector<Endpoint> listen;  ///< empty: no hub
+    std::filesystem::path token_file, cert_file, key_file, client_ca_file;
+    bool anyone = false;           ///< neither token nor client certificate is asked for
+    ByteSize history{64ull << 20};
+    Millis heartbeat{5'000}, batch{20};
+    uint32_t max_followers = 12'000;
+    Millis probe_every{10'000};  ///< 0: whether agents can be reached is left to Mesos
+  } hub_server;
   struct Replay {
     std::filesystem::path file;
     double speed = 0.0;
@@ -233,8 +256,17 @@ struct Config {
   bool joins_overlay() const { return overlay.join && (!overlay.follow.empty() || allocates_overlay()); }
   bool allocates_overlay() const { return node.has_role(Role::kMaster) && overlay.configured(); }
   struct Store {
+    StoreKind kind = StoreKind::kFile;
     std::filesystem::path path{"/var/lib/loadstar/store.db"};
+    std::string zookeeper;                       ///< "zk://10.0.0.1:2181,10.0.0.2:2181/loadstar"
+    std::filesystem::path zookeeper_login_file;  ///< "user:password"
+    Millis session{10'000};
+    std::string advertise;                       ///< of this master's API for others, "10.0.0.1:62080"; empty: made from node.address and api.listen
   } store;
+  /// The last known state of the cluster, kept beside the store.
+  struct State {
+    Millis save_every{30'000};  ///< 0: it is not kept
+  } state;
   struct Watchdog {
     bool write_resolv_conf = true;
     std::filesystem::path resolv_conf{"/etc/resolv.conf"};

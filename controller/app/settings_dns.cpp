@@ -253,9 +253,6 @@ std::vector<Setting> dns_lines() {
           "Masters (port 62080 unless given) whose registrations this machine serves. Empty: its own.",
           {.type = kServers, .rule = master}),
 
-      line<&C::store, &C::Store::path>("store.path", "File of registrations and everything else that outlives a restart.",
-          {.rule = not_empty}),
-
       line<&C::watchdog, &C::Watchdog::write_resolv_conf>("watchdog.write_resolv_conf",
           "Write the resolver file of the machine. false: it is left alone; the daemon is still watched."),
       line<&C::watchdog, &C::Watchdog::resolv_conf>("watchdog.resolv_conf",

@@ -1,5 +1,5 @@
 #pragma once
-/// How a line of the settings table is made. Only settings.cpp, settings_dns.cpp and settings_overlay.cpp include this.
+/// How a line of the settings table is made. Only settings.cpp and its settings_*.cpp include this.
 ///
 /// Thread, errors and units: as in settings.h.
 #include <filesystem>
@@ -18,8 +18,13 @@ constexpr int64_t kMiB = 1 << 20;
 
 /// The lines of the sections that belong to DNS (settings_dns.cpp).
 std::vector<Setting> dns_lines();
+/// Those of [hub], [hub_server], [store] and [state] (settings_cluster.cpp).
+std::vector<Setting> cluster_lines();
 /// Those of [overlay] (settings_overlay.cpp).
 std::vector<Setting> overlay_lines();
+
+/// A rule that lines of several sections share (settings_cluster.cpp).
+std::optional<std::string> zk_url(const std::string& text);
 
 /// An extra rule for one value (of a list: for each element); the text ends the sentence "NAME: ...".
 template <class T>

@@ -18,6 +18,7 @@
 #include "datapath/programs.h"
 #include "datapath/tables_reader.h"
 #include "derive/vip_table.h"
+#include "hub/server.h"
 #include "loadstar/abi/event.h"
 #include "util/guarded.h"
 #include "util/histogram.h"
@@ -41,6 +42,9 @@ class DaemonViews final : public api::Provider {
     overlay_ = overlay;
     overlay_node_ = node;
   }
+
+  /// Null: this node serves none. Must outlive the server of the API.
+  void set_hub(const hub::Server* hub) { served_hub_ = hub; }
 
   // Control loop.
   void set_settings(const Config& config);  ///< those of now, again after each reload
@@ -100,6 +104,7 @@ class DaemonViews final : public api::Provider {
   api::DnsSource* dns_ = nullptr;
   OverlayService* overlay_ = nullptr;
   api::OverlayNodeSource* overlay_node_ = nullptr;
+  const hub::Server* served_hub_ = nullptr;
   Registrations* registrations_ = nullptr;
   const NodeList* nodes_ = nullptr;
   Published<std::vector<std::pair<std::string, std::string>>> settings_;
