@@ -324,10 +324,9 @@ Result<> HubSourceImpl::Run::take(Session& session, hub::Record&& record) {
   return {};
 }
 
-/// A beat may overtake changes that the hub gathers, but not twice the same.
+/// A beat may be older than what was written before it, and may overtake changes that the hub gathers; but not twice the same.
 Result<> HubSourceImpl::Run::take_beat(Session& session, const hub::Beat& beat) {
   if (!session.seq) return {};
-  if (beat.seq < *session.seq) return fail(EBADMSG, fmt::format("it is at change {} and sent {} before", beat.seq, *session.seq));
   bool waits = beat.seq > *session.seq;
   if (waits && session.overtaken == session.seq) return fail(EBADMSG, fmt::format("it is at change {}, but sent none after {}", beat.seq, *session.seq));
   session.overtaken = waits ? session.seq : std::nullopt;
