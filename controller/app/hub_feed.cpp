@@ -27,6 +27,7 @@ hub::ServerOptions options_of(const Config::HubServer& s) {
 Result<> HubFeed::start(const Config& config, OnReachable on_reachable) {
   auto& s = config.hub_server;
   if (s.listen.empty()) return {};
+  masters(config.mesos.masters);  // until others are found
   auto options = options_of(s);
   if (s.probe_every != Millis(0)) {
     AgentWatchOptions w;

@@ -7,4 +7,4 @@ ls_test(privileges_kernel_test
   DEPS ls_app ls_skeletons PkgConfig::LIBBPF
   LABELS kernel)
 target_compile_definitions(privileges_kernel_test PRIVATE LS_BPF_DIR="${CMAKE_BINARY_DIR}/bpf")
-ls_test(kept_zones_test SOURCES kept_zones_test.cpp dns_wiring_test.cpp DEPS ls_daemon)
+ls_test(kept_zones_test SOURCES kept_zones_test.cpp state_file_test.cpp dns_wiring_test.cpp DEPS ls_daemon)
