@@ -29,7 +29,9 @@ std::string read_file(const char* path) {
   return out.str();
 }
 
-bool writable(const std::filesystem::path& folder) { return ::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0; }
+bool writable(const std::filesystem::path& folder) {
+  return ::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0;
+}
 
 /// The nearest folder on the way to `path` that is there.
 std::filesystem::path nearest_folder(std::filesystem::path path) {
@@ -48,58 +50,85 @@ std::optional<int> running_daemon(const std::string& pin) {
 void check_kernel(const Config& config, Findings& out) {
   auto kernel = bpf::probe_kernel();
   if (!kernel.bpf.available) {
-    out.push_back({true, fmt::format("the kernel ({}) lets nobody use BPF: {}", kernel.kernel, kernel.bpf.reason)});
+    out.push_back(
+        {true, fmt::format("the kernel ({}) lets nobody use BPF: {}", kernel.kernel, kernel.bpf.reason)});
     return;
   }
-  if (!kernel.ring_buffer.available) out.push_back({true, fmt::format("the kernel ({}) is too old: {}; 5.10 is the oldest that can work", kernel.kernel, kernel.ring_buffer.reason)});
+  if (!kernel.ring_buffer.available)
+    out.push_back({true, fmt::format("the kernel ({}) is too old: {}; 5.10 is the oldest that can work",
+                                     kernel.kernel, kernel.ring_buffer.reason)});
   if (config.lb.socket) {
     for (auto* f : {&kernel.cgroup_links, &kernel.sk_storage}) {
-      if (!f->available) out.push_back({false, fmt::format("lb.socket: connections of this machine are not balanced when they are made: {}: {}", f->name, f->reason)});
+      if (!f->available)
+        out.push_back(
+            {false,
+             fmt::format("lb.socket: connections of this machine are not balanced when they are made: {}: {}",
+                         f->name, f->reason)});
     }
-    if (auto group = datapath::CgroupGroup::open(config.lb.cgroup); !group) out.push_back({false, "lb.cgroup: " + group.error().text()});
+    if (auto group = datapath::CgroupGroup::open(config.lb.cgroup); !group)
+      out.push_back({false, "lb.cgroup: " + group.error().text()});
   }
   if (auto text = unprivileged_bpf_warning(); !text.empty()) out.push_back({false, text});
 }
 
 void check_pins(const Config& config, Findings& out) {
   std::string pin = config.bpf.pin;
+  constexpr auto kHelp =
+      "systemd-tmpfiles --create loadstar.conf makes /sys/fs/bpf/loadstar for the user of the unit";
   if (auto r = bpf::require_bpffs(pin); !r) {
-    out.push_back({true, "bpf.pin: " + r.error().text()});
-    return;
+    bool closed = r.error().code.value() == EACCES;  // systemd mounts it for root only
+    out.push_back(
+        {true, fmt::format("bpf.pin: {}{}{}", r.error().text(), closed ? "; " : "", closed ? kHelp : "")});
+  } else if (auto folder = nearest_folder(pin); !writable(folder)) {
+    out.push_back(
+        {true, fmt::format("bpf.pin: user {} may not write to {}; {}", ::geteuid(), folder.native(), kHelp)});
   }
-  if (auto folder = nearest_folder(pin); !writable(folder))
-    out.push_back({true, fmt::format("bpf.pin: user {} may not write to {}; systemd-tmpfiles --create loadstar.conf makes it", ::geteuid(), folder.native())});
 }
 
 void check_socket(const Config& config, Findings& out) {
   auto& path = config.api.socket;
   struct stat st {};
-  if (::lstat(path.c_str(), &st) == 0 && !S_ISSOCK(st.st_mode)) out.push_back({true, fmt::format("api.socket: {} is no socket; remove it or name another", path.native())});
+  if (::lstat(path.c_str(), &st) == 0 && !S_ISSOCK(st.st_mode))
+    out.push_back(
+        {true, fmt::format("api.socket: {} is no socket; remove it or name another", path.native())});
   auto folder = path.parent_path();
   std::error_code ec;
   bool there = std::filesystem::is_directory(folder, ec);
   if (!writable(there ? folder : folder.parent_path()))
-    out.push_back({true, fmt::format("api.socket: user {} may not make {} (the unit makes the folder, RuntimeDirectory=)", ::geteuid(), path.native())});
+    out.push_back(
+        {true,
+         fmt::format("api.socket: user {} may not make {} (the unit makes the folder, RuntimeDirectory=)",
+                     ::geteuid(), path.native())});
   if (config.api.group.empty()) return;
-  if (auto group = api::group_number(config.api.group); !group) out.push_back({true, "api.group: " + group.error().text()});
+  if (auto group = api::group_number(config.api.group); !group)
+    out.push_back({true, "api.group: " + group.error().text()});
 }
 
 void check_store(const Config& config, Findings& out) {
   auto folder = config.store.path.parent_path();
   if (auto there = nearest_folder(folder); !writable(there))
-    out.push_back({false, fmt::format("store.path: user {} may not write to {}: nothing is kept over a restart (the unit makes the folder, StateDirectory=)", ::geteuid(), there.native())});
+    out.push_back({false, fmt::format("store.path: user {} may not write to {}: nothing is kept over a "
+                                      "restart (the unit makes the folder, StateDirectory=)",
+                                      ::geteuid(), there.native())});
 }
 
 void check_ports(const Config& config, Findings& out) {
   std::vector<OpenPort> open;
-  for (auto [file, protocol] : {std::pair{"/proc/net/tcp", Protocol::kTcp}, {"/proc/net/tcp6", Protocol::kTcp}, {"/proc/net/udp", Protocol::kUdp}, {"/proc/net/udp6", Protocol::kUdp}}) {
+  for (auto [file, protocol] : {std::pair{"/proc/net/tcp", Protocol::kTcp},
+                                {"/proc/net/tcp6", Protocol::kTcp},
+                                {"/proc/net/udp", Protocol::kUdp},
+                                {"/proc/net/udp6", Protocol::kUdp}}) {
     auto some = open_ports(read_file(file), protocol);
     open.insert(open.end(), some.begin(), some.end());
   }
-  auto look = [&](const char* setting, const std::vector<Endpoint>& wanted, std::initializer_list<Protocol> protocols) {
+  auto look = [&](const char* setting, const std::vector<Endpoint>& wanted,
+                  std::initializer_list<Protocol> protocols) {
     for (auto& at : wanted) {
       for (auto p : protocols) {
-        if (is_taken(open, p, at)) out.push_back({false, fmt::format("{}: {} {} is taken by another program; it is tried again until that ends", setting, to_text(p), at.text())});
+        if (is_taken(open, p, at))
+          out.push_back(
+              {false, fmt::format("{}: {} {} is taken by another program; it is tried again until that ends",
+                                  setting, to_text(p), at.text())});
       }
     }
   };
@@ -108,14 +137,18 @@ void check_ports(const Config& config, Findings& out) {
     look("authority.listen", config.authority.listen, {Protocol::kUdp, Protocol::kTcp});
     look("authority.http_listen", config.authority.http_listen, {Protocol::kTcp});
   }
-  if (config.node.has_role(Role::kAgent)) look("resolver.listen", config.resolver.listen, {Protocol::kUdp, Protocol::kTcp});
+  if (config.node.has_role(Role::kAgent))
+    look("resolver.listen", config.resolver.listen, {Protocol::kUdp, Protocol::kTcp});
 }
 
 std::optional<unsigned long> hex(std::string_view text) {
   if (text.empty() || text.size() > 8) return {};
   unsigned long value = 0;
   for (char c : text) {
-    int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    int digit = c >= '0' && c <= '9'   ? c - '0'
+                : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                       : -1;
     if (digit < 0) return {};
     value = value * 16 + unsigned(digit);
   }
@@ -160,7 +193,9 @@ bool is_taken(const std::vector<OpenPort>& open, Protocol protocol, const Endpoi
   for (auto& o : open) {
     if (o.protocol != protocol || o.at.port != wanted.port) continue;
     bool one_family = o.at.address.is_v4() == wanted.address.is_v4();
-    if (o.at.address == wanted.address || (o.at.address.is_zero() && (one_family || !o.at.address.is_v4())) || (wanted.address.is_zero() && one_family)) return true;
+    if (o.at.address == wanted.address || (o.at.address.is_zero() && (one_family || !o.at.address.is_v4())) ||
+        (wanted.address.is_zero() && one_family))
+      return true;
   }
   return false;
 }
@@ -172,7 +207,8 @@ std::optional<int> lock_holder(std::string_view locks, unsigned major, unsigned 
     std::istringstream words(line);
     std::string number, kind, how, access, at;
     int process = 0;
-    if ((words >> number >> kind >> how >> access >> process >> at) && kind == "FLOCK" && at == file) return process;
+    if ((words >> number >> kind >> how >> access >> process >> at) && kind == "FLOCK" && at == file)
+      return process;
   }
   return {};
 }
@@ -188,7 +224,10 @@ std::vector<MachineFinding> check_machine(const Config& config) {
   check_socket(config, out);
   check_store(config, out);
   if (auto other = running_daemon(config.bpf.pin)) {
-    out.push_back({false, fmt::format("process {} works with {}: a second daemon would not start, and ports are not looked at", *other, config.bpf.pin.native())});
+    out.push_back(
+        {false,
+         fmt::format("process {} works with {}: a second daemon would not start, and ports are not looked at",
+                     *other, config.bpf.pin.native())});
   } else {
     check_ports(config, out);
   }
@@ -203,8 +242,10 @@ std::string report(const std::vector<MachineFinding>& findings) {
     out += fmt::format("machine: {}{}\n", f.fatal ? "" : "note: ", f.text);
   }
   auto notes = findings.size() - fatal;
-  return out + (fatal ? fmt::format("machine: {} problem{}: loadstard would not start\n", fatal, fatal == 1 ? "" : "s")
-                      : fmt::format("machine: nothing keeps loadstard from starting{}\n", notes ? fmt::format(", {} note{}", notes, notes == 1 ? "" : "s") : ""));
+  return out + (fatal ? fmt::format("machine: {} problem{}: loadstard would not start\n", fatal,
+                                    fatal == 1 ? "" : "s")
+                      : fmt::format("machine: nothing keeps loadstard from starting{}\n",
+                                    notes ? fmt::format(", {} note{}", notes, notes == 1 ? "" : "s") : ""));
 }
 
 }  // namespace ls

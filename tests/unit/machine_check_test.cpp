@@ -7,18 +7,22 @@ namespace ls {
 namespace {
 
 // Lines as Linux 6.18 on x86-64 writes them.
-constexpr auto kTcp = R"(  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+constexpr auto kTcp =
+    R"(  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:F272 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1234 1 0000000000000000 100 0 0 10 0
    1: 00000000:1FBB 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1235 1 0000000000000000 100 0 0 10 0
    2: 0100007F:0035 0100007F:8000 01 00000000:00000000 00:00000000 00000000     0        0 1236 1 0000000000000000 20 4 30 10 -1
    3: broken
 )";
-constexpr auto kUdp6 = R"(  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+constexpr auto kUdp6 =
+    R"(  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
   10: 00000000000000000000000000000000:0035 00000000000000000000000000000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 99 2 0000000000000000 0
   11: B80D0120000000000000000001000000:EE7D 00000000000000000000000000000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 98 2 0000000000000000 0
 )";
 
-Endpoint at(const char* text) { return *Endpoint::parse(text); }
+Endpoint at(const char* text) {
+  return *Endpoint::parse(text);
+}
 
 TEST(machine_check, reads_listening_sockets_only) {
   auto open = open_ports(kTcp, Protocol::kTcp);
@@ -46,7 +50,9 @@ TEST(machine_check, reads_ipv6) {
 }
 
 TEST(machine_check, finds_who_holds_the_lock) {
-  constexpr auto kLocks = "1: POSIX  ADVISORY  WRITE 7 00:1b:42 0 EOF\n2: FLOCK  ADVISORY  WRITE 812 00:1b:42 0 EOF\n3: FLOCK  ADVISORY  WRITE 9 00:1b:421 0 EOF\n";
+  constexpr auto kLocks =
+      "1: POSIX  ADVISORY  WRITE 7 00:1b:42 0 EOF\n2: FLOCK  ADVISORY  WRITE 812 00:1b:42 0 EOF\n3: FLOCK  "
+      "ADVISORY  WRITE 9 00:1b:421 0 EOF\n";
   EXPECT_EQ(lock_holder(kLocks, 0, 0x1b, 42), 812);
   EXPECT_FALSE(lock_holder(kLocks, 0, 0x1b, 43));
   EXPECT_FALSE(lock_holder("", 0, 0x1b, 42));
@@ -54,8 +60,10 @@ TEST(machine_check, finds_who_holds_the_lock) {
 
 TEST(machine_check, says_which_findings_matter) {
   EXPECT_EQ(report(std::vector<MachineFinding>{}), "machine: nothing keeps loadstard from starting\n");
-  EXPECT_EQ(report({{false, "a"}}), "machine: note: a\nmachine: nothing keeps loadstard from starting, 1 note\n");
-  EXPECT_EQ(report({{true, "b"}, {false, "a"}}), "machine: b\nmachine: note: a\nmachine: 1 problem: loadstard would not start\n");
+  EXPECT_EQ(report({{false, "a"}}),
+            "machine: note: a\nmachine: nothing keeps loadstard from starting, 1 note\n");
+  EXPECT_EQ(report({{true, "b"}, {false, "a"}}),
+            "machine: b\nmachine: note: a\nmachine: 1 problem: loadstard would not start\n");
 }
 
 }  // namespace
