@@ -41,7 +41,8 @@ def control(package, field):
 def listing(package):
     """(mode and kind, owner, path) of everything in a package."""
     for line in run("dpkg-deb", "-c", deb(package)).splitlines():
-        mode, owner, _, _, _, path = line.split(None, 5)
+        mode, owner, _, day, _, path = line.split(None, 5)
+        assert day == "2023-11-14", f"{path} is of {day}, not of SOURCE_DATE_EPOCH"
         yield mode, owner, path[1:]
 
 
