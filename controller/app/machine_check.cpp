@@ -55,7 +55,7 @@ void check_kernel(const Config& config, Findings& out) {
     return;
   }
   if (!kernel.ring_buffer.available)
-    out.push_back({true, fmt::format("the kernel ({}) is too old: {}; 5.10 is the oldest that can work",
+    out.push_back({true, fmt::format("the kernel ({}) is too old: {}",
                                      kernel.kernel, kernel.ring_buffer.reason)});
   if (config.lb.socket) {
     for (auto* f : {&kernel.cgroup_links, &kernel.sk_storage}) {
