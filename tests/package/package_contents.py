@@ -158,6 +158,37 @@ def links_between_pages_lead_somewhere():
                     assert os.path.exists(os.path.join(folder, target)), f"{folder.removeprefix(base)}/{name}: {target}"
 
 
+def commands_of(*program):
+    """Commands that a program's help names, by their first words."""
+    said = run(*program, "--help")
+    return set(re.findall(r"^  ([a-z-]+)  ", said.partition("Subcommands:")[2], re.MULTILINE))
+
+
+def pages_name_commands_that_exist():
+    """every command of loadstar and loadstard that a page for operators shows exists"""
+    # Code: between fences, indented by four, in backticks. In it, the word behind the program and the one behind that.
+    code = re.compile(r"^```.*?^```|^    [^\n]*$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+    shown = re.compile(r"(?:^|`|'|\$ |sudo |&& |; )\s*(loadstard?) ([a-z-]+)(?: ([a-z][a-z-]*))?", re.MULTILINE)
+    programs = {"loadstar": f"{root}/usr/bin/loadstar", "loadstard": f"{root}/usr/sbin/loadstard"}
+    known = {name: commands_of(path) for name, path in programs.items()}
+    deeper = {(name, c): commands_of(path, c) for name, path in programs.items() for c in known[name]}
+    flags = set(re.findall(r"--[a-z-]+", run(programs["loadstard"], "--help")))
+    seen = 0
+    pages = [os.path.join(SOURCE, "docs/operate", p) for p in os.listdir(os.path.join(SOURCE, "docs/operate"))]
+    for page in [*pages, os.path.join(SOURCE, "vagrant/README.md"), os.path.join(SOURCE, "README.md")]:
+        with open(page, encoding="utf-8") as f:
+            text = "\n".join(line for part in code.findall(f.read()) for line in part.splitlines())
+        for name, first, second in shown.findall(text):
+            if first.startswith("--"):
+                assert name == "loadstar" or first in flags, f"{os.path.basename(page)}: {name} {first}"
+                continue
+            assert first in known[name], f"{os.path.basename(page)}: {name} {first}"
+            assert not second or not deeper[name, first] or second in deeper[name, first], f"{os.path.basename(page)}: {name} {first} {second}"
+            seen += 1
+    assert seen > 50, f"only {seen} commands found in {len(pages)} pages"
+    return f"{seen} commands"
+
+
 def lintian_is_content():
     """lintian finds no error and no warning"""
     if not shutil.which("lintian"):
@@ -188,4 +219,4 @@ if __name__ == "__main__":
             run("dpkg-deb", "-x", deb(each), root)
         run_checks([files_are_those_of_the_list, dependencies_are_those_of_the_programs, scripts_are_right, sample_is_good, units_are_locked_in,
                     programs_are_hardened, nothing_names_the_place_of_building, manual_and_completion_are_whole,
-                    links_between_pages_lead_somewhere, lintian_is_content, testbed_is_described_well])
+                    links_between_pages_lead_somewhere, pages_name_commands_that_exist, lintian_is_content, testbed_is_described_well])
