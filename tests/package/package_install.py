@@ -203,6 +203,15 @@ def purge_leaves_nothing():
         assert not exists(path), path
 
 
+def finds_its_configuration():
+    """installed where a configuration is already: it is kept, and nothing says that it is missing"""
+    run(f"{SOURCE}/vagrant/config", "master", "--root", ROOT, "--address", MASTER, "--masters", MASTER)
+    before = inside("cat", "/etc/loadstar/loadstar.toml")
+    said = inside("dpkg", "--force-unsafe-io", "--no-triggers", "--force-confold", "-i", f"/tmp/{os.path.basename(deb('loadstar'))}")
+    assert "not started" not in said, said
+    assert inside("cat", "/etc/loadstar/loadstar.toml") == before
+
+
 if __name__ == "__main__":
     if os.geteuid() != 0:
         skip("needs root, for namespaces of its own")
@@ -212,4 +221,4 @@ if __name__ == "__main__":
                                 check=False).returncode)
     make_root()
     run_checks([installs_and_starts_nothing, units_are_understood, is_configured_like_the_testbed, check_names_what_is_missing, plugin_answers, daemon_serves,
-                upgrade_keeps_what_is_there, removal_leaves_the_data_path, purge_leaves_nothing])
+                upgrade_keeps_what_is_there, removal_leaves_the_data_path, purge_leaves_nothing, finds_its_configuration])
