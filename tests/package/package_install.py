@@ -97,6 +97,8 @@ def units_are_understood():
     said = inside("systemd-analyze", "verify", "--man=no", "/lib/systemd/system/loadstard.service", "/lib/systemd/system/loadstar-watchdog.service")
     ours = [line for line in said.splitlines() if "loadstar" in line]
     assert not ours, "\n".join(ours)
+    for file, want in (("systemd/networkd.conf", "ManageForeignRoutes=no"), ("sysctl.d", "-net.ipv4.conf.vtep1024.rp_filter = 2")):
+        assert f"\n{want}\n" in inside("systemd-analyze", "cat-config", "--no-pager", file), f"{file} does not find what is ours"
 
 
 def is_configured_like_the_testbed():
