@@ -101,6 +101,32 @@ def units_are_understood():
         assert f"\n{want}\n" in inside("systemd-analyze", "cat-config", "--no-pager", file), f"{file} does not find what is ours"
 
 
+def networkd_leaves_our_devices_alone():
+    """systemd-networkd leaves our devices alone, also where a later file claims every device"""
+    daemon_path = "/lib/systemd/systemd-networkd"
+    if not exists(daemon_path):
+        return "skipped, there is no systemd-networkd"
+    ours, other = ("spartan", "vtep1024", "m-dcos", "d-dcos", "ls0123456789ab"), "br-other"
+    with open(f"{ROOT}/tmp/networkd.sh", "w", encoding="utf-8") as f:
+        # In a network of its own, and in a /run of its own with what its unit would make. timeout is the first process there: all ends with it.
+        f.write("mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/network /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp\n"
+                "mkdir -p /run/udev && chmod -R 777 /run/systemd/netif && mount -t sysfs -o ro sysfs /sys\n"
+                f"printf '[Match]\nName=*-* *p*\n' >/run/systemd/network/90-all.network\nfor d in {' '.join((*ours, other))}; do ip link add $d type bridge; done\n"
+                f"SYSTEMD_LOG_LEVEL=debug SYSTEMD_LOG_TARGET=console exec timeout -s KILL 10 {daemon_path} 2>&1\n")
+    p = subprocess.Popen(["chroot", ROOT, "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "/tmp/networkd.sh"],
+                         stdout=subprocess.PIPE, text=True)
+    missing, said = {*(f"{d}: State changed: initialized -> unmanaged" for d in ours), f"{other}: Configuring with"}, []
+    for line in p.stdout:
+        said.append(line)
+        missing = {m for m in missing if not line.startswith(m)}
+        if not missing:
+            break
+    p.kill()
+    p.wait()
+    assert not missing, f"networkd did not say {sorted(missing)}:\n{''.join(said[-40:])}"
+    return ""
+
+
 def is_configured_like_the_testbed():
     """the testbed's configuration is good, for the user of the unit too"""
     run(f"{SOURCE}/vagrant/config", "agent", "--root", ROOT, "--address", AGENT, "--masters", MASTER, "--uplink", "eth1", "--set", "lb.socket=false",
@@ -222,5 +248,5 @@ if __name__ == "__main__":
         sys.exit(subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-B", os.path.abspath(__file__), "--inside"],
                                 check=False).returncode)
     make_root()
-    run_checks([installs_and_starts_nothing, units_are_understood, is_configured_like_the_testbed, check_names_what_is_missing, plugin_answers, daemon_serves,
+    run_checks([installs_and_starts_nothing, units_are_understood, networkd_leaves_our_devices_alone, is_configured_like_the_testbed, check_names_what_is_missing, plugin_answers, daemon_serves,
                 upgrade_keeps_what_is_there, removal_leaves_the_data_path, purge_leaves_nothing, finds_its_configuration])
