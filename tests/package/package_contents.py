@@ -199,11 +199,15 @@ def lintian_is_content():
 
 def testbed_is_described_well():
     """vagrant validate takes the Vagrantfile, and its configurations are good"""
-    for role, address in (("master", "192.168.56.11"), ("agent", "192.168.56.21")):
-        place = os.path.join(root, "testbed", role)
-        run(f"{SOURCE}/vagrant/config", role, "--root", place, "--address", address, "--masters", "192.168.56.11", "--uplink", "eth1",
-            "--set", "log.level=\"debug\"")
-        run(f"{root}/usr/sbin/loadstard", "--check", "--config", f"{place}/etc/loadstar/loadstar.toml")
+    kinds = ["static"]
+    if "[hub_server]" in run(f"{root}/usr/sbin/loadstard", "--print-config", "--defaults"):
+        kinds.append("zookeeper")
+    for kind in kinds:
+        for role, address in (("master", "192.168.56.11"), ("master", "192.168.56.12"), ("agent", "192.168.56.21")):
+            place = os.path.join(root, "testbed", kind, address)
+            run(f"{SOURCE}/vagrant/config", role, "--root", place, "--kind", kind, "--address", address, "--masters", "192.168.56.11,192.168.56.12",
+                "--uplink", "eth1", "--set", "log.level=\"debug\"")
+            run(f"{root}/usr/sbin/loadstard", "--check", "--config", f"{place}/etc/loadstar/loadstar.toml")
     run("bash", "-n", f"{SOURCE}/vagrant/provision")
     if not shutil.which("vagrant"):
         return "vagrant validate skipped, vagrant is not installed"
