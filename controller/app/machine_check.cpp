@@ -136,6 +136,7 @@ void check_ports(const Config& config, Findings& out) {
   if (config.node.has_role(Role::kMaster)) {
     look("authority.listen", config.authority.listen, {Protocol::kUdp, Protocol::kTcp});
     look("authority.http_listen", config.authority.http_listen, {Protocol::kTcp});
+    look("hub_server.listen", config.hub_server.listen, {Protocol::kTcp});
   }
   if (config.node.has_role(Role::kAgent))
     look("resolver.listen", config.resolver.listen, {Protocol::kUdp, Protocol::kTcp});
