@@ -356,6 +356,11 @@ void Cluster::on_health(const hub::SourceHealth& health) {
   }
 }
 
+void Cluster::set_reachable(const IpAddress& agent, bool reachable) {
+  VipDelta delta = vips_.set_reachable(agent, reachable);
+  if (!delta.empty()) hooks_.changed({}, std::move(delta), reachable ? "agent_reachable" : "agent_unreachable", clock_.now());
+}
+
 std::vector<std::string> Cluster::warnings() const {
   std::vector<std::string> out;
   if (restored_) {

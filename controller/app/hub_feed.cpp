@@ -49,6 +49,7 @@ Result<> HubFeed::start(const Config& config, OnReachable on_reachable) {
 }
 
 void HubFeed::change(const StateDelta& delta, Instant received) {
+  if (delta.empty()) return;
   if (server_) server_->change(delta, received);
   if (watch_) watch_->apply(delta);
 }

@@ -21,9 +21,7 @@
 namespace ls::hub {
 namespace {
 
-constexpr auto kBindAgain = std::chrono::seconds(5);
 constexpr auto kTick = std::chrono::milliseconds(100);
-constexpr auto kFiles = std::chrono::seconds(2);  // how soon new certificates are seen
 constexpr size_t kMaxToken = 4096;
 constexpr size_t kNotYetFollowing = 1024;  // connections besides the followers: handshakes, requests, refusals
 
@@ -139,9 +137,9 @@ void Server::Impl::try_bind(Listener& l) {
     return accept(l);
   }
   if (l.warning.empty()) log::warn("hub_listen_failed", {{"address", l.address.text()}, {"error", done.error().text()}});
-  l.warning = "the hub: " + done.error().text() + "; tried again every 5 s";
+  l.warning = fmt::format("the hub: {}; tried again every {} s", done.error().text(), double(options.bind_again.count()) / 1000);
   show();
-  l.pause.expires_after(kBindAgain);
+  l.pause.expires_after(options.bind_again);
   l.pause.async_wait([this, &l](ErrorCode ec) {
     if (!ec) try_bind(l);
   });
@@ -196,7 +194,7 @@ void Server::Impl::tick() {
   for (auto& s : all) s->tick(at);
   if (at >= next_beat) tell_beat();
   if (at >= next_files) {
-    next_files = at + kFiles;
+    next_files = at + options.look_at_files;
     reload();
   }
   ticker.expires_after(kTick);
@@ -216,7 +214,7 @@ Result<> Server::Impl::prepare() {
     LS_ASSIGN(tls, ServerTls::load(options.cert_file, options.key_file, options.client_ca_file));
   }
   next_beat = now() + options.heartbeat;
-  next_files = now() + kFiles;
+  next_files = now() + options.look_at_files;
   for (auto& e : options.listen) try_bind(*listeners.emplace_back(std::make_unique<Listener>(io, e)));
   tick();
   return {};

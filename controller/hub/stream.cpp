@@ -160,7 +160,7 @@ void Stream::drain() {
   char bytes[2048];
   for (int i = 0; i < 8 && phase_ == Phase::kFollowing; i++) {
     auto got = channel_.read(bytes, sizeof bytes);
-    if (got.state == Channel::State::kClosed) return close();
+    if (got.state == Channel::State::kClosed) return current_ ? fail() : close();
     if (got.state != Channel::State::kDone) break;
   }
   wait_read();
