@@ -60,7 +60,8 @@ asio::awaitable<void> MasterFollow::Impl::run() {
 }
 
 asio::awaitable<Result<std::string>> MasterFollow::Impl::ask(HttpLink& to) {
-  auto head = co_await to.get(user.path(), options.wait + options.slack);
+  bool first = !status.connected || status.endpoint != masters[current].text();
+  auto head = co_await to.get(user.path(first), options.wait + options.slack);
   if (!head) co_return tl::make_unexpected(std::move(head.error()));
   auto body = co_await to.read_text(options.most + 1, options.slack);
   if (!body) co_return tl::make_unexpected(std::move(body.error()));

@@ -52,7 +52,7 @@ class HttpOverlayLink final : public OverlayLink {
  private:
   struct Impl : std::enable_shared_from_this<Impl> {
     Impl(asio::io_context& i, const Clock& c, std::vector<MasterAddress> m, OverlayLinkOptions o, OverlayLinkEvents e);
-    std::string question() const;
+    std::string question(bool first) const;
     Result<> take(size_t which, std::string&& body);
     void followed_now(size_t which);
     /// Registers as soon as possible.
@@ -93,16 +93,15 @@ HttpOverlayLink::Impl::Impl(asio::io_context& i, const Clock& c, std::vector<Mas
                         .backoff_max = options.backoff_max,
                         .retry_first = options.retry_first};
   follow = std::make_unique<MasterFollow>(io, masters, std::move(f),
-                                          MasterFollow::User{[this] { return question(); }, [this](size_t which, std::string&& body) { return take(which, std::move(body)); },
+                                          MasterFollow::User{[this](bool first) { return question(first); }, [this](size_t which, std::string&& body) { return take(which, std::move(body)); },
                                                              [this](size_t which) { followed_now(which); }});
 }
 
-std::string HttpOverlayLink::Impl::question() const {
+std::string HttpOverlayLink::Impl::question(bool first) const {
   auto from = state.copy().from();
   auto wait = options.wait;
   if (auto left = state.copy().settling(); left > Millis(0)) wait = std::min(wait, left + Millis(999));
-  // The first answer says that this master is there, and only then it is registered at: it must not wait for news.
-  int64_t seconds = follow->status().connected ? std::max<int64_t>(1, wait.count() / 1000) : 0;
+  int64_t seconds = first ? 0 : std::max<int64_t>(1, wait.count() / 1000);
   return fmt::format("/v1/overlay/allocations?run={}&version={}&wait={}", query_text(from.run), from.version, seconds);
 }
 
