@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "sources/master_address.h"
-#include "util/clock.h"
+#include "sources/master_times.h"
 #include "util/result.h"
 
 namespace boost::asio {
@@ -30,9 +30,7 @@ struct MasterFollowOptions {
   std::string event;   ///< beginning of the names of log events: "registrations" for registrations_followed and registrations_not_followed
   std::string doing;   ///< beginning of errors, before the master's address: "follow registrations of"
   size_t most = 0;     ///< octets of a body; one more is read, so that the user sees that it is too large
-  Millis connect_timeout{5'000}, wait{30'000}, slack{10'000};
-  Millis backoff_min{500}, backoff_max{15'000};
-  Millis retry_first{30'000};
+  MasterTimes times;
 };
 
 struct MasterFollowStatus {

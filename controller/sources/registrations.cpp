@@ -53,7 +53,7 @@ struct RegistrationFollower::Impl {
 
 std::string RegistrationFollower::Impl::question(bool first) const {
   return fmt::format("/v1/registrations?after={}&epoch={}&store={}&wait={}", status.at.version, status.at.epoch, query_text(status.at.store),
-                     first ? 0 : std::max<int64_t>(1, options.wait.count() / 1000));
+                     first ? 0 : std::max<int64_t>(1, options.times.wait.count() / 1000));
 }
 
 Result<> RegistrationFollower::Impl::take(size_t which, RegistrationFeed&& feed) {
@@ -141,12 +141,7 @@ Result<std::unique_ptr<RegistrationFollower>> RegistrationFollower::make(asio::i
   MasterFollowOptions o{.event = "registrations",
                         .doing = "follow registrations of",
                         .most = dns::kMaxFeedBytes,
-                        .connect_timeout = options.connect_timeout,
-                        .wait = options.wait,
-                        .slack = options.slack,
-                        .backoff_min = options.backoff_min,
-                        .backoff_max = options.backoff_max,
-                        .retry_first = options.retry_first};
+                        .times = options.times};
   auto impl = std::make_shared<Impl>(io, std::move(options), std::move(on_change), std::move(on_copy));
   auto take = [m = impl.get()](size_t which, std::string&& body) -> Result<> {
     LS_ASSIGN(auto feed, dns::parse_feed(body));

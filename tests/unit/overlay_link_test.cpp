@@ -60,7 +60,7 @@ TEST_F(LinkTest, ARegistrationDoesNotWaitForTheQuestionThatIsHeld) {
   AllocatingMaster master;
   master.start();
   auto o = options({master.address()});
-  o.wait = 30s;
+  o.times.wait = 30s;
   follow(o);
   ASSERT_TRUE(eventually([&] { return copy_.fulls == 1; }));
   pass(50ms);

@@ -200,9 +200,9 @@ class LinkTest : public testing::Test {
     OverlayLinkOptions o;
     o.masters = std::move(masters);
     o.token_file = token_;
-    o.backoff_min = o.backoff_max = Millis(20);
-    o.retry_first = Millis(100);
-    o.wait = Millis(1000);
+    o.times.backoff_min = o.times.backoff_max = Millis(20);
+    o.times.retry_first = Millis(100);
+    o.times.wait = Millis(1000);
     o.reregister = Millis(200);
     o.settle = Millis(600);
     return o;

@@ -62,7 +62,7 @@ TEST_F(LocalLinkTest, OthersAreToldOfItAtOnce) {
   master.start();
   LinkCopy other;
   auto o = options({master.address()});
-  o.wait = 30s;
+  o.times.wait = 30s;
   auto remote = std::move(*make_overlay_link(io_, clock_, o, other.events()));
   remote->start();
   ASSERT_TRUE(eventually([&] { return other.fulls == 1; }));

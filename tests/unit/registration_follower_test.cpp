@@ -19,10 +19,10 @@ class Follower : public testing::Test {
     FollowerOptions o;
     for (auto p : ports) o.masters.push_back("127.0.0.1:" + std::to_string(p));
     o.file = std::move(file);
-    o.backoff_min = o.backoff_max = 20ms;
+    o.times.backoff_min = o.times.backoff_max = 20ms;
     o.save_every = 10ms;
-    o.retry_first = 100ms;
-    o.wait = wait;
+    o.times.retry_first = 100ms;
+    o.times.wait = wait;
     have_.clear();
     auto f = RegistrationFollower::make(io_, o, [this](const std::string& zone, RecordDelta d) {
       auto& zone_records = have_[zone];
