@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 
+#include <nlohmann/json.hpp>
+
 #include "api/decode_parts.h"
 #include "api/labels.h"
 #include "loadstar/abi/flow.h"
@@ -10,6 +12,14 @@
 
 namespace ls::api {
 namespace decode {
+
+std::optional<Json> number(Bytes bytes) {
+  if (auto n = as<__u32>(bytes)) return Json(*n);
+  if (auto n = as<__u64>(bytes)) return Json(*n);
+  return std::nullopt;
+}
+
+Json fields(const ls_stat& s) { return {{"packets", s.packets}, {"bytes", s.bytes}}; }
 
 std::string mac(const __u8 (&m)[6]) {
   char buf[18];

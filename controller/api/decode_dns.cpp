@@ -1,6 +1,8 @@
 // Named fields of the maps of DNS answers in the kernel.
 #include <arpa/inet.h>
 
+#include <nlohmann/json.hpp>
+
 #include "api/decode_parts.h"
 #include "api/labels.h"
 #include "dns/server.h"

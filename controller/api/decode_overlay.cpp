@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <nlohmann/json.hpp>
 
 #include "api/decode_parts.h"
 #include "loadstar/abi/overlay.h"

@@ -1,11 +1,12 @@
 #pragma once
 /// What the files that name the fields of maps share: decode.cpp asks each one's table (MapLayout). Internal to api/. Thread: pure.
 #include <cstring>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "loadstar/abi/drop.h"
 #include "util/address.h"
@@ -38,16 +39,13 @@ std::optional<T> as(Bytes bytes) {
 
 /// `fields` of the T in these bytes.
 template <class T, class Fields>
-std::optional<Json> shown_by(Bytes bytes, Fields&& fields) {
+std::optional<std::invoke_result_t<Fields, const T&>> shown_by(Bytes bytes, Fields&& fields) {
   auto value = as<T>(bytes);
-  return value ? std::optional<Json>(fields(*value)) : std::nullopt;
+  if (!value) return std::nullopt;
+  return fields(*value);
 }
 
-inline std::optional<Json> number(Bytes bytes) {
-  if (auto n = as<__u32>(bytes)) return Json(*n);
-  if (auto n = as<__u64>(bytes)) return Json(*n);
-  return std::nullopt;
-}
+std::optional<Json> number(Bytes);  ///< of four or eight octets
 
 inline IpAddress ip(const __be32 (&be)[4]) { return IpAddress::from_bytes(reinterpret_cast<const uint8_t*>(be)); }
 inline std::string address(const __be32 (&be)[4]) { return ip(be).text(); }
@@ -60,6 +58,6 @@ inline std::string net(const __be32 (&be)[4], int prefix) {
 }
 
 std::string mac(const __u8 (&m)[6]);
-inline Json fields(const ls_stat& s) { return {{"packets", s.packets}, {"bytes", s.bytes}}; }
+Json fields(const ls_stat&);
 
 }  // namespace ls::api::decode
