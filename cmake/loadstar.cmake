@@ -40,9 +40,10 @@ function(ls_library name)
   target_link_libraries(ls_${name} PUBLIC ls_flags ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
 endfunction()
 
-# ls_test(NAME SOURCES... DEPS...): a GoogleTest program, run by ctest. Label kernel: needs root and BPF.
+# ls_test(NAME SOURCES... DEPS...): a GoogleTest program, run by ctest. Label kernel: needs root and BPF; each such test has namespaces
+# and cgroup groups of its own. ALONE: it measures time or needs both CPUs, so nothing runs beside it. COST: what costs most starts first.
 function(ls_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS;ENV" ${ARGN})
+  cmake_parse_arguments(ARG "ALONE" "TIMEOUT;COST" "SOURCES;DEPS;LABELS;ENV" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ls_flags ${ARG_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE LS_SHARED_DIR="${LS_SHARED_DIR}" LS_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
@@ -51,9 +52,11 @@ function(ls_test name)
     set(ARG_TIMEOUT 300)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
-  if("kernel" IN_LIST ARG_LABELS)
-    # Namespaces and the CPU are shared; two kernel tests at once would disturb each other's timing.
+  if(ARG_ALONE)
     set_tests_properties(${name} PROPERTIES RUN_SERIAL TRUE)
+  endif()
+  if(ARG_COST)
+    set_tests_properties(${name} PROPERTIES COST ${ARG_COST})
   endif()
 endfunction()
 

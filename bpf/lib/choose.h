@@ -49,6 +49,19 @@ static __always_inline void ls_reply_tuple(struct ls_tuple *r, const struct ls_t
 	r->pad = 0;
 }
 
+/* The tuple of the flow that `t` answers: client, or for a hairpin the backend itself -> the address that was dialled. */
+static __always_inline void ls_forward_tuple(struct ls_tuple *f, const struct ls_tuple *t, const __be32 *dialled, __be16 dialled_port,
+					     bool hairpin)
+{
+	memcpy(f->src, hairpin ? t->src : t->dst, 16);
+	memcpy(f->dst, dialled, 16);
+	f->sport = t->dport;
+	f->dport = dialled_port;
+	f->proto = t->proto;
+	f->v6 = t->v6;
+	f->pad = 0;
+}
+
 static __always_inline int ls_flow_put(const struct ls_tuple *t, struct ls_new *n)
 {
 	return t->v6 ? ls_flow6_put(t, n) : ls_flow4_put(t, n);

@@ -172,13 +172,7 @@ __noinline int ls_mark_both(const struct ls_pkt *p, const struct ls_hit *hit, __
 		if (hit->kind == LS_FLOW_FORWARD) {
 			ls_reply_tuple(&other, &p->t, port.cont, port.cont_port, hit->flags & LS_FLOW_HAIRPIN);
 		} else {
-			memcpy(other.src, hit->flags & LS_FLOW_HAIRPIN ? p->t.src : p->t.dst, 16);
-			memcpy(other.dst, port.host, 16);
-			other.sport = p->t.dport;
-			other.dport = port.host_port;
-			other.proto = p->t.proto;
-			other.v6 = p->t.v6;
-			other.pad = 0;
+			ls_forward_tuple(&other, &p->t, port.host, port.host_port, hit->flags & LS_FLOW_HAIRPIN);
 		}
 		ls_flow_mark(&p->t, bits);
 		ls_flow_mark(&other, bits);
@@ -195,13 +189,7 @@ __noinline int ls_mark_both(const struct ls_pkt *p, const struct ls_hit *hit, __
 		svc = bpf_map_lookup_elem(&ls_svc_tab, &number);
 		if (!svc)
 			return 0;
-		memcpy(other.src, hit->flags & LS_FLOW_HAIRPIN ? p->t.src : p->t.dst, 16);
-		memcpy(other.dst, svc->key.addr_be, 16);
-		other.sport = p->t.dport;
-		other.dport = svc->key.port_be;
-		other.proto = p->t.proto;
-		other.v6 = p->t.v6;
-		other.pad = 0;
+		ls_forward_tuple(&other, &p->t, svc->key.addr_be, svc->key.port_be, hit->flags & LS_FLOW_HAIRPIN);
 	}
 	ls_flow_mark(&p->t, bits);
 	ls_flow_mark(&other, bits);

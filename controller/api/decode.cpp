@@ -2,21 +2,32 @@
 
 #include <arpa/inet.h>
 
-#include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "api/decode_dns.h"
-#include "api/decode_overlay.h"
+#include "api/decode_parts.h"
 #include "api/labels.h"
-#include "loadstar/abi/drop.h"
 #include "loadstar/abi/flow.h"
 #include "loadstar/abi/lb.h"
+#include "loadstar/abi/portmap.h"
 
 namespace ls::api {
-namespace {
+namespace decode {
 
-using Json = nlohmann::json;
-using Bytes = std::span<const std::byte>;
+std::optional<Json> number(Bytes bytes) {
+  if (auto n = as<__u32>(bytes)) return Json(*n);
+  if (auto n = as<__u64>(bytes)) return Json(*n);
+  return std::nullopt;
+}
+
+Json fields(const ls_stat& s) { return {{"packets", s.packets}, {"bytes", s.bytes}}; }
+
+std::string mac(const __u8 (&m)[6]) {
+  char buf[18];
+  snprintf(buf, sizeof buf, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+  return buf;
+}
+
+namespace {
 
 std::string hex(Bytes bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";
@@ -28,22 +39,12 @@ std::string hex(Bytes bytes) {
   return out;
 }
 
-std::string address(const __be32 (&be)[4]) {
-  return IpAddress::from_bytes(reinterpret_cast<const uint8_t*>(be)).text();
-}
+using decode::address;  // of an address of 16 bytes
 std::string address(__be32 be) { return IpAddress::from_v4(ntohl(be)).text(); }
-std::string mac(const __u8 (&m)[6]) {
-  char buf[18];
-  snprintf(buf, sizeof buf, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
-  return buf;
-}
 Json protocol(__u8 number) {
   if (number == IPPROTO_TCP || number == IPPROTO_UDP) return to_text(Protocol(number));
   return number;
 }
-
-Json fields(const __u32& v) { return v; }
-Json fields(const __u64& v) { return v; }
 
 Json fields(const ls_svc_key& k) {
   return {{"addr", address(k.addr_be)}, {"port", ntohs(k.port_be)}, {"proto", protocol(k.proto)}};
@@ -73,7 +74,7 @@ Json fields(const ls_be& b) {
 }
 
 Json fields(const ls_be_stat& s) { return {{"flows_tc", s.flows_tc}, {"flows_sock", s.flows_sock}}; }
-Json fields(const ls_stat& s) { return {{"packets", s.packets}, {"bytes", s.bytes}}; }
+using decode::fields;  // of ls_stat
 
 Json tcp_bits(__u8 bits) {
   Json out = Json::array();
@@ -151,51 +152,55 @@ Json fields(const ls_frag_key& k) {
 }
 Json fields(const ls_frag& f) { return {{"sport", ntohs(f.sport_be)}, {"dport", ntohs(f.dport_be)}}; }
 
-using Decoder = Json (*)(Bytes);
+/// Of the container behind a host port.
+Json fields(const ls_portmap_key& k) { return {{"port", ntohs(k.port_be)}, {"proto", protocol(k.proto)}, {"family", k.family}}; }
+Json fields(const ls_portmap& p) { return {{"addr", address(p.addr_be)}, {"port", ntohs(p.port_be)}, {"bridge_ifindex", p.bridge_ifindex}}; }
+Json fields(const ls_own& o) { return {{"addr", address(o.addr_be)}, {"used", bool(o.used)}}; }
 
-/// The bytes may be unaligned, so they are copied into the struct; another size than ours is another layout.
 template <class T>
-Json as(Bytes bytes) {
-  if (bytes.size() != sizeof(T)) return hex(bytes);
-  T value;
-  memcpy(&value, bytes.data(), sizeof value);
-  return fields(value);
+std::optional<Json> shown(Bytes bytes) {
+  return shown_by<T>(bytes, [](const T& value) { return fields(value); });
 }
 
-Json stat_key(Bytes bytes) {
-  auto index = as<__u32>(bytes);
-  if (!index.is_number()) return index;
-  auto n = index.get<uint32_t>();
-  return {{"hook", hook_label(uint8_t(n / LS_VERDICT_MAX))}, {"verdict", verdict_label(uint8_t(n % LS_VERDICT_MAX))}};
+std::optional<Json> stat_key(Bytes bytes) {
+  return shown_by<__u32>(bytes, [](__u32 n) -> Json {
+    return {{"hook", hook_label(uint8_t(n / LS_VERDICT_MAX))}, {"verdict", verdict_label(uint8_t(n % LS_VERDICT_MAX))}};
+  });
 }
-Json drop_key(Bytes bytes) {
-  auto index = as<__u32>(bytes);
-  if (!index.is_number()) return index;
-  auto n = index.get<uint32_t>();
-  return {{"hook", hook_label(uint8_t(n / LS_DROP_SLOTS))}, {"reason", reason_label(uint8_t(n % LS_DROP_SLOTS))}};
+std::optional<Json> drop_key(Bytes bytes) {
+  return shown_by<__u32>(bytes, [](__u32 n) -> Json {
+    return {{"hook", hook_label(uint8_t(n / LS_DROP_SLOTS))}, {"reason", reason_label(uint8_t(n % LS_DROP_SLOTS))}};
+  });
 }
 
-struct Layout {
-  std::string_view map;
-  Decoder key, value;
+constexpr MapLayout kLayouts[] = {
+    {"ls_svc", shown<ls_svc_key>, shown<ls_svc_ref>},
+    {"ls_svc_tab", number, shown<ls_svc>},
+    {"ls_ring", number, shown<ls_ring_block>},
+    {"ls_be", number, shown<ls_be>},
+    {"ls_be_stat", number, shown<ls_be_stat>},
+    {"ls_stats", stat_key, shown<ls_stat>},
+    {"ls_drops", drop_key, number},
+    {"ls_flow4", number, shown<ls_flow4_bucket>},
+    {"ls_flow6", number, shown<ls_flow6_bucket>},
+    {"ls_ctl", number, shown<ls_ctl>},
+    {"ls_meta", number, shown<ls_meta>, true},
+    {"ls_nh", number, shown<ls_nh>},
+    {"ls_sock_rev", shown<ls_sock_key>, shown<ls_sock_peer>},
+    {"ls_frag", shown<ls_frag_key>, shown<ls_frag>},
+    {"ls_overflow", number, number},
+    {"ls_portmap", shown<ls_portmap_key>, shown<ls_portmap>},
+    {"ls_own", number, shown<ls_own>},
 };
-constexpr Layout kLayouts[] = {
-    {"ls_svc", as<ls_svc_key>, as<ls_svc_ref>},     {"ls_svc_tab", as<__u32>, as<ls_svc>},
-    {"ls_ring", as<__u32>, as<ls_ring_block>},      {"ls_be", as<__u32>, as<ls_be>},
-    {"ls_be_stat", as<__u32>, as<ls_be_stat>},      {"ls_stats", stat_key, as<ls_stat>},
-    {"ls_drops", drop_key, as<__u64>},              {"ls_flow4", as<__u32>, as<ls_flow4_bucket>},
-    {"ls_flow6", as<__u32>, as<ls_flow6_bucket>},   {"ls_ctl", as<__u32>, as<ls_ctl>},
-    {"ls_meta", as<__u32>, as<ls_meta>},            {"ls_nh", as<__u32>, as<ls_nh>},
-    {"ls_sock_rev", as<ls_sock_key>, as<ls_sock_peer>}, {"ls_frag", as<ls_frag_key>, as<ls_frag>},
-    {"ls_overflow", as<__u32>, as<__u64>},
-};
 
-const Layout& layout_of(std::string_view map) {
-  for (auto& l : kLayouts) {
-    if (l.map == map) return l;
+/// Null: a map that is not known here.
+const MapLayout* layout_of(std::string_view map) {
+  for (auto layouts : {std::span<const MapLayout>(kLayouts), dns_layouts(), overlay_layouts()}) {
+    for (auto& l : layouts) {
+      if (l.map == map) return &l;
+    }
   }
-  static constexpr Layout kUnknown{"", [](Bytes b) { return Json(hex(b)); }, [](Bytes b) { return Json(hex(b)); }};
-  return kUnknown;
+  return nullptr;
 }
 
 /// Adds the numbers of two decoded values, field by field.
@@ -208,17 +213,18 @@ void add(Json& sum, const Json& more) {
 }
 
 }  // namespace
+}  // namespace decode
 
-Json decode_entry(std::string_view map, const RawEntry& entry) {
-  auto& layout = layout_of(map);
-  auto key = decode_dns_key(map, entry.key);
-  if (!key) key = decode_overlay_key(map, entry.key);
+nlohmann::json decode_entry(std::string_view map, const RawEntry& entry) {
+  using namespace decode;
+  auto* layout = layout_of(map);
+  auto key = layout ? layout->key(entry.key) : std::nullopt;
   auto value_of = [&](Bytes bytes) -> Json {
-    if (auto value = decode_dns_value(map, bytes)) return *value;
-    if (auto value = decode_overlay_value(map, bytes)) return *value;
-    return holds_dns_secrets(map) ? Json(nullptr) : layout.value(bytes);
+    auto value = layout ? layout->value(bytes) : std::nullopt;
+    if (value) return *value;
+    return layout && layout->secret ? Json(nullptr) : Json(hex(bytes));
   };
-  Json out{{"key", key ? *key : layout.key(entry.key)}};
+  Json out{{"key", key ? *key : Json(hex(entry.key))}};
   if (entry.values.size() == 1) {
     out["value"] = value_of(entry.values[0]);
     return out;

@@ -1,33 +1,17 @@
-#include "api/decode_dns.h"
-
+// Named fields of the maps of DNS answers in the kernel.
 #include <arpa/inet.h>
 
-#include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "api/decode_parts.h"
 #include "api/labels.h"
 #include "dns/server.h"
 #include "loadstar/abi/dns.h"
-#include "util/address.h"
 
-namespace ls::api {
+namespace ls::api::decode {
 namespace {
 
-using Json = nlohmann::json;
-using Bytes = std::span<const std::byte>;
-
-std::string address(const __be32 (&be)[4]) { return IpAddress::from_bytes(reinterpret_cast<const uint8_t*>(be)).text(); }
-
 std::string_view service(uint32_t number) { return number < dns::kServices ? dns::to_text(dns::ServiceKind(number)) : "unknown"; }
-
-/// The bytes may be unaligned, so they are copied into the struct.
-template <class T>
-std::optional<T> as(Bytes bytes) {
-  if (bytes.size() != sizeof(T)) return std::nullopt;
-  T value;
-  std::memcpy(&value, bytes.data(), sizeof value);
-  return value;
-}
 
 /// Without the keys of the hashes and of cookies: who knows them can make names collide and forge cookies.
 Json fields(const ls_dns_conf& c) {
@@ -67,23 +51,13 @@ Json fields(const ls_dns_rate_set& r) {
 }
 
 Json fields(const ls_dns_acl_key& k) {
-  constexpr int kServiceBits = 32, kMappedBits = 96;  // IPv4 in its 16-byte form has 96 bits in front
-  auto bits = int(k.prefix) - kServiceBits;
-  auto addr = IpAddress::from_bytes(reinterpret_cast<const uint8_t*>(k.addr_be));
-  if (addr.is_v4() && bits >= kMappedBits) bits -= kMappedBits;
-  return {{"service", service(ntohl(k.service_be))}, {"net", addr.text() + "/" + std::to_string(bits)}};
+  constexpr int kServiceBits = 32;
+  return {{"service", service(ntohl(k.service_be))}, {"net", net(k.addr_be, int(k.prefix) - kServiceBits)}};
 }
 
 template <class T>
 std::optional<Json> shown(Bytes bytes) {
-  auto value = as<T>(bytes);
-  return value ? std::optional(fields(*value)) : std::nullopt;
-}
-
-std::optional<Json> number(Bytes bytes) {
-  if (auto n = as<__u32>(bytes)) return Json(*n);
-  if (auto n = as<__u64>(bytes)) return Json(*n);
-  return std::nullopt;
+  return shown_by<T>(bytes, [](const T& value) { return fields(value); });
 }
 
 std::optional<Json> stat_key(Bytes bytes) {
@@ -92,36 +66,14 @@ std::optional<Json> stat_key(Bytes bytes) {
   return Json{{"hook", dns_hook_label(*n / LS_DNS_RESULT_SLOTS)}, {"result", dns_result_label(*n % LS_DNS_RESULT_SLOTS)}};
 }
 
-struct Layout {
-  std::string_view map;
-  std::optional<Json> (*key)(Bytes);
-  std::optional<Json> (*value)(Bytes);
-};
-constexpr Layout kLayouts[] = {
-    {"ls_dns_conf", number, shown<ls_dns_conf>},          {"ls_dns_listen", number, shown<ls_dns_listen>},
+constexpr MapLayout kLayouts[] = {
+    {"ls_dns_conf", number, shown<ls_dns_conf>, true},    {"ls_dns_listen", number, shown<ls_dns_listen>},
     {"ls_dns_bucket", number, shown<ls_dns_bucket>},      {"ls_dns_rate", number, shown<ls_dns_rate_set>},
     {"ls_dns_acl", shown<ls_dns_acl_key>, number},        {"ls_dns_stats", stat_key, number},
 };
 
-const Layout* layout_of(std::string_view map) {
-  for (auto& l : kLayouts) {
-    if (l.map == map) return &l;
-  }
-  return nullptr;
-}
-
 }  // namespace
 
-std::optional<Json> decode_dns_key(std::string_view map, Bytes key) {
-  auto* l = layout_of(map);
-  return l ? l->key(key) : std::nullopt;
-}
+std::span<const MapLayout> dns_layouts() { return kLayouts; }
 
-std::optional<Json> decode_dns_value(std::string_view map, Bytes value) {
-  auto* l = layout_of(map);
-  return l ? l->value(value) : std::nullopt;
-}
-
-bool holds_dns_secrets(std::string_view map) { return map == "ls_dns_conf"; }
-
-}  // namespace ls::api
+}  // namespace ls::api::decode

@@ -1,14 +1,36 @@
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "api/router.h"
+#include "api/routes.h"
 
 namespace ls::api {
 
 Reply error_reply(unsigned status, std::string_view text, std::string_view parameter) {
   nlohmann::json j{{"error", text}};
   if (!parameter.empty()) j["parameter"] = parameter;
-  Reply r{.status = status};
-  r.body = j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return {.status = status, .body = text_of(j) + "\n"};
+}
+
+std::string text_of(const nlohmann::json& j) { return j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace); }
+
+Reply json_reply(const nlohmann::json& j) { return {.body = text_of(j) + "\n"}; }
+
+std::string_view path_of(const Request& q) { return std::string_view(q.target).substr(0, q.target.find('?')); }
+
+std::string_view query_of(const Request& q) {
+  auto path = path_of(q);
+  return path.size() < q.target.size() ? std::string_view(q.target).substr(path.size() + 1) : "";
+}
+
+bool reads(const Request& q) { return q.method == "GET" || q.method == "HEAD"; }
+
+Reply method_reply(std::string_view allowed) {
+  auto shown = std::string(allowed);
+  if (auto last = shown.rfind(", "); last != shown.npos) shown.replace(last, 2, " and ");
+  auto r = error_reply(405, fmt::format("only {} {} allowed here", shown, shown == allowed ? "is" : "are"));
+  r.headers.push_back({"Allow", std::string(allowed)});
   return r;
 }
 

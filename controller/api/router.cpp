@@ -20,6 +20,7 @@
 #include "api/router_overlay_node.h"
 #include "api/router_records.h"
 #include "api/router_registrations.h"
+#include "api/routes.h"
 #include "loadstar/abi/event.h"
 
 namespace ls::api {
@@ -28,15 +29,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr double kBeatLimitS = 10;  // WatchdogSec of the unit: what systemd would call dead, /livez calls dead
-
-/// Names of tasks and frameworks are tenants' bytes: what is not UTF-8 is replaced, never an error.
-std::string text_of(const Json& j) { return j.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
-Reply json_reply(const Json& j) {
-  Reply r;
-  r.body = text_of(j) + "\n";
-  return r;
-}
 
 struct Call {
   Provider& provider;
@@ -256,15 +248,8 @@ Reply monitor(const Call& c) {
   return {.type = "application/x-ndjson", .monitor = std::move(filter)};
 }
 
-struct Route {
-  std::string_view path;  ///< ends in "/": the rest of the path is an argument
-  Reply (*handle)(const Call&);
-  std::vector<std::string_view> params;
-  std::string_view shown;  ///< in the list of routes
-};
-
-const std::vector<Route>& routes() {
-  static const std::vector<Route> kRoutes{
+const std::vector<Route<Call>>& routes() {
+  static const std::vector<Route<Call>> kRoutes{
       {"/livez", livez, {}, "/livez"},
       {"/readyz", readyz, {"verbose"}, "/readyz?verbose"},
       {"/metrics", metrics, {}, "/metrics"},
@@ -295,7 +280,7 @@ bool over_tcp(std::string_view path) {
 
 Reply not_found(std::string_view path) {
   Json list = Json::array();
-  for (auto& r : routes()) list.push_back(r.shown);
+  for (auto shown : shown_paths(routes())) list.push_back(shown);
   for (auto shown : dns_route_list()) list.push_back(shown);
   for (auto shown : registration_route_list()) list.push_back(shown);
   for (auto shown : record_route_list()) list.push_back(shown);
@@ -309,29 +294,20 @@ Reply not_found(std::string_view path) {
 }  // namespace
 
 Reply Router::handle(const Request& request, const std::vector<LoopView>& own_loops) {
-  std::string_view target = request.target;
-  auto path = target.substr(0, target.find('?'));
+  auto path = path_of(request);
   if (!request.caller.on_socket && !over_tcp(path)) return error_reply(403, "this path is served on the unix socket only");
   if (auto reply = registration_route(provider_, feeds_, request)) return std::move(*reply);
   if (auto reply = record_route(provider_, metrics_, request, own_loops)) return std::move(*reply);
   if (auto reply = overlay_node_route(provider_, check_turn_, request)) return std::move(*reply);
   if (auto reply = overlay_route(provider_, request)) return std::move(*reply);
   if (auto reply = dns_route(provider_, request, request.caller.may_change)) return std::move(*reply);
-  auto query = path.size() < target.size() ? target.substr(path.size() + 1) : "";
-  for (auto& route : routes()) {
-    bool prefix = route.path.ends_with('/');
-    if (prefix ? !path.starts_with(route.path) : path != route.path) continue;
-    if (request.method != "GET" && request.method != "HEAD") {
-      auto r = error_reply(405, "only GET and HEAD are allowed here");
-      r.headers.push_back({"Allow", "GET, HEAD"});
-      return r;
-    }
-    Params params(query);
-    params.only(route.params);
-    if (auto bad = params.refused()) return *bad;
-    return route.handle({provider_, metrics_, own_loops, request, params, warnings, path.substr(route.path.size())});
-  }
-  return not_found(path);
+  auto* route = route_of(routes(), path);
+  if (!route) return not_found(path);
+  if (auto wrong = wrong_method(*route, request)) return std::move(*wrong);
+  Params params(query_of(request));
+  params.only(route->params);
+  if (auto bad = params.refused()) return *bad;
+  return route->handle({provider_, metrics_, own_loops, request, params, warnings, path.substr(route->path.size())});
 }
 
 void Router::tick() {

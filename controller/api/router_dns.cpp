@@ -7,17 +7,12 @@
 #include "api/dns_message.h"
 #include "api/dns_views.h"
 #include "api/params.h"
+#include "api/routes.h"
 
 namespace ls::api {
 namespace {
 
 using Json = nlohmann::json;
-
-Reply json_reply(const Json& j) {
-  Reply r;
-  r.body = j.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-  return r;
-}
 
 struct Call {
   DnsSource& dns;
@@ -168,16 +163,8 @@ Reply flush(const Call& c) {
   return json_reply({{"name", suffix.text()}, {"flushed", c.dns.flush(suffix)}});
 }
 
-struct Route {
-  std::string_view path;  ///< ends in "/": the rest of the path is an argument
-  Reply (*handle)(const Call&);
-  std::vector<std::string_view> params;
-  std::string_view shown;
-  bool post = false;
-};
-
-const std::vector<Route>& routes() {
-  static const std::vector<Route> kRoutes{
+const std::vector<Route<Call>>& routes() {
+  static const std::vector<Route<Call>> kRoutes{
       {"/v1/dns", overview, {}, "/v1/dns"},
       {"/v1/dns/zones", zones, {}, "/v1/dns/zones"},
       {"/v1/dns/zones/", zone, {"service"}, "/v1/dns/zones/{zone}?service="},
@@ -191,34 +178,20 @@ const std::vector<Route>& routes() {
 
 }  // namespace
 
-std::vector<std::string_view> dns_route_list() {
-  std::vector<std::string_view> out;
-  for (auto& r : routes()) out.push_back(r.shown);
-  return out;
-}
+std::vector<std::string_view> dns_route_list() { return shown_paths(routes()); }
 
 std::optional<Reply> dns_route(Provider& provider, const Request& request, bool may_change) {
-  std::string_view target = request.target;
-  auto path = target.substr(0, target.find('?'));
-  auto query = path.size() < target.size() ? target.substr(path.size() + 1) : "";
-  for (auto& route : routes()) {
-    bool prefix = route.path.ends_with('/');
-    if (prefix ? !path.starts_with(route.path) : path != route.path) continue;
-    bool good = route.post ? request.method == "POST" : request.method == "GET" || request.method == "HEAD";
-    if (!good) {
-      auto r = error_reply(405, route.post ? "only POST is allowed here" : "only GET and HEAD are allowed here");
-      r.headers.push_back({"Allow", route.post ? "POST" : "GET, HEAD"});
-      return r;
-    }
-    if (route.post && !may_change) return error_reply(403, "nothing can be changed through this listener");
-    auto* source = provider.dns();
-    if (!source) return error_reply(404, "this node serves no DNS");
-    Params params(query);
-    params.only(route.params);
-    if (auto bad = params.refused()) return *bad;
-    return route.handle({*source, params, path.substr(route.path.size())});
-  }
-  return std::nullopt;
+  auto path = path_of(request);
+  auto* route = route_of(routes(), path);
+  if (!route) return std::nullopt;
+  if (auto wrong = wrong_method(*route, request)) return wrong;
+  if (route->post && !may_change) return error_reply(403, "nothing can be changed through this listener");
+  auto* source = provider.dns();
+  if (!source) return error_reply(404, "this node serves no DNS");
+  Params params(query_of(request));
+  params.only(route->params);
+  if (auto bad = params.refused()) return bad;
+  return route->handle({*source, params, path.substr(route->path.size())});
 }
 
 }  // namespace ls::api

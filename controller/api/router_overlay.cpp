@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/params.h"
+#include "api/routes.h"
 #include "util/log.h"
 
 namespace ls::api {
@@ -16,12 +17,6 @@ constexpr std::string_view kMasterState = "/overlay-master/state", kDelete = "/o
 constexpr size_t kMaxCallback = 128;
 constexpr Millis kMaxWait{30'000};
 
-Reply method_reply(std::string_view allowed) {
-  auto r = error_reply(405, std::string("only ") + std::string(allowed) + (allowed == "POST" ? " is" : " are") + " allowed here");
-  r.headers.push_back({"Allow", std::string(allowed)});
-  return r;
-}
-
 Reply failure_reply(const OverlayFailure& f) {
   unsigned status = 500;
   switch (f.kind) {
@@ -29,8 +24,9 @@ Reply failure_reply(const OverlayFailure& f) {
     case OverlayFailure::Kind::kInvalid: status = 400; break;
     case OverlayFailure::Kind::kUnavailable: status = 503; break;
     case OverlayFailure::Kind::kRefused: {
-      nlohmann::json j{{"error", f.why}, {"reason", f.reason}};
-      return {.status = 409, .body = j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"};
+      auto r = json_reply({{"error", f.why}, {"reason", f.reason}});
+      r.status = 409;
+      return r;
     }
     case OverlayFailure::Kind::kFailed: break;
   }
@@ -89,11 +85,10 @@ Reply feed(OverlaySource& source, Params& params) {
 }  // namespace
 
 std::optional<Reply> overlay_route(Provider& provider, const Request& q) {
-  std::string_view target = q.target;
-  auto path = target.substr(0, target.find('?'));
+  auto path = path_of(q);
   constexpr std::array kPaths{kMasterState, kDelete, kAgent, kCapacity, kNodes, kFeed, kAdopt};
   if (std::find(kPaths.begin(), kPaths.end(), path) == kPaths.end()) return std::nullopt;
-  Params params(path.size() < target.size() ? target.substr(path.size() + 1) : "");
+  Params params(query_of(q));
   constexpr std::array<std::string_view, 1> kJsonp{"jsonp"};
   constexpr std::array<std::string_view, 3> kFollow{"run", "version", "wait"};
   if (path == kMasterState || path == kAgent) params.only(kJsonp);
@@ -101,7 +96,7 @@ std::optional<Reply> overlay_route(Provider& provider, const Request& q) {
   else params.only({});
   bool changes = path == kDelete || path == kNodes || path == kAdopt;
   if (changes && q.method != "POST") return method_reply(path == kNodes ? "GET, HEAD, POST" : "POST");
-  if (!changes && q.method != "GET" && q.method != "HEAD") return method_reply("GET, HEAD");
+  if (!changes && !reads(q)) return method_reply("GET, HEAD");
   auto* callback = params.find("jsonp");
   if (callback && !callback_name(*callback)) params.bad("jsonp", "is the name of a function");
   if (auto bad = params.refused()) return bad;

@@ -6,6 +6,7 @@
 
 #include "api/overlay_node_views.h"
 #include "api/params.h"
+#include "api/routes.h"
 
 namespace ls::api {
 namespace {
@@ -14,10 +15,6 @@ using Json = nlohmann::json;
 
 constexpr std::string_view kNodes = "/v1/overlay/nodes";
 constexpr std::string_view kNoPart = "this node takes no part in the overlay";
-
-std::string text_of(const Json& j) { return j.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
-Reply json_reply(const Json& j) { return {.body = text_of(j) + "\n"}; }
 
 struct Call {
   Provider& provider;
@@ -180,16 +177,8 @@ Reply check(const Call& c) {
   return r;
 }
 
-struct Route {
-  std::string_view path;
-  Reply (*handle)(const Call&);
-  std::vector<std::string_view> params;
-  std::string_view shown;
-  bool post = false;
-};
-
-const std::vector<Route>& routes() {
-  static const std::vector<Route> kRoutes{
+const std::vector<Route<Call>>& routes() {
+  static const std::vector<Route<Call>> kRoutes{
       {"/v1/overlay/node", node, {}, "/v1/overlay/node"},
       {kNodes, nodes, {"node", "overlay", "state", "after", "limit"}, "/v1/overlay/nodes?node=&overlay=&state=&after=&limit="},
       {"/v1/overlay/trace", trace, {"address"}, "/v1/overlay/trace?address="},
@@ -200,32 +189,19 @@ const std::vector<Route>& routes() {
 
 }  // namespace
 
-std::vector<std::string_view> overlay_node_route_list() {
-  std::vector<std::string_view> out;
-  for (auto& r : routes()) out.push_back(r.shown);
-  return out;
-}
+std::vector<std::string_view> overlay_node_route_list() { return shown_paths(routes()); }
 
 std::optional<Reply> overlay_node_route(Provider& provider, OverlayCheckTurn& turn, const Request& q) {
-  std::string_view target = q.target;
-  auto path = target.substr(0, target.find('?'));
-  for (auto& route : routes()) {
-    if (path != route.path) continue;
-    bool reads = q.method == "GET" || q.method == "HEAD";
-    if (path == kNodes && !reads) return std::nullopt;  // a registration
-    if (route.post ? q.method != "POST" : !reads) {
-      auto r = error_reply(405, route.post ? "only POST is allowed here" : "only GET and HEAD are allowed here");
-      r.headers.push_back({"Allow", route.post ? "POST" : "GET, HEAD"});
-      return r;
-    }
-    if (!q.caller.on_socket) return error_reply(403, "this is served on the unix socket only");
-    if (route.post && !q.caller.may_change) return error_reply(q.caller.refusal_status, q.caller.refusal);
-    Params params(path.size() < target.size() ? target.substr(path.size() + 1) : "");
-    params.only(route.params);
-    if (auto bad = params.refused()) return *bad;
-    return route.handle({provider, turn, params});
-  }
-  return std::nullopt;
+  auto* route = route_of(routes(), path_of(q));
+  if (!route) return std::nullopt;
+  if (route->path == kNodes && !reads(q)) return std::nullopt;  // a registration
+  if (auto wrong = wrong_method(*route, q)) return wrong;
+  if (!q.caller.on_socket) return error_reply(403, "this is served on the unix socket only");
+  if (route->post && !q.caller.may_change) return error_reply(q.caller.refusal_status, q.caller.refusal);
+  Params params(query_of(q));
+  params.only(route->params);
+  if (auto bad = params.refused()) return bad;
+  return route->handle({provider, turn, params});
 }
 
 }  // namespace ls::api

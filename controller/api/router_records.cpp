@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/params.h"
+#include "api/routes.h"
 
 namespace ls::api {
 namespace {
@@ -15,9 +16,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int kMaxAliases = 8;  // CNAMEs followed for one question
-
-std::string text_of(const Json& j) { return j.dump(-1, ' ', false, Json::error_handler_t::replace); }
-Reply json_reply(const Json& j) { return {.body = text_of(j) + "\n"}; }
 
 /// RFC 3339 with milliseconds, UTC, as the reference writes it.
 std::string time_text(int64_t unix_ms) {
@@ -238,17 +236,12 @@ tl::expected<DnsName, Reply> name_in(std::string_view part) {
 std::optional<Reply> record_route(Provider& provider, Metrics& metrics, const Request& q, const std::vector<LoopView>& own_loops) {
   constexpr std::string_view kHosts = "/v1/hosts/", kServices = "/v1/services/", kMetrics = "/v1/metrics/";
   constexpr std::array<std::string_view, 6> kPaths{"/v1/nodes", "/v1/version", "/v1/config", "/v1/records", "/v1/metrics", "/lashup/key"};
-  std::string_view target = q.target;
-  auto path = target.substr(0, target.find('?'));
+  auto path = path_of(q);
   bool ours = std::find(kPaths.begin(), kPaths.end(), path) != kPaths.end() || path.starts_with(kHosts) || path.starts_with(kServices) ||
               path.starts_with(kMetrics);
   if (!ours) return std::nullopt;
-  if (q.method != "GET" && q.method != "HEAD") {
-    auto r = error_reply(405, "only GET and HEAD are allowed here");
-    r.headers.push_back({"Allow", "GET, HEAD"});
-    return r;
-  }
-  Params params(path.size() < target.size() ? target.substr(path.size() + 1) : "");
+  if (!reads(q)) return method_reply("GET, HEAD");
+  Params params(query_of(q));
   // The reference waited for a refresh; what is shown here is never older than the state.
   constexpr std::array<std::string_view, 1> kForce{"force"};
   if (path == "/v1/nodes") params.only(kForce);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/params.h"
+#include "api/routes.h"
 #include "util/log.h"
 
 namespace ls::api {
@@ -19,22 +20,12 @@ using dns::Registration;
 constexpr Millis kMaxWait{30'000};
 constexpr size_t kFeedTextsKept = 64;  // of one version; followers are nearly all at the same place
 
-std::string text_of(const Json& j) { return j.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; }
-
 std::optional<uint64_t> number_of(std::string_view text) {
   uint64_t n = 0;
   auto [end, err] = std::from_chars(text.data(), text.data() + text.size(), n);
   if (text.empty() || err != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return n;
 }
-
-Reply method_reply(std::string_view allowed) {
-  auto r = error_reply(405, fmt::format("only {} are allowed here", allowed));
-  r.headers.push_back({"Allow", std::string(allowed)});
-  return r;
-}
-
-bool reads(const Request& q) { return q.method == "GET" || q.method == "HEAD"; }
 
 Reply refusal_reply(const Refusal& r) {
   unsigned status = 500;
@@ -52,8 +43,8 @@ Reply refusal_reply(const Refusal& r) {
 std::string etag_of(const Registration& r) { return fmt::format("\"{}\"", r.version); }
 
 Reply registration_reply(const Registration& r, unsigned status = 200) {
-  Reply out{.status = status};
-  out.body = text_of(to_json(r));
+  auto out = json_reply(to_json(r));
+  out.status = status;
   out.headers.push_back({"ETag", etag_of(r)});
   return out;
 }
@@ -169,7 +160,7 @@ Reply zones(Provider& provider) {
   for (auto& r : shown(provider)) count[r.zone]++;
   Json out = Json::array();
   for (auto& [zone, n] : count) out.push_back({{"zone", zone}, {"registrations", n}});
-  return {.body = text_of(out)};
+  return json_reply(out);
 }
 
 Reply zone_records(Provider& provider, const std::string& zone) {
@@ -178,7 +169,7 @@ Reply zone_records(Provider& provider, const std::string& zone) {
   for (auto& r : shown(provider)) {
     if (r.zone == zone) out.push_back(to_json(r));
   }
-  return {.body = text_of(out)};
+  return json_reply(out);
 }
 
 Reply one_record(Provider& provider, const Request& q, const Place& place) {
@@ -282,10 +273,9 @@ Reply feed(Provider& provider, FeedTexts& texts, Params& params) {
 
 std::optional<Reply> registration_route(Provider& provider, FeedTexts& feeds, const Request& q) {
   constexpr std::string_view kZones = "/v1/zones", kBelow = "/v1/zones/", kFeed = "/v1/registrations";
-  std::string_view target = q.target;
-  auto path = target.substr(0, target.find('?'));
+  auto path = path_of(q);
   if (path != kZones && path != kFeed && !path.starts_with(kBelow)) return std::nullopt;
-  Params params(path.size() < target.size() ? target.substr(path.size() + 1) : "");
+  Params params(query_of(q));
   constexpr std::array<std::string_view, 4> kFeedParams{"after", "store", "epoch", "wait"};
   if (path == kFeed) params.only(kFeedParams);
   else params.only({});

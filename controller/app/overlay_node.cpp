@@ -69,7 +69,6 @@ Result<> OverlayNode::Impl::start(const datapath::Programs& programs, MakeLink m
   OverlayLinkEvents events;
   events.allocated = [this](overlay::RegistrationAnswer&& a) { on_allocated(std::move(a)); };
   events.fed = [this](overlay::AllocationFeed&& f) { on_feed(std::move(f)); };
-  events.refused = [](const std::string&, const std::string&) {};  // the link tells, and its status has it
   LS_ASSIGN(auto copy, recall());
   LS_ASSIGN(link, make_link(std::move(events), std::move(copy)));
   say();

@@ -7,4 +7,4 @@ ls_library(overlay_selftest
 # clang 14 cannot emit coroutines with the function sanitizer ("Cannot represent a difference across sections").
 set_source_files_properties(overlay_probe.cpp overlay_probe_echo.cpp overlay_probe_ping.cpp overlay_probe_talk.cpp overlay_check.cpp PROPERTIES
   COMPILE_OPTIONS "$<$<CXX_COMPILER_ID:Clang>:-fno-sanitize=function>;$<$<CXX_COMPILER_ID:GNU>:-Wno-mismatched-new-delete>")
-# g++ 12 takes the delete of a small coroutine frame, once inlined, for that of another allocation (GCC PR 103993).
+# g++ 12 takes the delete of a small coroutine frame, once inlined, for that of another allocation.

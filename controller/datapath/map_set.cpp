@@ -203,12 +203,6 @@ bool MapSet::dns_kept() const {
   });
 }
 
-bool MapSet::cni_kept() const {
-  return !stories_.empty() && std::all_of(stories_.begin(), stories_.end(), [](auto& s) {
-    return !is_cni_table(s.name) || s.origin == MapOrigin::kReused || s.origin == MapOrigin::kCopied;
-  });
-}
-
 bool MapSet::carries_flows() const {
   return same_flow_ && std::none_of(stories_.begin(), stories_.end(), [](auto& s) {
            return (s.name == "ls_be" || s.name == "ls_svc_tab") &&

@@ -79,8 +79,6 @@ class MapSet {
   bool tables_kept() const { return tables_kept_; }
   /// True when ls_dns_{conf,bucket,data,listen} are what the daemon before wrote.
   bool dns_kept() const;
-  /// True when ls_portmap and ls_ovl_local hold what loadstar-cni wrote.
-  bool cni_kept() const;
   std::string dir() const { return pin_ + "/maps"; }
 
  private:

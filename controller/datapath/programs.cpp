@@ -278,7 +278,6 @@ Result<LoadReport> Programs::load() {
   report.maps = s.set.stories();
   report.tables_kept = s.set.tables_kept();
   report.dns_kept = s.set.dns_kept();
-  report.cni_kept = s.set.cni_kept();
   return report;
 }
 

@@ -61,8 +61,6 @@ struct LoadReport {
   /// False: ls_dns_{conf,bucket,data,listen} start empty. Programs of the daemon before go on answering from their own
   /// until Attachments exchanges them (AttachmentConfig::hold_dns).
   bool dns_kept = false;
-  /// False: ls_portmap and ls_ovl_local start empty; cni::restore_entries() makes the entries of running containers again.
-  bool cni_kept = false;
   std::string packet_error;  ///< why lb_tc is not there; empty: it is, or is not wanted
   std::string socket_error;  ///< the same for lb_sock
   std::string dns_xdp_error, dns_tc_error;

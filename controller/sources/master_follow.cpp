@@ -44,7 +44,7 @@ struct MasterFollow::Impl : std::enable_shared_from_this<Impl> {
 asio::awaitable<void> MasterFollow::Impl::run() {
   auto self = shared_from_this();
   boost::system::error_code ec;
-  auto backoff = options.backoff_min;
+  auto backoff = options.times.backoff_min;
   while (!stopping) {
     bool answered = false;
     for (size_t i = 0; i < masters.size() && !stopping && !answered; i++) {
@@ -52,17 +52,18 @@ asio::awaitable<void> MasterFollow::Impl::run() {
       answered = co_await follow(i);
     }
     if (stopping) break;
-    if (answered) backoff = options.backoff_min;
+    if (answered) backoff = options.times.backoff_min;
     pause.expires_after(jittered(backoff));
     co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ec));
-    if (!answered) backoff = std::min(backoff * 2, options.backoff_max);
+    if (!answered) backoff = std::min(backoff * 2, options.times.backoff_max);
   }
 }
 
 asio::awaitable<Result<std::string>> MasterFollow::Impl::ask(HttpLink& to) {
-  auto head = co_await to.get(user.path(), options.wait + options.slack);
+  bool first = !status.connected || status.endpoint != masters[current].text();
+  auto head = co_await to.get(user.path(first), options.times.wait + options.times.slack);
   if (!head) co_return tl::make_unexpected(std::move(head.error()));
-  auto body = co_await to.read_text(options.most + 1, options.slack);
+  auto body = co_await to.read_text(options.most + 1, options.times.slack);
   if (!body) co_return tl::make_unexpected(std::move(body.error()));
   if (head->status != 200) co_return fail(fmt::format("it answered {}: {}", head->status, quote_answer(*body)));
   co_return std::move(*body);
@@ -75,7 +76,7 @@ asio::awaitable<bool> MasterFollow::Impl::follow(size_t which) {
   bool answered = false;
   auto& master = masters[which];
   current = which;
-  auto result = co_await to.connect(master, nullptr, options.connect_timeout);
+  auto result = co_await to.connect(master, nullptr, options.times.connect_timeout);
   while (result && !stopping) {
     auto body = co_await ask(to);
     if (stopping) break;
@@ -86,7 +87,7 @@ asio::awaitable<bool> MasterFollow::Impl::follow(size_t which) {
     status.endpoint = master.text();
     status.last_error.clear();
     if (user.answered) user.answered(which);
-    if (which > 0 && Steady::now() - first_tried >= options.retry_first) break;
+    if (which > 0 && Steady::now() - first_tried >= options.times.retry_first) break;
     if (!to.reusable()) break;  // asked to close: connect anew at once
   }
   link = nullptr;

@@ -4,8 +4,8 @@
 ///
 /// Masters are asked in the order of the list; the first is preferred: while a later one is followed, it is tried again every
 /// `retry_first`. A master that cannot be reached, is silent for longer than `wait` and `slack`, or whose answer the user refuses, is
-/// left for the next one. After all have failed there is a pause, `backoff_min`, doubled up to `backoff_max`, of which a random half is
-/// left out.
+/// left for the next one. The first question of a master does not wait for news: its answer says that the master is there. After all have
+/// failed there is a pause, `backoff_min`, doubled up to `backoff_max`, of which a random half is left out.
 ///
 /// Thread: the io_context's. No function of the user is called before start() has returned or after stop(). Cost: one connection, one
 /// question at a time.
@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "sources/master_address.h"
-#include "util/clock.h"
+#include "sources/master_times.h"
 #include "util/result.h"
 
 namespace boost::asio {
@@ -30,9 +30,7 @@ struct MasterFollowOptions {
   std::string event;   ///< beginning of the names of log events: "registrations" for registrations_followed and registrations_not_followed
   std::string doing;   ///< beginning of errors, before the master's address: "follow registrations of"
   size_t most = 0;     ///< octets of a body; one more is read, so that the user sees that it is too large
-  Millis connect_timeout{5'000}, wait{30'000}, slack{10'000};
-  Millis backoff_min{500}, backoff_max{15'000};
-  Millis retry_first{30'000};
+  MasterTimes times;
 };
 
 struct MasterFollowStatus {
@@ -45,7 +43,8 @@ struct MasterFollowStatus {
 class MasterFollow {
  public:
   struct User {
-    std::function<std::string()> path;                               ///< of the next question
+    /// Of the next question. `first`: this master has not answered yet, and must do so without waiting for news.
+    std::function<std::string(bool first)> path;
     std::function<Result<>(size_t which, std::string&& body)> take;  ///< an error: this master is left for the next
     std::function<void(size_t which)> answered;                      ///< after a good answer, when the status has it; may be empty
   };

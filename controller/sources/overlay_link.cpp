@@ -52,7 +52,7 @@ class HttpOverlayLink final : public OverlayLink {
  private:
   struct Impl : std::enable_shared_from_this<Impl> {
     Impl(asio::io_context& i, const Clock& c, std::vector<MasterAddress> m, OverlayLinkOptions o, OverlayLinkEvents e);
-    std::string question() const;
+    std::string question(bool first) const;
     Result<> take(size_t which, std::string&& body);
     void followed_now(size_t which);
     /// Registers as soon as possible.
@@ -86,23 +86,17 @@ HttpOverlayLink::Impl::Impl(asio::io_context& i, const Clock& c, std::vector<Mas
   MasterFollowOptions f{.event = "overlay_allocations",
                         .doing = "follow the allocations of",
                         .most = overlay::kMaxFeedText,
-                        .connect_timeout = options.connect_timeout,
-                        .wait = options.wait,
-                        .slack = options.slack,
-                        .backoff_min = options.backoff_min,
-                        .backoff_max = options.backoff_max,
-                        .retry_first = options.retry_first};
+                        .times = options.times};
   follow = std::make_unique<MasterFollow>(io, masters, std::move(f),
-                                          MasterFollow::User{[this] { return question(); }, [this](size_t which, std::string&& body) { return take(which, std::move(body)); },
+                                          MasterFollow::User{[this](bool first) { return question(first); }, [this](size_t which, std::string&& body) { return take(which, std::move(body)); },
                                                              [this](size_t which) { followed_now(which); }});
 }
 
-std::string HttpOverlayLink::Impl::question() const {
+std::string HttpOverlayLink::Impl::question(bool first) const {
   auto from = state.copy().from();
-  auto wait = options.wait;
+  auto wait = options.times.wait;
   if (auto left = state.copy().settling(); left > Millis(0)) wait = std::min(wait, left + Millis(999));
-  // The first answer says that this master is there, and only then it is registered at: it must not wait for news.
-  int64_t seconds = follow->status().connected ? std::max<int64_t>(1, wait.count() / 1000) : 0;
+  int64_t seconds = first ? 0 : std::max<int64_t>(1, wait.count() / 1000);
   return fmt::format("/v1/overlay/allocations?run={}&version={}&wait={}", query_text(from.run), from.version, seconds);
 }
 
@@ -164,11 +158,11 @@ asio::awaitable<Result<HttpOverlayLink::Impl::Answer>> HttpOverlayLink::Impl::po
   HttpLink to(io.get_executor());
   link = &to;
   auto exchange = [&]() -> asio::awaitable<Result<Answer>> {
-    auto connected = co_await to.connect(master, nullptr, options.connect_timeout);
+    auto connected = co_await to.connect(master, nullptr, options.times.connect_timeout);
     if (!connected) co_return tl::make_unexpected(std::move(connected.error()));
-    auto head = co_await to.post("/v1/overlay/nodes", said, authorization, options.slack);
+    auto head = co_await to.post("/v1/overlay/nodes", said, authorization, options.times.slack);
     if (!head) co_return tl::make_unexpected(std::move(head.error()));
-    auto body = co_await to.read_text(overlay::kMaxAnswerText + 1, options.slack);
+    auto body = co_await to.read_text(overlay::kMaxAnswerText + 1, options.times.slack);
     if (!body) co_return tl::make_unexpected(std::move(body.error()));
     co_return Answer{head->status, std::move(*body)};
   };

@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "overlay/node_wire.h"
+#include "sources/master_times.h"
 #include "util/clock.h"
 #include "util/result.h"
 
@@ -41,7 +42,8 @@ struct OverlayLinkEvents {
   /// All allocations (`full`), or what changed; this node's own among them. With an empty run the copy may have more than there is, and
   /// is to be kept with that position.
   std::function<void(overlay::AllocationFeed&&)> fed;
-  /// The allocator refused the registration: a word ("vtep-exhausted") and a sentence. What the node has stays.
+  /// The allocator refused the registration: a word ("vtep-exhausted") and a sentence. What the node has stays. May be empty: the link
+  /// logs it, and its status has it.
   std::function<void(const std::string& reason, const std::string& detail)> refused;
 };
 
@@ -76,13 +78,10 @@ struct OverlayHeld {
 struct OverlayLinkOptions {
   std::vector<std::string> masters;      ///< "10.0.0.1:62080", "master1"; port 62080 when left out
   std::filesystem::path token_file;      ///< bearer token of registrations, read anew for each; empty: none is sent
-  Millis connect_timeout{5'000};
-  Millis wait{30'000};                   ///< how long a master may hold a question without news
-  Millis slack{10'000};                  ///< more than that is silence
-  Millis backoff_min{500}, backoff_max{15'000};  ///< after all masters failed; a random half of it is left out
-  Millis retry_first{30'000};
+  MasterTimes times;
   Millis reregister{30'000};             ///< with a random half of it left out, so that nodes do not come together
-  Millis settle{60'000};                 ///< the first master has a new store: nobody is removed in this time; above reregister + backoff_max
+  /// The first master has a new store: nobody is removed in this time. Above `reregister` and `times.backoff_max` together.
+  Millis settle{60'000};
   std::optional<OverlayHeld> held{};     ///< of the last known copy
 };
 

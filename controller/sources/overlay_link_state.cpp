@@ -10,8 +10,8 @@ namespace ls {
 OverlayLinkState::OverlayLinkState(const Clock& clock, const OverlayLinkOptions& options, OverlayLinkEvents events)
     : clock_(clock),
       reregister_(options.reregister),
-      backoff_min_(options.backoff_min),
-      backoff_max_(options.backoff_max),
+      backoff_min_(options.times.backoff_min),
+      backoff_max_(options.times.backoff_max),
       events_(std::move(events)),
       copy_(clock, options.settle, options.held) {}
 

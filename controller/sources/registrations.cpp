@@ -33,7 +33,7 @@ struct RegistrationFollower::Impl {
                                         [this] { return [file = options.file, what = whole()] { return save_feed(file, *what); }; });
   }
 
-  std::string question() const;
+  std::string question(bool first) const;
   Result<> take(size_t which, RegistrationFeed&& feed);
   void apply(RegistrationFeed&& feed);
   /// Records of one registration; nullopt: it does not parse and is left out.
@@ -51,9 +51,9 @@ struct RegistrationFollower::Impl {
   bool loading = false;
 };
 
-std::string RegistrationFollower::Impl::question() const {
+std::string RegistrationFollower::Impl::question(bool first) const {
   return fmt::format("/v1/registrations?after={}&epoch={}&store={}&wait={}", status.at.version, status.at.epoch, query_text(status.at.store),
-                     std::max<int64_t>(1, options.wait.count() / 1000));
+                     first ? 0 : std::max<int64_t>(1, options.times.wait.count() / 1000));
 }
 
 Result<> RegistrationFollower::Impl::take(size_t which, RegistrationFeed&& feed) {
@@ -141,19 +141,14 @@ Result<std::unique_ptr<RegistrationFollower>> RegistrationFollower::make(asio::i
   MasterFollowOptions o{.event = "registrations",
                         .doing = "follow registrations of",
                         .most = dns::kMaxFeedBytes,
-                        .connect_timeout = options.connect_timeout,
-                        .wait = options.wait,
-                        .slack = options.slack,
-                        .backoff_min = options.backoff_min,
-                        .backoff_max = options.backoff_max,
-                        .retry_first = options.retry_first};
+                        .times = options.times};
   auto impl = std::make_shared<Impl>(io, std::move(options), std::move(on_change), std::move(on_copy));
   auto take = [m = impl.get()](size_t which, std::string&& body) -> Result<> {
     LS_ASSIGN(auto feed, dns::parse_feed(body));
     return m->take(which, std::move(feed));
   };
   impl->masters = std::make_unique<MasterFollow>(io, std::move(masters), std::move(o),
-                                                 MasterFollow::User{[m = impl.get()] { return m->question(); }, std::move(take), {}});
+                                                 MasterFollow::User{[m = impl.get()](bool first) { return m->question(first); }, std::move(take), {}});
   return std::unique_ptr<RegistrationFollower>(new RegistrationFollower(std::move(impl)));
 }
 

@@ -20,6 +20,7 @@
 
 #include "derive/records.h"
 #include "dns/registration_feed.h"
+#include "sources/master_times.h"
 #include "util/clock.h"
 #include "util/result.h"
 
@@ -32,11 +33,7 @@ namespace ls {
 struct FollowerOptions {
   std::vector<std::string> masters;  ///< "10.0.0.1:62080", "[fd01::1]:62080", "master1"; port 62080 when left out
   std::filesystem::path file;        ///< empty: no copy on the disk
-  Millis connect_timeout{5'000};
-  Millis wait{30'000};               ///< how long a master may hold a question without news
-  Millis slack{10'000};              ///< more than that is silence
-  Millis backoff_min{500}, backoff_max{15'000};  ///< after all masters failed; a random half of it is left out
-  Millis retry_first{30'000};
+  MasterTimes times;
   Millis save_every{5'000};
 };
 

@@ -93,7 +93,7 @@ struct Session::Impl {
   void lost(const std::string& why);
   void session_over();
   void change(SessionState to, int64_t id);
-  void trouble(const std::string& what);
+  void trouble(const std::string& what, bool log = true);
   Millis jittered(Millis most) { return most / 2 + Millis(std::uniform_int_distribution<int64_t>(0, most.count() / 2)(random)); }
   Millis attempt_limit() const;
 
@@ -115,6 +115,8 @@ struct Session::Impl {
   bool active = false;              ///< there is a connection, or one is being made
   bool greeting = false;            ///< nothing has come on it yet
   std::string given_up;             ///< why we ended the attempt ourselves
+  std::map<std::string, std::string> problems;  ///< of each server, since there was a connection
+  std::string logged;
   Steady::time_point begun{}, next_attempt{};
   std::optional<Steady::time_point> away;  ///< since when a session has no connection, until it is continued from scratch
 };
@@ -146,11 +148,11 @@ void Session::Impl::change(SessionState to, int64_t id) {
   if (told) told(to, id);
 }
 
-/// Logged when it is news, shown until there is a connection.
-void Session::Impl::trouble(const std::string& what) {
+/// Shown until there is a connection; logged when it is news.
+void Session::Impl::trouble(const std::string& what, bool log) {
   auto why = fmt::format("{}: {}", options.url.text(), what);
-  bool news = shown.with([&](auto& s) { return std::exchange(s.last_error, why) != why; });
-  if (news) log::warn("zookeeper_failed", {{"error", why}});
+  shown.with([&](auto& s) { s.last_error = why; });
+  if (log && std::exchange(logged, why) != why) log::warn("zookeeper_failed", {{"error", why}});
 }
 
 /// How long one server may take for a connection and its greeting. A silent one must not cost the session, whose time is running, so
@@ -176,6 +178,7 @@ void Session::Impl::attempt() {
     auto found = look_up(options.url.servers);
     if (!found) {
       addresses.clear();
+      problems.clear();
       next_attempt = Steady::now() + jittered(options.retry);
       return trouble("look up the servers: " + found.error().text());
     }
@@ -214,6 +217,8 @@ void Session::Impl::connected() {
   int64_t id = handle->id();
   rounds = 0;
   away.reset();
+  problems.clear();
+  logged.clear();
   shown.with([&](auto& s) {
     if (s.id != id) s.sessions++;
     s.id = id;
@@ -229,7 +234,11 @@ void Session::Impl::connected() {
 /// The connection, or the attempt at one, is over.
 void Session::Impl::lost(const std::string& why) {
   active = false;
-  trouble(fmt::format("{}: {}", addresses[next - 1].text(), given_up.empty() ? why : given_up));
+  problems[addresses[next - 1].text()] = given_up.empty() ? why : given_up;
+  std::string all;
+  for (auto& [server, what] : problems) all += fmt::format("{}{}: {}", all.empty() ? "" : "; ", server, what);
+  // A line for a connection that is lost, and one for each round that ends otherwise than the one before.
+  trouble(all, state == SessionState::kConnected || next >= addresses.size());
   shown.with([](auto& s) { s.server.clear(); });
   bool over = handle->state() == Handle::State::kOver;
   if (state == SessionState::kConnected && !over) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "bench.h"
+#include "packet_checks.h"
 
 namespace ls::test {
 namespace {
@@ -24,12 +25,6 @@ class LbTc : public testing::TestWithParam<Family> {
   Packet from_client(uint8_t flags = kSyn, uint16_t sport = 40000) {
     return eth().ip(f.client, f.vip).tcp(sport, 80, flags);
   }
-  static void sound(const Seen& s) {
-    EXPECT_TRUE(s.ok);
-    EXPECT_TRUE(s.ip_check_ok) << s.text();
-    EXPECT_TRUE(s.l4_check_ok) << s.text();
-  }
-  std::string to(const char* a, int port) { return Endpoint{IpAddress::parse(a).value(), uint16_t(port)}.text(); }
 
   std::unique_ptr<Bench> b;
   Family f{};

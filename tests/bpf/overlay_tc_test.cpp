@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "overlay_bench.h"
+#include "packet_checks.h"
 #include "overlay_tc.skel.h"
 
 namespace ls::test {
@@ -38,11 +39,6 @@ class OverlayTc : public testing::TestWithParam<Family> {
     return eth().ip(from, to).udp(4000, 53).ttl(ttl).payload(std::string(payload, 'x')).bytes();
   }
   bool v4() const { return std::string_view(f.name) == "v4"; }
-  static void sound(const Seen& s) {
-    EXPECT_TRUE(s.ok);
-    EXPECT_TRUE(s.ip_check_ok) << s.text();
-    EXPECT_TRUE(s.l4_check_ok) << s.text();
-  }
   void to_tunnel(const OverlayBench::Outcome& out, uint32_t node, uint32_t peer) const {
     EXPECT_EQ(out.remote, node);
     EXPECT_EQ(out.local, kNode1);

@@ -8,6 +8,7 @@
 
 #include "bench.h"
 #include "loadstar/abi/portmap.h"
+#include "packet_checks.h"
 
 namespace ls::test {
 namespace {
@@ -61,12 +62,6 @@ class PortMap : public testing::TestWithParam<Family> {
     EXPECT_EQ(out.verdict, kPass) << hook;
     EXPECT_EQ(out.frame, bytes) << hook;
   }
-  static void sound(const Seen& s) {
-    EXPECT_TRUE(s.ok);
-    EXPECT_TRUE(s.ip_check_ok) << s.text();
-    EXPECT_TRUE(s.l4_check_ok) << s.text();
-  }
-  std::string to(const char* a, int port) { return Endpoint{IpAddress::parse(a).value(), uint16_t(port)}.text(); }
 
   std::unique_ptr<Bench> b;
   Family f{};

@@ -5,15 +5,14 @@ form one overlay, large transfers and path MTU, nodes that come and go.
 
 Nodes 1 and 2 have programs at the VTEP and at the containers, node 3 at the VTEP only (the plain path), node 4 is wired as the
 original did it, with commands of ip and bridge. Each has a routed and a bridged container."""
-import ipaddress
 import os
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from lab import Lab, Report, arguments, expect, find_binary, overlay  # noqa: E402
+from lab.overlay_traffic import PORT, all_pairs, dial, same, seen  # noqa: E402
 
-PORT = 7000
 MODES = {1: "shortcut", 2: "shortcut", 3: "map", 4: "static"}
 
 
@@ -36,30 +35,8 @@ class Stage:
             node.echo(node.name, PORT)
 
 
-def dial(client, address, **options):
-    return client.dial("once", address, PORT, timeout=options.pop("timeout", 2000), **options)[0]
-
-
-def seen(answer):
-    """The client's address as the server saw it, as text that can be compared."""
-    return str(ipaddress.ip_address(answer["seen"].rpartition(":")[0].strip("[]")))
-
-
-def same(address):
-    return str(ipaddress.ip_address(address))
-
-
-def all_pairs(stage, family):
-    pairs = 0
-    for client in stage.containers:
-        for server in stage.containers:
-            if client is server:
-                continue
-            a = dial(client, server.address[family], payload=200)
-            expect(a["ok"] and a["name"] == server.name, f"{client.name} -> {server.name}: {a}")
-            expect(seen(a) == same(client.address[family]), f"{client.name} -> {server.name}: seen as {a['seen']}")
-            pairs += 1
-    return f"{pairs} ordered pairs, each seen with its own address"
+def pairs(stage, family):
+    return f"{all_pairs(stage.containers, family)} ordered pairs, each seen with its own address"
 
 
 def udp_pairs(stage, family):
@@ -286,7 +263,7 @@ def main():
     report = Report()
     with Lab(nodes=4, tools=args.tools) as lab:
         stage = Stage(lab)
-        checks = [("all ordered pairs, IPv4", all_pairs, 4), ("all ordered pairs, IPv6", all_pairs, 6),
+        checks = [("all ordered pairs, IPv4", pairs, 4), ("all ordered pairs, IPv6", pairs, 6),
                   ("UDP of 4000 octets, IPv4", udp_pairs, 4), ("UDP of 4000 octets, IPv6", udp_pairs, 6),
                   ("nodes to containers, IPv4", node_to_container, 4), ("nodes to containers, IPv6", node_to_container, 6),
                   ("containers to nodes", container_to_node), ("VTEP to VTEP", vtep_to_vtep),

@@ -3,7 +3,6 @@
 """The overlay by daemons: three nodes with a loadstard each (the first is master and agent), on each a Mesos container attached by
 loadstar-cni and a Docker container. All ordered pairs in both families, nodes to containers, services, what leaves the overlay; a node
 that joins, one that an operator removes, ends and kills under traffic, a node that comes back after a reboot, drift."""
-import ipaddress
 import json
 import os
 import shutil
@@ -13,8 +12,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from lab import Lab, Master, Place, Report, arguments, expect, overlay, overlay_cluster, proc, separate_source_ports, state, wait_until  # noqa: E402
-
-PORT = 7000
+from lab.overlay_traffic import PORT, all_pairs, dial, same, seen  # noqa: E402
 
 
 class Stage:
@@ -43,24 +41,8 @@ class Stage:
         return overlay_cluster.start_daemon(node, self.master_node, {"mesos": [self.mesos.address]}, **more)
 
 
-def dial(client, address, **options):
-    return client.dial("once", address, PORT, timeout=options.pop("timeout", 2000), **options)[0]
-
-
-def seen(answer):
-    return str(ipaddress.ip_address(answer["seen"].rpartition(":")[0].strip("[]")))
-
-
 def pairs(stage, family):
-    count = 0
-    for client in stage.containers:
-        for server in stage.containers:
-            if client is server:
-                continue
-            a = dial(client, server.address[family], payload=200)
-            expect(a["ok"] and a["name"] == server.name, f"{client.name} -> {server.name}: {a}")
-            expect(seen(a) == str(ipaddress.ip_address(client.address[family])), f"{client.name} -> {server.name}: seen as {a['seen']}")
-            count += 1
+    count = all_pairs(stage.containers, family)
     for node in stage.nodes:
         for server in stage.containers:
             a = dial(node, server.address[family])
@@ -96,7 +78,7 @@ def out_of_the_overlay(stage):
         for family, address in ((4, "10.10.0.254"), (6, "fd00:10::254")):
             a = dial(client, address)
             expect(a["ok"] and a["name"] == "outside", f"{client.name} -> outside: {a}")
-            expect(seen(a) == str(ipaddress.ip_address(client.node.address[family])), f"{client.name} is seen outside as {a['seen']}")
+            expect(seen(a) == same(client.node.address[family]), f"{client.name} is seen outside as {a['seen']}")
 
 
 def services(stage):
@@ -247,7 +229,7 @@ def old_node(stage):
     for family in (4, 6):
         for c in stage.containers:
             a, b = dial(c, old.address[family]), dial(old, c.address[family])
-            expect(a["ok"] and seen(a) == str(ipaddress.ip_address(c.address[family])), f"{c.name} -> old node: {a}")
+            expect(a["ok"] and seen(a) == same(c.address[family]), f"{c.name} -> old node: {a}")
             expect(b["ok"] and b["name"] == c.name, f"old node -> {c.name}: {b}")
 
     # It moves over: a daemon in place of Navstar finds the device and the share as they are.

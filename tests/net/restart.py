@@ -14,6 +14,16 @@ from lab import Daemon, Lab, Report, arguments, end_dial, expect, next_event, st
 STALL_MS = 3000  # two cores carry a thousand flows and a starting daemon: a turn of all flows takes a while
 
 
+def step_back(process):
+    """Traffic takes every CPU that is free; what starts beside it goes first, or a start would take five times as long."""
+    os.setpriority(os.PRIO_PROCESS, process.pid, 19)
+    try:
+        with open(f"/proc/{process.pid}/autogroup", "w") as f:  # where it is on, niceness counts within a session only
+            f.write("19")
+    except OSError:
+        pass
+
+
 class Scene:
     """A client whose sockets the daemon translates, one whose packets it translates, three backends."""
 
@@ -25,7 +35,7 @@ class Scene:
         cluster = state.Cluster()
         cluster.add_agents(lab)
         for name, place in backends.items():
-            place.echo(name, 8080)
+            step_back(place.echo(name, 8080))
             cluster.add(state.routed_task(f"web.{name}", place, 4, 8080, ["/web:80"]))
         replay = os.path.join(lab.dir, "state.recordio")
         state.write_replay(replay, [cluster.subscribed(), state.HEARTBEAT])
@@ -39,6 +49,7 @@ class Scene:
         for path, n in counts.items():
             self.streams[path] = self.clients[path].start_dial("stream", self.vip, 80, flows=n, stall=STALL_MS,
                                                                timeout=30000)
+            step_back(self.streams[path])
         for path, s in self.streams.items():
             event = next_event(s)
             while event and event["event"] != "ready":

@@ -8,6 +8,7 @@
 #include "loadstar/abi/drop.h"
 #include "loadstar/abi/flow.h"
 #include "loadstar/abi/overlay.h"
+#include "loadstar/abi/portmap.h"
 
 namespace ls::api {
 namespace {
@@ -101,6 +102,11 @@ TEST(Decode, TheSeedOfTheFlowTablesStaysSecret) {
   EXPECT_EQ(text.find("seed"), text.npos);
   EXPECT_EQ(text.find(std::to_string(m.seed[0])), text.npos);
   EXPECT_NE(text.find(std::string(32, 'x')), text.npos);
+  struct {
+    ls_meta m;
+    uint64_t more;
+  } longer{m, 1};
+  EXPECT_EQ(decode("ls_meta", uint32_t{0}, longer)["value"], nullptr) << "of another build: not in hexadecimal either";
 }
 
 TEST(Decode, WhatIsNotKnownIsHexadecimal) {
@@ -171,6 +177,23 @@ TEST(Decode, MapsOfDnsAnswers) {
   l.service = 9;
   EXPECT_EQ(decode("ls_dns_listen", uint32_t{9}, l)["value"], Json({{"addr", "198.51.100.1"}, {"port", 53}, {"service", "unknown"}}));
   EXPECT_TRUE(decode("ls_dns_stats", uint64_t{1}, uint16_t{1})["value"].is_string()) << "other sizes are shown in hexadecimal";
+}
+
+TEST(Decode, HostPortsAndTheMachinesOwnAddresses) {
+  ls_portmap_key key{htobe16(8080), 17, 6};
+  ls_portmap to{};
+  memcpy(to.addr_be, ip("fd01:b::7").bytes().data(), 16);
+  to.port_be = htobe16(53);
+  to.bridge_ifindex = 12;
+  EXPECT_EQ(decode("ls_portmap", key, to),
+            Json::parse(R"({"key":{"port":8080,"proto":"udp","family":6},"value":{"addr":"fd01:b::7","port":53,"bridge_ifindex":12}})"));
+  EXPECT_TRUE(decode("ls_portmap", key, uint32_t{1})["value"].is_string()) << "another layout stays hexadecimal";
+  ls_own own{};
+  memcpy(own.addr_be, ip("10.0.0.3").bytes().data(), 16);
+  own.used = 1;
+  EXPECT_EQ(decode("ls_own", uint32_t{99}, own), Json::parse(R"({"key":99,"value":{"addr":"10.0.0.3","used":true}})"));
+  own.used = 0;
+  EXPECT_EQ(decode("ls_own", uint32_t{99}, own)["value"]["used"], false) << "given up, the address still stands there";
 }
 
 TEST(Decode, OwnersOfTheOverlay) {

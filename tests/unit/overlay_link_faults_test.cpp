@@ -92,8 +92,8 @@ TEST_F(LinkFaults, ABodyWithoutAnEndIsLeft) {
 TEST_F(LinkFaults, SilenceIsFoundOut) {
   StandInMaster silent(io_, script([] { return ""; }, [] { return ""; }));
   auto o = options({silent.address()});
-  o.wait = 100ms;
-  o.slack = 100ms;
+  o.times.wait = 100ms;
+  o.times.slack = 100ms;
   follow(o);
   ASSERT_TRUE(eventually([&] { return link_->status().failures > 1; })) << "a question";
   EXPECT_EQ(copy_.nodes.size(), 1u);
@@ -102,9 +102,9 @@ TEST_F(LinkFaults, SilenceIsFoundOut) {
   StandInMaster other(io_, script([] { return ""; }));
   StandInMaster first(io_, script([] { return ""; }, [] { return ""; }));
   o = options({first.address(), other.address()});
-  o.wait = 3600s;
-  o.slack = 100ms;
-  o.retry_first = 3600s;
+  o.times.wait = 3600s;
+  o.times.slack = 100ms;
+  o.times.retry_first = 3600s;
   follow(o);
   say("10.0.0.1");
   ASSERT_TRUE(eventually([&] { return copy_.own.has_value(); }));
@@ -159,7 +159,7 @@ TEST_F(LinkFaults, WhatIsSentIsWhatTheMasterReads) {
   });
   auto o = options({master.address()});
   o.held = OverlayHeld{{"r 0/\"", 7, "a"}, feed().plan};
-  o.wait = 25s;
+  o.times.wait = 25s;
   follow(o);
   say("10.0.0.1");
   ASSERT_TRUE(eventually([&] { return copy_.own.has_value(); }));

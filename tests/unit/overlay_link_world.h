@@ -200,9 +200,9 @@ class LinkTest : public testing::Test {
     OverlayLinkOptions o;
     o.masters = std::move(masters);
     o.token_file = token_;
-    o.backoff_min = o.backoff_max = Millis(20);
-    o.retry_first = Millis(100);
-    o.wait = Millis(1000);
+    o.times.backoff_min = o.times.backoff_max = Millis(20);
+    o.times.retry_first = Millis(100);
+    o.times.wait = Millis(1000);
     o.reregister = Millis(200);
     o.settle = Millis(600);
     return o;
@@ -215,6 +215,24 @@ class LinkTest : public testing::Test {
     link_->start();
   }
   void say(const std::string& node) { link_->say({overlay::request(node), {}}); }
+  /// This node registers beside 10.0.0.9, which the master has already.
+  void come_beside_another() {
+    say("10.0.0.1");
+    ASSERT_TRUE(eventually([&] { return copy_.own && copy_.nodes.size() == 2; }));
+  }
+  /// Then one more node comes and the other one goes; all that is told is the change.
+  void follow_one_that_comes_and_one_that_goes(AllocatingMaster& master) {
+    EXPECT_EQ(copy_.own->allocation, copy_.nodes["10.0.0.1"]);
+    EXPECT_EQ(copy_.fulls, 1);
+    auto share = master.add("10.0.0.3");
+    ASSERT_TRUE(eventually([&] { return copy_.share("10.0.0.3") == share; }));
+    master.remove("10.0.0.9");
+    ASSERT_TRUE(eventually([&] { return copy_.nodes.size() == 2; }));
+    EXPECT_EQ(copy_.fulls, 1) << "only what changed came";
+    auto s = link_->status();
+    EXPECT_TRUE(s.connected && s.registered);
+    EXPECT_EQ(s.last_error, "");
+  }
   void end() {
     if (!link_) return;
     link_->stop();

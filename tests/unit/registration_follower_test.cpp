@@ -15,14 +15,14 @@ using namespace std::chrono_literals;
 
 class Follower : public testing::Test {
  protected:
-  void follow(std::vector<uint16_t> ports, std::filesystem::path file = {}) {
+  void follow(std::vector<uint16_t> ports, std::filesystem::path file = {}, Millis wait = 1s) {
     FollowerOptions o;
     for (auto p : ports) o.masters.push_back("127.0.0.1:" + std::to_string(p));
     o.file = std::move(file);
-    o.backoff_min = o.backoff_max = 20ms;
+    o.times.backoff_min = o.times.backoff_max = 20ms;
     o.save_every = 10ms;
-    o.retry_first = 100ms;
-    o.wait = 1s;
+    o.times.retry_first = 100ms;
+    o.times.wait = wait;
     have_.clear();
     auto f = RegistrationFollower::make(io_, o, [this](const std::string& zone, RecordDelta d) {
       auto& zone_records = have_[zone];
@@ -95,6 +95,23 @@ TEST_F(Follower, KeepsWhatItHasWithoutAMaster) {
   master.put("b", "10.0.0.2");
   ASSERT_TRUE(eventually([&] { return count() == 2; }));
   EXPECT_FALSE(follower_->status().from_file);
+}
+
+TEST_F(Follower, AMasterWithoutNewsIsKnownToBeThereAtOnce) {
+  Node master(true);
+  master.start();
+  master.put("a", "10.0.0.1");
+  auto file = dir_ / "copy";
+  follow({master.port}, file);
+  ASSERT_TRUE(eventually([&] { return count() == 1 && std::filesystem::exists(file); }));
+  follower_->stop();
+  follow({master.port}, file, 3600s);
+  EXPECT_TRUE(follower_->status().from_file);
+  ASSERT_TRUE(eventually([&] { return follower_->status().connected; })) << "the master would hold a question that waits for 30 s";
+  EXPECT_FALSE(follower_->status().from_file);
+  EXPECT_EQ(count(), 1u);
+  master.put("b", "10.0.0.2");
+  ASSERT_TRUE(eventually([&] { return count() == 2; })) << "the next question waits";
 }
 
 TEST_F(Follower, AnotherStoreDoesNotEmptyIt) {

@@ -21,6 +21,7 @@ import uuid
 
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException, NoNodeError
+from kazoo.handlers.threading import KazooTimeoutError
 
 PR_SET_PDEATHSIG = 1
 LABEL = "json.info_"
@@ -51,12 +52,12 @@ def client_of(hosts, session_s, **more):
     return KazooClient(hosts, timeout=session_s, connection_retry=endless, command_retry={"max_tries": 0}, **more)
 
 
-def first(client, path, look):
-    """(name, address) of the least number; None: nobody."""
-    names = [n for n in client.get_children(path, watch=look) if n.startswith(LABEL)]
+def first(client, path, look, limit_s):
+    """(name, address) of the least number; None: nobody. kazoo keeps a question for the next connection, however long that takes."""
+    names = [n for n in client.get_children_async(path, watch=look).get(timeout=limit_s) if n.startswith(LABEL)]
     for name in sorted(names, key=lambda n: int(n[len(LABEL):])):
         try:
-            info = json.loads(client.get(f"{path}/{name}")[0])
+            info = json.loads(client.get_async(f"{path}/{name}").get(timeout=limit_s)[0])
         except NoNodeError:
             continue  # listed again by the watch
         return name, f"{info['address']['ip']}:{info['address']['port']}"
@@ -73,7 +74,7 @@ def take_part(hosts, path, address, control, session_s):
     mine = client.create(f"{path}/{LABEL}", master_info(address), ephemeral=True, sequence=True).rsplit("/", 1)[1]
     role = None
     while True:
-        found = first(client, path, lambda _: events.put("look"))
+        found = first(client, path, lambda _: events.put("look"), session_s)
         wanted = None if found is None else "leads" if found[0] == mine else found[1]
         if wanted != role:
             print(f"{time.time():.3f} {mine}: {wanted}", flush=True)
@@ -84,14 +85,14 @@ def take_part(hosts, path, address, control, session_s):
             else:
                 tell(control, "leader none", f"answer 1 redirect {wanted}")
             role = wanted
-        event = events.get()
-        while event in (KazooState.SUSPENDED, KazooState.LOST):
-            if event == KazooState.LOST:
+        events.get()
+        end = time.monotonic() + session_s
+        while client.state != KazooState.CONNECTED:
+            if client.state == KazooState.LOST:
                 return "the session is over"
-            try:
-                event = events.get(timeout=session_s)
-            except queue.Empty:
+            if time.monotonic() > end:
                 return "no ZooKeeper"
+            time.sleep(0.05)
 
 
 def master(hosts, path, address, control, session_s):
@@ -101,7 +102,7 @@ def master(hosts, path, address, control, session_s):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             try:
                 print(f"{time.time():.3f} ended: {take_part(hosts, path, address, control, session_s)}", flush=True)
-            except (KazooException, OSError) as e:
+            except (KazooException, KazooTimeoutError, OSError) as e:
                 print(f"{time.time():.3f} ended: {type(e).__name__} {e}", flush=True)
             os._exit(0)  # without closing the session: a master does not either
         os.waitpid(child, 0)

@@ -207,6 +207,10 @@ class ElectedMaster:
                 if not answer.startswith("ok"):
                     raise proc.CommandFailed(f"master on {self.server.name}: {c}: {answer or 'ended'}")
 
+    def log(self):
+        with open(os.path.join(self.server.dir, "election.log"), errors="replace") as f:
+            return f.read()
+
     def kill(self):
         """As by a power cut: its node stays until its session is over."""
         for p in (self.election, self.standin):
