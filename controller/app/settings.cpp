@@ -299,11 +299,6 @@ std::vector<IpAddress> Config::Node::all_addresses() const {
   return all;
 }
 
-std::string HostPort::text() const {
-  bool literal6 = host.find(':') != host.npos;
-  return literal6 ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
-}
-
 std::string Where::text() const {
   if (line == 0) return file;
   return fmt::format("{}:{}:{}", file, line, column);

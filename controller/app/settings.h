@@ -24,6 +24,7 @@
 #include "overlay/plan.h"
 #include "util/address.h"
 #include "util/clock.h"
+#include "util/host_port.h"
 #include "util/log.h"
 #include "util/network.h"
 
@@ -39,14 +40,6 @@ enum class KernelXdp { kAuto, kNative, kOff };
 enum class CniKind { kLoadstar, kOriginal, kOff };
 /// zone -> servers, or zone -> lines of zone text; a TOML table of lists.
 using NameLists = std::map<std::string, std::vector<std::string>>;
-
-/// A host name or address literal and a port, as it is dialled. Names are resolved when used, not here.
-struct HostPort {
-  std::string host;  ///< without brackets
-  uint16_t port = 0;
-  std::string text() const;  ///< "master1:5050", "[fd01::1]:5050"
-  bool operator==(const HostPort&) const = default;
-};
 
 struct ByteSize {
   uint64_t bytes = 0;

@@ -210,44 +210,11 @@ struct Codec<HostPort> {
   static Parsed<HostPort> parse(const RawValue& raw, const Limits&) {
     auto text = expect<std::string>(raw, "HOST:PORT in quotes");
     if (!text) return Bad(text.error());
-    if (auto endpoint = split(*text)) return *endpoint;
+    if (auto endpoint = parse_host_port(*text, std::nullopt, "")) return *endpoint;
     return Bad(fmt::format("{} is not HOST:PORT (an IPv6 address stands in brackets, a port is 1 to 65535)",
                            toml_quote(*text)));
   }
   static std::string print(const HostPort& v) { return toml_quote(v.text()); }
-
- private:
-  static std::optional<HostPort> split(std::string_view s) {
-    auto colon = s.rfind(':');
-    if (colon == s.npos) return std::nullopt;
-    auto host = s.substr(0, colon), digits = s.substr(colon + 1);
-    if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-      host = host.substr(1, host.size() - 2);
-      auto address = IpAddress::parse(host);
-      if (!address || address->is_v4()) return std::nullopt;
-    } else if (!host_name(host)) {
-      return std::nullopt;
-    }
-    if (digits.empty() || digits.size() > 5) return std::nullopt;
-    uint32_t port = 0;
-    for (char c : digits) {
-      if (c < '0' || c > '9') return std::nullopt;
-      port = port * 10 + uint32_t(c - '0');
-    }
-    if (port == 0 || port > 65535) return std::nullopt;
-    return HostPort{std::string(host), uint16_t(port)};
-  }
-  // RFC 1123 section 2.1, and the underscore that internal names often have. 253: RFC 1035 section 2.3.4
-  // without the root.
-  static bool host_name(std::string_view s) {
-    if (s.empty() || s.size() > 253) return false;
-    for (char c : s) {
-      bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-                  c == '-' || c == '_';
-      if (!good) return false;
-    }
-    return s.front() != '.' && s.front() != '-';
-  }
 };
 
 template <>

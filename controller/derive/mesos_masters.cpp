@@ -27,9 +27,7 @@ std::optional<MasterAddress> parse_master(std::string_view text) {
     text.remove_prefix(at + 1);
     text = text.substr(0, text.find('@'));
   }
-  auto found = split_host_port(text);
-  if (!found) return std::nullopt;
-  return MasterAddress{std::move(found->host), found->port};
+  return split_host_port(text);
 }
 
 std::vector<MasterAddress> ordered_masters(const std::optional<MasterAddress>& leader, std::vector<MasterAddress> members) {

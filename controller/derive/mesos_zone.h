@@ -14,6 +14,7 @@
 
 #include "derive/records.h"
 #include "state/cluster_state.h"
+#include "util/host_port.h"
 
 namespace ls {
 
@@ -42,11 +43,7 @@ struct ZoneProblem {
 };
 
 /// One "host:port" of the master list, as detected or configured.
-struct MasterAddress {
-  std::string host;  ///< literal or name, without brackets
-  uint16_t port = 0;
-  bool operator==(const MasterAddress&) const = default;
-};
+using MasterAddress = HostPort;
 
 class MesosZone {
  public:

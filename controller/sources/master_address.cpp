@@ -2,64 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-
 namespace ls {
 namespace {
 
 constexpr size_t kQuotedBytes = 200;
 
-bool host_ok(std::string_view host, bool bracketed) {
-  if (host.empty() || host.size() > 255) return false;
-  for (char c : host) {
-    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-                 c == '-' || c == '_';
-    if (!plain && !(bracketed && (c == ':' || c == '%'))) return false;
-  }
-  return true;
-}
-
 }  // namespace
 
-std::string MasterAddress::text() const {
-  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port)
-                                             : fmt::format("[{}]:{}", host, port);
-}
-
 Result<MasterAddress> parse_master_address(std::string_view text, uint16_t default_port) {
-  std::string_view host = text, port;
-  bool bracketed = !text.empty() && text.front() == '[';
-  bool has_port = false;
-  if (bracketed) {
-    size_t end = text.find(']');
-    if (end == std::string_view::npos) return fail(fmt::format("master \"{}\": no closing bracket", text));
-    host = text.substr(1, end - 1);
-    std::string_view rest = text.substr(end + 1);
-    if (!rest.empty()) {
-      if (rest.front() != ':')
-        return fail(fmt::format("master \"{}\": expected a colon after the bracket", text));
-      port = rest.substr(1);
-      has_port = true;
-    }
-  } else if (size_t colon = text.find(':'); colon != std::string_view::npos) {
-    if (text.find(':', colon + 1) != std::string_view::npos) {
-      return fail(fmt::format("master \"{}\": an IPv6 address needs brackets", text));
-    }
-    host = text.substr(0, colon);
-    port = text.substr(colon + 1);
-    has_port = true;
-  }
-  if (!host_ok(host, bracketed)) return fail(fmt::format("master \"{}\": not a host name or address", text));
-  MasterAddress out{std::string(host), default_port};
-  if (has_port) {
-    unsigned value = 0;
-    auto [end, ec] = std::from_chars(port.data(), port.data() + port.size(), value);
-    if (ec != std::errc() || end != port.data() + port.size() || value == 0 || value > 65535) {
-      return fail(fmt::format("master \"{}\": \"{}\" is not a port", text, port));
-    }
-    out.port = static_cast<uint16_t>(value);
-  }
-  return out;
+  return parse_host_port(text, default_port, "master");
 }
 
 Result<RedirectTarget> parse_location(std::string_view location, const MasterAddress& asked,

@@ -4,17 +4,12 @@
 #include <string>
 #include <string_view>
 
+#include "util/host_port.h"
 #include "util/result.h"
 
 namespace ls {
 
-/// Host (name or address, IPv6 without brackets) and port.
-struct MasterAddress {
-  std::string host;
-  uint16_t port = 0;
-  bool operator==(const MasterAddress&) const = default;
-  std::string text() const;  ///< "host:port", "[fd01::1]:5050"
-};
+using MasterAddress = HostPort;
 
 inline constexpr uint16_t kMesosMasterPort = 5050;  // default of mesos-master --port
 

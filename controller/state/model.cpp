@@ -116,13 +116,13 @@ void Task::set_running(double at, RunningAddresses&& found) {
   running = found == *nothing ? nothing : std::make_shared<const RunningAddresses>(std::move(found));
 }
 
-std::optional<PidHost> host_of_pid(std::string_view pid) {
+std::optional<HostPort> host_of_pid(std::string_view pid) {
   auto at = pid.find('@');
   if (at == pid.npos || pid.find('@', at + 1) != pid.npos) return std::nullopt;
   return split_host_port(pid.substr(at + 1));
 }
 
-std::optional<PidHost> split_host_port(std::string_view text) {
+std::optional<HostPort> split_host_port(std::string_view text) {
   auto colon = text.rfind(':');
   if (colon == text.npos) return std::nullopt;
   std::string_view host = text.substr(0, colon), number = text.substr(colon + 1);
@@ -134,7 +134,7 @@ std::optional<PidHost> split_host_port(std::string_view text) {
   uint16_t port = 0;
   auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), port);
   if (host.empty() || error != std::errc{} || end != number.data() + number.size() || port == 0) return std::nullopt;
-  return PidHost{std::string(host), port};
+  return HostPort{std::string(host), port};
 }
 
 std::optional<IpAddress> address_of_pid(std::string_view pid) {

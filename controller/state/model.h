@@ -12,6 +12,7 @@
 
 #include "state/text.h"
 #include "util/address.h"
+#include "util/host_port.h"
 
 namespace ls {
 
@@ -151,14 +152,9 @@ struct Framework {
 };
 
 /// The part of a pid behind its only '@': a literal without brackets or a name, and a port from 1 to 65535.
-struct PidHost {
-  std::string host;
-  uint16_t port = 0;
-  bool operator==(const PidHost&) const = default;
-};
-std::optional<PidHost> host_of_pid(std::string_view pid);
+std::optional<HostPort> host_of_pid(std::string_view pid);
 /// "10.0.0.1:5050", "[fd01::1]:5050", "name:5050".
-std::optional<PidHost> split_host_port(std::string_view text);
+std::optional<HostPort> split_host_port(std::string_view text);
 
 /// The address in "slave(1)@10.0.0.1:5051"; nullopt when there is none.
 std::optional<IpAddress> address_of_pid(std::string_view pid);
