@@ -131,10 +131,11 @@ struct Tree {
     return out;
   }
   void expire(int64_t session) {
+    if (!session) return;
     expired.insert(session);
     std::vector<std::string> gone;
     for (auto& [path, n] : nodes) {
-      if (n.stat.owner == session && session) gone.push_back(path);
+      if (n.stat.owner == session) gone.push_back(path);
     }
     for (auto& path : gone) (void)erase(path, -1);
   }
