@@ -76,6 +76,12 @@ class Scrape final : public prometheus::Collectable {
     counter(out, "loadstar_source_events_total", "Events of the source by kind.", [&](Family& f) {
       for (auto& e : s.events) f.add(double(e.count), {kind, label("kind", e.kind)});
     });
+    auto& z = s.zookeeper;
+    if (!z) return;
+    gauge(out, "loadstar_masters_zookeeper_connected", "1 while ZooKeeper says who the masters are.", [&](Family& f) { f.add(z->connected); });
+    gauge(out, "loadstar_masters_known", "Masters in the last list of ZooKeeper.", [&](Family& f) { f.add(double(z->masters.size())); });
+    counter(out, "loadstar_masters_zookeeper_sessions_total", "Sessions with ZooKeeper, to know the masters.", [&](Family& f) { f.add(double(z->sessions)); });
+    counter(out, "loadstar_masters_zookeeper_expired_total", "Of these, those that expired.", [&](Family& f) { f.add(double(z->expired)); });
   }
 
   void reconcile(Families& out, const StatusView& s, const MetricsView& more) const {

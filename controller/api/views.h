@@ -30,9 +30,19 @@ struct EventCount {
   uint64_t count = 0;
 };
 
+/// The masters that ZooKeeper names, and how that goes.
+struct MastersView {
+  bool connected = false;
+  std::string server;                ///< of the ensemble; empty: none
+  std::string last_error;
+  std::vector<std::string> masters;  ///< the last list, the leader first
+  uint64_t sessions = 0, expired = 0;
+};
+
 struct SourceView {
-  std::string kind;      ///< "mesos", "replay"
+  std::string kind;      ///< "mesos", "hub", "replay"
   std::string endpoint;  ///< "10.0.0.1:5050", or the file of a replay
+  std::optional<MastersView> zookeeper;  ///< with mesos.zk
   bool connected = false;
   double since_s = 0;  ///< how long it has been connected, or disconnected
   double age_s = 0;    ///< since the last message (heartbeats count)

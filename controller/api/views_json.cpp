@@ -44,8 +44,13 @@ std::string protocol_text(uint8_t number) {
 Json source_json(const SourceView& s) {
   Json events = Json::object();
   for (auto& e : s.events) events[e.kind] = e.count;
-  return {{"kind", s.kind},   {"endpoint", s.endpoint},     {"connected", s.connected}, {"since_s", s.since_s},
-          {"age_s", s.age_s}, {"last_error", s.last_error}, {"events", events}};
+  Json out{{"kind", s.kind},   {"endpoint", s.endpoint},     {"connected", s.connected}, {"since_s", s.since_s},
+           {"age_s", s.age_s}, {"last_error", s.last_error}, {"events", events}};
+  if (auto& z = s.zookeeper) {
+    out["zookeeper"] = {{"connected", z->connected}, {"server", z->server},     {"last_error", z->last_error},
+                        {"masters", z->masters},     {"sessions", z->sessions}, {"expired", z->expired}};
+  }
+  return out;
 }
 
 Json backend_json(const BackendView& b) {

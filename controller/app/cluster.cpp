@@ -166,6 +166,11 @@ void Cluster::apply(Event&& event, SnapshotContext context, std::string_view kin
   }
 }
 
+void Cluster::set_reachable(const IpAddress& agent, bool reachable) {
+  VipDelta delta = vips_.set_reachable(agent, reachable);
+  if (!delta.empty()) hooks_.changed({}, std::move(delta), reachable ? "agent_reachable" : "agent_unreachable", clock_.now());
+}
+
 void Cluster::arm_timer() {
   auto at = state_.next_deadline();
   if (!at) {

@@ -39,6 +39,9 @@ class Cluster final : public SourceSink {
   Result<> start();
   void stop();
 
+  /// What is known from elsewhere of an agent (app/agent_watch.h): told as a change.
+  void set_reachable(const IpAddress& agent, bool reachable);
+
   const ClusterState& state() const { return state_; }
   const VipDeriver& vips() const { return vips_; }
   SourceStatus source() const { return source_->status(); }

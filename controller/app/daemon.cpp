@@ -106,7 +106,7 @@ struct Daemon::Impl {
   std::optional<bpf::RingBuffer> ring;
   std::optional<asio::posix::stream_descriptor> netlink_fd, ring_fd;
   std::unique_ptr<Cluster> cluster;
-  HubFeed hub;  ///< of this node for others
+  HubFeed hub{io, clock};
   std::unique_ptr<DnsNode> dns;
   std::unique_ptr<Registrations> registrations;
   OverlayService overlay{config, clock};
@@ -203,7 +203,7 @@ struct Daemon::Impl {
     hooks.snapshot = [this](const StateDelta& d) { on_snapshot(d); };
     hooks.changed = [this](const StateDelta& d, VipDelta&& v, std::string_view kind, Instant at) { on_change(d, std::move(v), kind, at); };
     cluster = std::make_unique<Cluster>(io, config, clock, std::move(hooks));
-    LS_TRY(hub.start(config));
+    LS_TRY(hub.start(config, [this](const IpAddress& agent, bool reachable) { cluster->set_reachable(agent, reachable); }));
     views.set_hub(hub.server());
     LS_TRY(cluster->start());
 
@@ -348,7 +348,7 @@ struct Daemon::Impl {
       return {};
     });
     synced = true;
-    hub.tell(cluster->source(), synced, clock.now());
+    hub.tick(cluster->source(), synced);
     serve();
   }
 
@@ -478,7 +478,7 @@ struct Daemon::Impl {
       for (auto& silent : manager.pet()) log::warn("loop_silent", {{"loop", silent}});
     }
     if (overlay_node) overlay_node->tick();
-    hub.tell(cluster->source(), synced, now);
+    hub.tick(cluster->source(), synced);
     publish_status();
     tick_due = now + kTick;
     tick_timer.expires_at(std::chrono::steady_clock::time_point(tick_due.time_since_epoch()));
@@ -635,6 +635,10 @@ struct Daemon::Impl {
     v.source.since_s = s.since == Instant{} ? 0 : seconds_of(now - s.since);
     v.source.age_s = s.last_byte_age ? duration<double>(*s.last_byte_age).count() : 0;
     v.source.last_error = s.last_error;
+    if (auto z = cluster->zookeeper()) {
+      v.source.zookeeper = api::MastersView{z->connected, z->server, z->last_error, {}, z->sessions, z->expired};
+      for (auto& m : z->masters) v.source.zookeeper->masters.push_back(m.text());
+    }
     for (auto& [kind, n] : cluster->events()) v.source.events.push_back({kind, n});
     size_t total = 0;
     for (auto& p : cluster->problems(kShownProblems, total)) v.problems.push_back({p.task, p.field, p.why});

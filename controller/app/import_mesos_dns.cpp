@@ -9,6 +9,7 @@
 #include "app/config.h"
 #include "app/import_mesos_dns_keys.h"
 #include "app/settings_codec.h"
+#include "zk/url.h"
 #include "app/upstream_address.h"
 #include "util/zone_names.h"
 
@@ -199,11 +200,29 @@ class Importer {
     for (auto& p : parse_config({&text, 1}).problems) out_.warnings.push_back("the result needs a hand: " + p.what);
   }
 
+  /// mesos.zk, without the login, which the reference did not use either. False: zk is no address of ZooKeeper.
+  bool write_zookeeper() {
+    if (!c_.zk.starts_with("zk://")) return false;
+    auto url = zk::parse_url(c_.zk);
+    if (!url) {
+      warn("zk", url.error().text());
+      return false;
+    }
+    if (!url->user.empty()) {
+      warn("zk", "user and password are left out: write them into a file and name it as mesos.zk_login_file");
+      url->user.clear();
+      url->password.clear();
+    }
+    put("zk", Codec<std::string>::print(url->text()));
+    return true;
+  }
+
   void write_mesos() {
     section("mesos");
     auto masters = masters_;
-    if (c_.zk.starts_with("zk://")) {
-      warn("zk", "this version does not find masters through ZooKeeper: it asks those of mesos.masters and follows the leader");
+    bool zookeeper = write_zookeeper();
+    if (zookeeper) {
+      // The masters that are given besides are asked when ZooKeeper names none (the reference forgot them).
     } else if (c_.zk.starts_with("file://")) {
       warn("zk", "a file that names the masters is not read: write them into mesos.masters");
     } else if (!c_.zk.empty()) {
@@ -216,9 +235,9 @@ class Importer {
         warn("zk", "is not used: mesos.masters names the masters");
       }
     }
-    if (masters.empty()) {
+    if (masters.empty() && !zookeeper) {
       warn("masters", "only zk is given: write the masters here, as in masters = [\"10.0.0.1:5050\"]");
-    } else {
+    } else if (!masters.empty()) {
       put("masters", Codec<Texts>::print(masters));
     }
     flag("tls", c_.https);

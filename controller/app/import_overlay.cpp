@@ -37,7 +37,7 @@ struct Advice {
 constexpr Advice kAllocator[] = {
     {"replicated_log_dir", "not needed: allocations are kept beside store.path"},
     {"replicated_log_timeout", "not needed: a record is on disk before a node is answered"},
-    {"zk", "not used: allocations are not kept in ZooKeeper"},
+    {"zk", "not used: store.kind = \"zookeeper\" with store.zookeeper keeps allocations there, below a path of its own"},
 };
 /// The agents' file (configurator).
 constexpr std::string_view kAgentWhy = "belongs to the agents' side, which has settings of its own";

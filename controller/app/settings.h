@@ -124,6 +124,7 @@ struct Config {
     ByteSize history{64ull << 20};
     Millis heartbeat{5'000}, batch{20};
     uint32_t max_followers = 12'000;
+    Millis probe_every{10'000};  ///< 0: whether agents can be reached is left to Mesos
   } hub_server;
   struct Replay {
     std::filesystem::path file;

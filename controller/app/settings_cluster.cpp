@@ -82,9 +82,13 @@ std::vector<Setting> cluster_lines() {
       line<&C::hub_server, &C::HubServer::heartbeat>("hub_server.heartbeat",
           "A stream without changes carries a sign of life this often; a follower gives it up after three.", {.limits = {100, kMinute}}),
       line<&C::hub_server, &C::HubServer::batch>("hub_server.batch",
-          "Changes within this time of the one before share a record. The first after quiet goes out at once.", {.limits = {0, 5 * kSecond}}),
+          "Changes within this time of the one before share a record. The first after quiet goes out at once.", {.limits = {0, 10 * kSecond}}),
       line<&C::hub_server, &C::HubServer::max_followers>("hub_server.max_followers", "Streams at a time.",
           {.limits = {1, 1'000'000}, .unit = "followers"}),
+      line<&C::hub_server, &C::HubServer::probe_every>("hub_server.probe_every",
+          "How often a hub asks, by a TCP connection, agents that do not follow it whether they live. One that does not answer "
+          "three times in a row gets no new connections on any node while another backend is there. 0: only Mesos decides.",
+          {.limits = {0, kHour}}),
 
       line<&C::store, &C::Store::kind>("store.kind",
           "Where registrations and allocations of the overlay are kept: in a file of this machine, for a single master, or in ZooKeeper, "

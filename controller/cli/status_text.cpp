@@ -40,6 +40,17 @@ std::string source_line(const Json& s) {
   return out;
 }
 
+/// Who the masters are, where ZooKeeper is asked for them.
+std::string masters_line(const Json& source) {
+  auto z = source.value("zookeeper", Json());
+  if (!z.is_object()) return {};
+  auto masters = z.value("masters", Json::array());
+  auto out = masters.empty() ? std::string("none known") : joined(masters, ", ") + " (the first leads)";
+  out += z.value("connected", false) ? ", from ZooKeeper " + z.value("server", "") : std::string(", ZooKeeper not connected");
+  if (auto error = z.value("last_error", ""); !error.empty()) out += ", last error: " + error;
+  return out;
+}
+
 std::string reconcile_line(const Json& r) {
   auto out = fmt::format("{}: {} runs, {} errors, last took {:.1f} ms, {} drift repaired", r.value("driver", ""),
                          r.value("runs", 0ull), r.value("errors", 0ull), r.value("last_ms", 0.0),
@@ -166,7 +177,9 @@ std::string status_text(const Json& s, bool wide, const std::string& watchdog) {
   std::string out = printable(s.value("headline", "")) + "\n\n";
   out += line("version", s.value("version", "") + ", up " + duration_text(s.value("uptime_s", 0.0)));
   out += line("node", joined(list("addresses"), ", ") + " (" + joined(list("roles"), ", ") + ")");
-  out += line("source", source_line(s.value("source", Json::object())));
+  auto source = s.value("source", Json::object());
+  out += line("source", source_line(source));
+  out += line("masters", masters_line(source));
 
   std::string startup;
   for (auto& st : list("startup")) {

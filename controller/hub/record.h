@@ -39,6 +39,7 @@ struct SourceHealth {
   int64_t lost_ms = 0;        ///< how long it has not been connected
   std::string leader;         ///< Mesos master that leads, "10.0.0.1:5050"; empty: not known
   std::vector<std::string> masters;  ///< all that are known, the leader first
+  std::vector<IpAddress> unreachable;  ///< agents that the hub's node cannot reach (app/agent_watch.h), sorted
   bool operator==(const SourceHealth&) const = default;
 };
 

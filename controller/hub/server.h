@@ -16,6 +16,7 @@
 /// makes no progress.
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,6 +39,8 @@ struct ServerOptions {
   size_t max_followers = 12'000;
   Millis idle{10'000}, stuck{30'000};
   size_t send_buffer = 256 << 10;         ///< of a socket
+  /// A stream from this address began or ended. On the hub's thread; must not wait. Not called for streams that end with the server.
+  std::function<void(const IpAddress& address, bool there)> on_follower{};
 };
 
 struct FollowerView {

@@ -156,14 +156,19 @@ TEST(ImportMesosDns, SecretsAreNeverPrinted) {
 
 TEST(ImportMesosDns, ZooKeeperAndOtherWaysToMasters) {
   auto both = import_with(R"("zk": "zk://zk-1.zk:2181/mesos")");
-  good(both);
-  EXPECT_THAT(all(both.warnings), HasSubstr("ZooKeeper"));
+  EXPECT_EQ(good(both).mesos.zk, "zk://zk-1.zk:2181/mesos");
+  EXPECT_FALSE(good(both).mesos.masters.empty()) << "the last resort";
   auto one = import_mesos_dns(R"({"zk": "master@10.0.0.7:5050"})", "c.json");
   EXPECT_EQ(good(one).mesos.masters, (std::vector<HostPort>{{"10.0.0.7", 5050}}));
   auto only = import_mesos_dns(R"({"zk": "zk://u:pw@zk-1.zk:2181/mesos"})", "c.json");
-  EXPECT_EQ(only.error, "");
-  EXPECT_THAT(all(only.warnings), HasSubstr("mesos.masters: source.kind = \"mesos\" needs at least one master"));
+  EXPECT_EQ(good(only).mesos.zk, "zk://zk-1.zk:2181/mesos");
+  EXPECT_THAT(all(only.warnings), HasSubstr("mesos.zk_login_file"));
   EXPECT_EQ((only.toml + all(only.warnings)).find("u:pw"), std::string::npos);
+  EXPECT_EQ((only.toml + all(only.warnings)).find("pw@"), std::string::npos);
+  auto bad = import_mesos_dns(R"({"zk": "zk://u:pw@zk-1.zk:2181"})", "c.json");
+  EXPECT_THAT(all(bad.warnings), HasSubstr("mesos.masters: source.kind = \"mesos\" needs at least one master"));
+  EXPECT_THAT(all(bad.warnings), HasSubstr("no path"));
+  EXPECT_EQ((bad.toml + all(bad.warnings)).find("u:pw"), std::string::npos);
 }
 
 TEST(ImportMesosDns, QuirksAreSaid) {

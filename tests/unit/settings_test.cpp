@@ -49,7 +49,10 @@ TEST(Settings, EveryMemberHasALine) {
   EXPECT_EQ(lines_of("authority"), member_count<Config::Authority>());
   EXPECT_EQ(lines_of("resolver"), member_count<Config::Resolver>());
   EXPECT_EQ(lines_of("registration"), member_count<Config::Registration>());
+  EXPECT_EQ(lines_of("hub"), member_count<Config::Hub>());
+  EXPECT_EQ(lines_of("hub_server"), member_count<Config::HubServer>());
   EXPECT_EQ(lines_of("store"), member_count<Config::Store>());
+  EXPECT_EQ(lines_of("state"), member_count<Config::State>());
   EXPECT_EQ(lines_of("watchdog"), member_count<Config::Watchdog>());
   EXPECT_EQ(lines_of("overlay"), member_count<Config::Overlay>());
   EXPECT_EQ(sections().size(), member_count<Config>());
@@ -110,6 +113,9 @@ RawValue other_value(const Setting& s, const std::string& printed) {
     if (s.name == "log.level") other = "warn";
     if (s.name == "log.format") other = "json";
     if (s.name == "source.kind") other = "replay";
+    if (s.name == "mesos.zk" || s.name == "store.zookeeper") other = "zk://10.0.0.9:2181/other";
+    if (s.name == "store.kind") other = "zookeeper";
+    if (s.name == "store.advertise") other = "m1:62080";
     if (s.name == "resolver.rotation") other = "none";
     if (s.name == "dns.kernel_xdp") other = "native";
     if (s.name == "overlay.cni") other = "original";
@@ -158,6 +164,7 @@ TEST(Settings, PrintedConfigReadsBackToTheSame) {
   c.node.address = IpAddress::parse("10.0.0.1");
   c.node.addresses = {*IpAddress::parse("fd00::1")};
   c.mesos.masters = {{"master-1.example", 5050}, {"fd00::5", 5051}};
+  c.mesos.zk = "zk://10.0.0.1:2181,[fd00::5]:2182/mesos";
   c.mesos.principal = "a \"quoted\" \\ name\twith tab";
   c.mesos.secret_file = "/etc/loadstar/secret";
   c.mesos.connect_timeout = Millis(1500);
