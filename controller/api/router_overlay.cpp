@@ -23,6 +23,7 @@ Reply method_reply(std::string_view allowed) {
 }
 
 Reply failure_reply(const OverlayFailure& f) {
+  if (f.leader) return not_leading_reply(*f.leader);
   unsigned status = 500;
   switch (f.kind) {
     case OverlayFailure::Kind::kAbsent: status = 404; break;

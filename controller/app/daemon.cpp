@@ -20,6 +20,7 @@
 #include "app/holdover.h"
 #include "app/hub_feed.h"
 #include "app/kernel_options.h"
+#include "app/master_turns.h"
 #include "app/overlay_local_link.h"
 #include "app/overlay_node.h"
 #include "app/privileges.h"
@@ -108,6 +109,8 @@ struct Daemon::Impl {
   std::unique_ptr<Cluster> cluster;
   HubFeed hub{io, clock};
   std::unique_ptr<DnsNode> dns;
+  // Both hold the store of a turn, which ends after them.
+  std::unique_ptr<MasterTurns> turns;
   std::unique_ptr<Registrations> registrations;
   OverlayService overlay{config, clock};
   std::unique_ptr<OverlayNode> overlay_node;
@@ -169,6 +172,8 @@ struct Daemon::Impl {
                              [this](const std::string& zone, const std::string& name) { return registrations->origins(zone, name); }});
     views.set_dns(dns->source(), registrations.get(), &nodes, config);
     overlay.start();
+    turns = std::make_unique<MasterTurns>(io, config, clock, overlay);
+    views.set_turns(turns.get());
     if (config.joins_overlay()) {
       overlay_node = std::make_unique<OverlayNode>(io, config, clock);
       overlay.set_agent([this] { return overlay_node->agent_body(); });
@@ -189,6 +194,7 @@ struct Daemon::Impl {
         return pass(std::move(r.error()), "start the overlay");
       if (attached) attach_overlay();  // by load_programs(), which came before
     }
+    if (auto r = turns->start(server->poster(), *registrations); !r) return pass(std::move(r.error()), "start the store in ZooKeeper");
 
     Cluster::Hooks hooks;
     hooks.connected = [this] { startup.reach(StartupState::kSourceConnected); };
@@ -213,8 +219,9 @@ struct Daemon::Impl {
     return {};
   }
 
-  /// To the masters of overlay.follow, or to the allocator of this process.
+  /// To the masters of overlay.follow, to whoever leads, or to the allocator of this process.
   Result<std::unique_ptr<OverlayLink>> make_link(OverlayLinkEvents events, std::optional<OverlayHeld> held) {
+    if (config.store.kind == StoreKind::kZookeeper) return turns->make_link(std::move(events), std::move(held), server->poster());
     OverlayLinkOptions options;
     options.masters = config.overlay.follow;
     options.token_file = config.api.token_file;
@@ -601,6 +608,10 @@ struct Daemon::Impl {
       for (auto& w : registrations->warnings()) v.warnings.push_back(w);
     }
     for (auto& w : cni.warnings()) v.warnings.push_back(w);
+    if (turns) {
+      v.turns = turns->view();
+      for (auto& w : turns->warnings()) v.warnings.push_back(w);
+    }
     nodes.publish(config.node);
     for (auto& [driver, r] : runs) {
       api::ReconcileView view{driver, r.runs, r.errors, repaired_by(driver),
@@ -667,6 +678,7 @@ Daemon::~Daemon() {
   if (d.registrations) d.registrations->stop();
   if (d.overlay_node) d.overlay_node->stop();
   d.server.reset();  // it asks all of them
+  if (d.turns) d.turns->stop();
   d.hub.stop();
   if (d.dns) d.dns->stop();
   d.control.want(0);

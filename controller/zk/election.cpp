@@ -88,9 +88,10 @@ struct Election::Impl : std::enable_shared_from_this<Impl> {
     publish();
     begin_later();
   }
-  void begin_later() {
+  void begin_later() { begin_after(options.retry); }
+  void begin_after(Millis pause) {
     round++;
-    session.post_after(options.retry, in_round([](Impl& m) { m.begin(); }));
+    session.post_after(pause, in_round([](Impl& m) { m.begin(); }));
   }
 
   // --- a session -----------------------------------------------------------------------------------------------------
@@ -285,14 +286,14 @@ void Election::stop() {
   });
 }
 
-void Election::resign(std::string why) {
-  impl_->session.post([m = impl_, why = std::move(why)] {
+void Election::resign(std::string why, Millis pause) {
+  impl_->session.post([m = impl_, why = std::move(why), pause] {
     if (m->stopped) return;
     m->step_down();
     m->now.last_error = why;
     m->give_up_place();
     m->publish();
-    m->begin_later();
+    m->begin_after(pause);
   });
 }
 

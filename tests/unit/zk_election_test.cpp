@@ -102,7 +102,7 @@ TEST(Election, WhoseNodeIsRemovedOrResignsGoesToTheEnd) {
   }
   ASSERT_TRUE(eventually([&] { return b->leads() && a->state().candidates == std::vector<std::string>{"b:1", "a:1"}; }));
   EXPECT_FALSE(a->leads());
-  b->election.resign("its store cannot be opened");
+  b->election.resign("its store cannot be opened", Millis(2));
   ASSERT_TRUE(eventually([&] { return a->leads() && candidates_of(ensemble) == 2; }));
 }
 
@@ -144,7 +144,7 @@ TEST(Election, NoTermIsLedTwice) {
     switch (random() % 3) {
       case 0: ensemble.expire(all[i]->session.status().id); break;
       case 1: make(i); break;
-      default: all[i]->election.resign("test");
+      default: all[i]->election.resign("test", Millis(2));
     }
   }
   ensemble.on_operation({});
