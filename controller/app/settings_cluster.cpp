@@ -23,14 +23,14 @@ std::optional<std::string> zk_url(const std::string& text) {
 namespace {
 
 std::optional<std::string> hub_address(const std::string& text) {
-  auto address = parse_host_port(text, 62081);
+  auto address = parse_host_port(text, 62081, "hub");
   if (!address) return address.error().text();
   return std::nullopt;
 }
 
 std::optional<std::string> api_address(const std::string& text) {
   if (text.empty()) return std::nullopt;
-  auto address = parse_host_port(text, 62080);
+  auto address = parse_host_port(text, 62080, "address");
   if (!address) return address.error().text();
   return std::nullopt;
 }

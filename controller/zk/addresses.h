@@ -10,7 +10,7 @@
 namespace ls::zk {
 
 /// All addresses of all servers, each once, in random order. A name without an address is left out; an error only when none has one.
-/// The client library takes a list as well, but passes over every other address of a list of even length when they fail.
+/// The client library takes a list too, but then it says itself how long a silent server may take: two thirds of a session.
 Result<std::vector<HostPort>> look_up(const std::vector<HostPort>& servers);
 
 enum class Greeting { kGood, kIncomplete, kBad };

@@ -120,6 +120,9 @@ bool Handle::up() const {
 }
 
 Result<> Handle::set_server(const HostPort& server) {
+  // Two servers at one address are one to the library, which compares no ports; so it hears of another address (of a block that is
+  // nobody's, RFC 5737 and RFC 6666) in between. It dials none here.
+  (void)zoo_set_servers(zh_, server.host.find(':') == server.host.npos ? "192.0.2.1:1" : "100::1:1");
   if (int rc = zoo_set_servers(zh_, plain_text(server).c_str()); rc != ZOK) return refused(rc, "take the next server");
   return {};
 }
@@ -212,7 +215,8 @@ void Handle::create(const std::string& path, const std::string& value, Mode mode
     if (rc != ZOK) return a->refuse(rc);
     a->answer(std::string(made));
   };
-  Q::begun(zoo_acreate(zh_, path.c_str(), value.data(), int(value.size()), acl(own_nodes_), flags(mode), answer, q.get()), std::move(q));
+  int rc = zoo_acreate(zh_, path.c_str(), value.data(), int(value.size()), acl(own_nodes_), flags(mode), answer, q.get());
+  Q::begun(rc, std::move(q));
 }
 
 void Handle::set(const std::string& path, const std::string& value, int32_t version, Session::Done<Stat> done) {
@@ -223,7 +227,8 @@ void Handle::set(const std::string& path, const std::string& value, int32_t vers
     if (rc != ZOK) return a->refuse(rc);
     a->answer(plain(*stat));
   };
-  Q::begun(zoo_aset(zh_, path.c_str(), value.data(), int(value.size()), version, answer, q.get()), std::move(q));
+  int rc = zoo_aset(zh_, path.c_str(), value.data(), int(value.size()), version, answer, q.get());
+  Q::begun(rc, std::move(q));
 }
 
 void Handle::erase(const std::string& path, int32_t version, Session::Done<void> done) {
@@ -234,7 +239,8 @@ void Handle::erase(const std::string& path, int32_t version, Session::Done<void>
     if (rc != ZOK) return a->refuse(rc);
     a->answer({});
   };
-  Q::begun(zoo_adelete(zh_, path.c_str(), version, answer, q.get()), std::move(q));
+  int rc = zoo_adelete(zh_, path.c_str(), version, answer, q.get());
+  Q::begun(rc, std::move(q));
 }
 
 void Handle::sync(const std::string& path, Session::Done<void> done) {
@@ -245,7 +251,8 @@ void Handle::sync(const std::string& path, Session::Done<void> done) {
     if (rc != ZOK) return a->refuse(rc);
     a->answer({});
   };
-  Q::begun(zoo_async(zh_, path.c_str(), answer, q.get()), std::move(q));
+  int rc = zoo_async(zh_, path.c_str(), answer, q.get());
+  Q::begun(rc, std::move(q));
 }
 
 /// The library reads the steps once and writes the results until the answer.

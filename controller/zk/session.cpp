@@ -27,7 +27,7 @@ using Steady = std::chrono::steady_clock;
 constexpr size_t kMaxMulti = 900 << 10;   // of all steps; jute.maxbuffer is 1 MB for a whole request
 constexpr size_t kMaxSteps = 10'000;
 constexpr size_t kStepOctets = 64;        // at most, of a step's header, access list and lengths
-constexpr Millis kLeastAttempt{1'000};
+constexpr Millis kLeastAttempt{500};
 constexpr Millis kGreetingPause{10};      // between two looks at a greeting that came in pieces
 
 Result<> check_path(const std::string& path, bool sequential = false) {

@@ -225,15 +225,14 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"[watchdog]\ntimeout = \"5s\"\n",
              "a.toml:8:11: watchdog.timeout: 5s is not below watchdog.interval = 5s"},
         // What makes a cluster of many machines.
-        Case{"[source]\nkind = \"hub\"\n", "a.toml: hub.masters: source.kind = \"hub\" needs at least one master here"},
         Case{"[hub_server]\nlisten = [\"10.0.0.1:62081\"]\n",
              "a.toml:8:10: hub_server.listen: a hub needs node.roles with \"master\"\n"
              "a.toml:8:10: hub_server.listen: needs hub_server.token_file or hub_server.client_ca_file, or hub_server.anyone = true"},
         Case{"[hub_server]\nclient_ca_file = \"/ca\"\n", "a.toml:8:18: hub_server.client_ca_file: needs hub_server.cert_file"},
         Case{"[store]\nkind = \"zookeeper\"\n",
-             "a.toml:8:8: store.kind: \"zookeeper\" needs node.roles with \"master\": other nodes follow (registration.follow, overlay.follow)\n"
+             "a.toml: store.zookeeper: store.kind = \"zookeeper\" needs the servers and a path here\n"
              "a.toml: api.listen: store.kind = \"zookeeper\" needs an address here that the other masters reach, or store.advertise\n"
-             "a.toml: store.zookeeper: store.kind = \"zookeeper\" needs the servers and a path here"},
+             "a.toml:8:8: store.kind: \"zookeeper\" needs node.roles with \"master\": other nodes follow (registration.follow, overlay.follow)"},
         Case{"[store]\nzookeeper = \"zk://u:secret@h/x\"\n",
              "a.toml:8:13: store.zookeeper: user and password belong into a file of their own (the setting that ends in login_file)"},
         // Names.
@@ -269,6 +268,8 @@ TEST(ParseConfig, WhatEveryNodeHasToSay) {
             "a.toml: mesos.masters: source.kind = \"mesos\" needs at least one master here, or mesos.zk");
   EXPECT_EQ(problems("[node]\nroles = [\"master\"]\n[source]\nkind = \"replay\"\n"),
             "a.toml: replay.file: source.kind = \"replay\" needs a file here");
+  EXPECT_EQ(problems("[node]\nroles = [\"master\"]\n[source]\nkind = \"hub\"\n"),
+            "a.toml: hub.masters: source.kind = \"hub\" needs at least one master here");
 }
 
 TEST(ParseConfig, BrokenSyntaxGivesThePlaceAndOtherFilesAreStillRead) {
