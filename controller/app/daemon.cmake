@@ -3,7 +3,7 @@ ls_library(dns_config SOURCES static_zones.cpp DEPS ls_app ls_dns)
 ls_library(import SOURCES imported.cpp import_mesos_dns.cpp import_mesos_dns_keys.cpp import_overlay.cpp DEPS ls_app ls_overlay PRIVATE_DEPS nlohmann_json::nlohmann_json)
 
 # What masters keep and give out, and whose turn it is (docs/design/12-cluster.md).
-ls_library(turns SOURCES zookeeper_url.cpp master_terms.cpp master_turns.cpp registrations.cpp overlay_turns_link.cpp overlay_service.cpp overlay_local_link.cpp overlay_book.cpp
+ls_library(turns SOURCES zookeeper_url.cpp store_migrate.cpp master_terms.cpp master_turns.cpp registrations.cpp overlay_turns_link.cpp overlay_service.cpp overlay_local_link.cpp overlay_book.cpp
   DEPS ls_app ls_api ls_zk ls_sources ls_dns ls_overlay ls_store ls_asio
   PRIVATE_DEPS nlohmann_json::nlohmann_json)
 

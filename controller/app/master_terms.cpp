@@ -28,7 +28,7 @@ struct MasterTerms::Impl : std::enable_shared_from_this<Impl> {
   struct Shared {
     bool leading = false;
     std::string problem;
-    uint64_t terms = 0, records = 0;
+    uint64_t terms = 0;
   };
 
   const MasterTermsOptions options;

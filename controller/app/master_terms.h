@@ -36,9 +36,8 @@ struct MasterTermsStatus {
   zk::SessionStatus session;
   zk::ElectionState election;
   bool leading = false;   ///< with an open store
-  std::string problem;    ///< why the last store could not be opened, or was over; empty while this master leads
+  std::string problem{};  ///< why the last store could not be opened, or was over; empty while this master leads
   uint64_t terms = 0;     ///< led since the start
-  uint64_t records = 0;   ///< read when the store was opened
 };
 
 class MasterTerms {

@@ -126,6 +126,8 @@ std::optional<api::TurnsView> MasterTurns::view() const {
   return v;
 }
 
+int64_t MasterTurns::session() const { return impl_->terms ? impl_->terms->status().session.id : 0; }
+
 std::vector<std::string> MasterTurns::warnings() const {
   auto v = view();
   if (!v) return {};

@@ -30,6 +30,7 @@ class MasterTurns {
   std::optional<api::TurnsView> view() const;
   /// What is wrong, for the status.
   std::vector<std::string> warnings() const;
+  int64_t session() const;  ///< number of the session with ZooKeeper; 0: none
   /// The link of this machine's node: OverlayNode keeps it.
   Result<std::unique_ptr<OverlayLink>> make_link(OverlayLinkEvents events, std::optional<OverlayHeld> held, std::function<void(std::function<void()>)> post);
 

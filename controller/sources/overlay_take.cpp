@@ -29,7 +29,8 @@ Result<std::optional<AllocationFeed>> OverlayTake::take(bool first, AllocationFe
   bool same_run = feed.at.run == at_.run;
   bool same = feed.at.allocator == at_.allocator && (same_run || !at_.allocator.empty());
   if (held_ && !same && !first) return fail("it keeps other allocations than the ones followed");
-  if (held_ && same && feed.at.term < at_.term) return fail(fmt::format("its allocations are of term {}, and there was a term {}", feed.at.term, at_.term));
+  // One without terms is a master of its own that was given the store back; as with another store, the first is believed.
+  if (held_ && same && feed.at.term < at_.term && (feed.at.term || !first)) return fail(fmt::format("its allocations are of term {}, and there was a term {}", feed.at.term, at_.term));
   if (!feed.full && (!same || !same_run || feed.at.version < at_.version)) return fail("it sent changes of allocations we do not have");
 
   if (held_ && !same) {

@@ -23,14 +23,15 @@ Result<std::vector<std::string>> areas_of(Store& store) {
 
 Result<bool> holds_all(const StoreCopy& c) {
   LS_ASSIGN(auto there, areas_of(*c.to));
-  for (auto& area : c.areas) std::erase(there, area);
-  if (!there.empty()) return false;
-  for (auto& area : c.areas) {
-    LS_ASSIGN(auto from, c.from->list(area));
-    LS_ASSIGN(auto to, c.to->list(area));
-    if (!same(from, to)) return false;
+  for (auto& part : c.parts) {
+    for (auto& area : part.areas) {
+      std::erase(there, area);
+      LS_ASSIGN(auto from, part.from->list(area));
+      LS_ASSIGN(auto to, c.to->list(area));
+      if (!same(from, to)) return false;
+    }
   }
-  return true;
+  return there.empty();
 }
 
 /// Whether there is something to do; the target is empty but for the mark then.
@@ -48,12 +49,14 @@ Result<bool> prepare(const StoreCopy& c) {
 }
 
 Result<> fill(const StoreCopy& c) {
-  for (auto& area : c.areas) {
-    LS_ASSIGN(auto records, c.from->list(area));
-    for (auto& r : records) LS_TRY(c.to->put(area, r.key, r.value, 0));
+  for (auto& part : c.parts) {
+    for (auto& area : part.areas) {
+      LS_ASSIGN(auto records, part.from->list(area));
+      for (auto& r : records) LS_TRY(c.to->put(area, r.key, r.value, 0));
+    }
+    LS_ASSIGN(auto last, part.from->last_version());
+    LS_TRY(c.to->skip_versions(last));
   }
-  LS_ASSIGN(auto last, c.from->last_version());
-  LS_TRY(c.to->skip_versions(last));
   LS_ASSIGN(bool good, holds_all(c));
   if (!good) return fail(EILSEQ, fmt::format("{} does not hold what was copied to it", c.to_name));
   return {};
@@ -63,7 +66,9 @@ Result<> fill(const StoreCopy& c) {
 
 Result<std::vector<MigratedArea>> copy_stores(const std::vector<StoreCopy>& copies) {
   // Everything is looked at before anything is changed.
-  for (auto& c : copies) LS_TRY(check_copied(*c.from));
+  for (auto& c : copies) {
+    for (auto& part : c.parts) LS_TRY(check_copied(*part.from));
+  }
   for (auto& c : copies) {
     LS_ASSIGN(auto mark, c.to->get(kMarkArea, kMarkKey));
     LS_ASSIGN(auto there, areas_of(*c.to));
@@ -82,9 +87,11 @@ Result<std::vector<MigratedArea>> copy_stores(const std::vector<StoreCopy>& copi
   for (auto* c : todo) LS_TRY(c->to->erase(kMarkArea, kMarkKey));
   std::vector<MigratedArea> out;
   for (auto& c : copies) {
-    for (auto& area : c.areas) {
-      LS_ASSIGN(auto records, c.to->list(area));
-      out.push_back({area, records.size()});
+    for (auto& part : c.parts) {
+      for (auto& area : part.areas) {
+        LS_ASSIGN(auto records, c.to->list(area));
+        out.push_back({area, records.size()});
+      }
     }
   }
   return out;

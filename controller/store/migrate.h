@@ -18,11 +18,14 @@ struct MigratedArea {
   size_t records = 0;
 };
 
-/// What goes where: of `from` only `areas` go to `to`.
+/// What goes where: of each part's store only `areas`. No area is in two parts.
 struct StoreCopy {
-  Store* from = nullptr;
+  struct Part {
+    Store* from = nullptr;
+    std::vector<std::string> areas;
+  };
+  std::vector<Part> parts;
   Store* to = nullptr;
-  std::vector<std::string> areas;
   std::string to_name;  ///< for errors: "/var/lib/loadstar/store.db"
 };
 

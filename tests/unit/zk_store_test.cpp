@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "fake_ensemble.h"
+#include "store/migrate.h"
 #include "store/zk_names.h"
 
 namespace ls {
@@ -226,6 +227,47 @@ TEST_F(ZkStores, VersionsGoOnAcrossTermsAndCopies) {
     }
     EXPECT_EQ(*(*store)->last_version(), last);
     next_term();
+  }
+}
+
+TEST_F(ZkStores, ACopyThatWasInterruptedAnywhereIsKnownAndBegunAnew) {
+  auto from = make_memory_store();
+  for (int i = 0; i < 6; i++) ASSERT_TRUE(from->put(i % 2 ? "a" : "b", std::to_string(i), "v" + std::to_string(i)));
+  auto copy = [&](Store& to) { return copy_stores({{.parts = {{from.get(), {"a", "b"}}}, .to = &to, .to_name = "x"}}); };
+  bool beyond = false;
+  for (int at = 0; !beyond; at++) {
+    ASSERT_LT(at, 60);
+    FakeEnsemble ensemble("store");
+    ensemble.write("/term", "");
+    auto open_at = [&](Connected& c) {
+      return open_zk_store(c.session, {.path = "/l/store", .fence = {.path = "/term", .version = ensemble.node("/term")->stat.version}, .limit = Millis(300), .on_over = {}});
+    };
+    {
+      Connected c(ensemble);
+      auto store = open_at(c);
+      ASSERT_TRUE(store);
+      auto seen = std::make_shared<std::atomic<int>>(0);
+      ensemble.on_operation([=](int64_t, const std::string& what, const std::string&) {
+        if (what != "multi") return Fault::kNone;
+        return (*seen)++ == at ? (at % 2 ? Fault::kLostAfter : Fault::kLostBefore) : Fault::kNone;
+      });
+      auto done = copy(**store);
+      ensemble.on_operation({});
+      beyond = *seen <= at;
+      EXPECT_EQ(done.has_value(), beyond) << at;
+    }
+    ensemble.write("/term", "x");
+    Connected c(ensemble);
+    auto store = open_at(c);
+    ASSERT_TRUE(store);
+    bool nothing = (*store)->areas()->empty(), whole = (*store)->list("a")->size() + (*store)->list("b")->size() == 6;
+    if (!nothing && !whole) EXPECT_TRUE(is(check_copied(**store).error(), EBUSY)) << at;
+    auto done = copy(**store);
+    ASSERT_TRUE(done) << done.error().text();
+    EXPECT_TRUE(check_copied(**store));
+    EXPECT_EQ((*store)->list("a")->size(), 3u);
+    EXPECT_EQ((*(*store)->get("b", "4"))->value, "v4");
+    EXPECT_GE(*(*store)->last_version(), *from->last_version());
   }
 }
 
