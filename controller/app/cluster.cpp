@@ -52,8 +52,10 @@ struct KindOf {
   std::string operator()(const Subscribed&) const { return "subscribed"; }
   std::string operator()(const TaskAdded&) const { return "task_added"; }
   std::string operator()(const TaskUpdated&) const { return "task_updated"; }
+  std::string operator()(const TaskRemoved&) const { return "task_removed"; }
   std::string operator()(const AgentAdded&) const { return "agent_added"; }
   std::string operator()(const AgentRemoved&) const { return "agent_removed"; }
+  std::string operator()(const AgentRecovered&) const { return "agent_recovered"; }
   std::string operator()(const FrameworkAdded&) const { return "framework_added"; }
   std::string operator()(const FrameworkRemoved&) const { return "framework_removed"; }
   std::string operator()(const Heartbeat&) const { return "heartbeat"; }

@@ -221,7 +221,7 @@ class Importer {
     section("mesos");
     auto masters = masters_;
     bool zookeeper = write_zookeeper();
-    if (zookeeper) {
+    if (c_.zk.starts_with("zk://")) {
       // The masters that are given besides are asked when ZooKeeper names none (the reference forgot them).
     } else if (c_.zk.starts_with("file://")) {
       warn("zk", "a file that names the masters is not read: write them into mesos.masters");

@@ -9,10 +9,16 @@
 ///
 /// Sequence numbers count changes of one run and have no gaps: who misses one begins anew. Two runs have nothing in common.
 ///
+/// Text: names and ids may hold any octets. What is no UTF-8 is written as U+F8FF and two hexadecimal digits an octet, U+F8FF itself as
+/// U+F8FF and "--", and both are read back, so nothing is lost. A number that JSON has no word for (infinite, not a number) is
+/// written as the largest finite one, or as -1.
+///
 /// Forward compatibility: unknown keys and unknown types of records are skipped; `format` in the hello grows when that is not enough.
 /// Hostile input: sizes, counts and depth are bounded by the record's size; an item that cannot be read fails the record, because a
 /// follower that leaves one out is not equal to its hub any more.
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -56,7 +62,8 @@ struct Hello {
 /// Everything the hub holds. Tasks as ClusterState has them, resolved or waiting.
 struct Image {
   uint64_t seq = 0;
-  std::vector<Agent> agents;
+  std::vector<AgentChange> agents;    ///< that are told: registered and held ones
+  std::vector<SharedText> recovered;  ///< ids of agents that the leader waits for
   std::vector<Framework> frameworks;
   std::vector<TaskPtr> tasks;
 };
@@ -64,9 +71,10 @@ struct Image {
 struct Changes {
   uint64_t first = 0, last = 0;  ///< numbers of the first and the last change in it
   int64_t received_us = 0;       ///< when the oldest of them was received by the hub's source, by the hub's monotonic clock
-  std::vector<AgentChange> agents;          ///< new ones before `tasks`, removed ones after
+  std::vector<AgentChange> agents;          ///< an id once
   std::vector<FrameworkChange> frameworks;  ///< as agents
   std::vector<TaskChange> tasks;            ///< `before` is null; of a removed one `after` holds ids and `copy` only
+  std::vector<RecoveredChange> recovered;
 };
 
 struct Beat {
@@ -81,11 +89,31 @@ std::string encode(const Hello&);
 std::string encode(const Image&);
 std::string encode(const Changes&);
 std::string encode(const Beat&);
+/// A snapshot's text made bit by bit, so that a thread with other duties can do those in between. Text of descriptions is written once however many tasks have it.
+class ImageWriter {
+ public:
+  /// `expected`: octets to set aside, for instance what the last snapshot took.
+  explicit ImageWriter(uint64_t seq, size_t expected = 0);
+  ~ImageWriter();
+  void agent(const Agent& agent, const IpAddress& address);
+  void recovered(const SharedText& id);
+  void framework(const Framework& framework);
+  /// Agents, recovered ones and frameworks, in this order, come before the first task.
+  void task(const Task& task);
+  size_t size() const;  ///< octets so far
+  std::string finish();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
 /// `text` with `allocated` readable octets, at least simdjson's padding more than its size. Errors name the key.
 /// nullopt: a type that this version does not know.
 Result<std::optional<Record>> decode(std::string_view text, size_t allocated);
 
-/// Events for ClusterState, in an order in which it can take them.
+/// Placed events for ClusterState (state/events.h), in an order in which it can take them: tasks before their agents, because an agent
+/// that is back ends the tasks that it did not bring.
 std::vector<Event> events_of(Image&& image, Millis heartbeat);
 std::vector<Event> events_of(Changes&& changes);
 

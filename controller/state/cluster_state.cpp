@@ -116,6 +116,18 @@ void ClusterState::resolve(Task& t, const AgentEntry& agent, const FrameworkEntr
   }
 }
 
+void ClusterState::adopt(Task& t, const AgentEntry& agent, const FrameworkEntry& framework, const Task* before) {
+  t.agent_id = agent.agent.id;
+  t.framework_id = framework.framework.id;
+  // A task of an agent that only we still hold comes back before its agent does: nothing of it is lost meanwhile.
+  if (!before || !agent.held_until || before->agent_id != t.agent_id) return;
+  if (t.agent_address.is_zero()) t.agent_address = before->agent_address;
+  if (!t.framework_known) {
+    t.framework_known = before->framework_known;
+    t.framework_name = before->framework_name;
+  }
+}
+
 void ClusterState::store(Task&& t, TaskEntry& entry, StateDelta& out) {
   if (*entry.task == t) {
     // Staging to starting and the like: kept for people, told to nobody.
@@ -132,13 +144,17 @@ void ClusterState::remove(TaskEntry& entry, TaskPtr last, StateDelta& out) {
   unlink(entry);
   auto node = tasks_.extract(tasks_.find(key_of(*entry.task)));
   out.tasks.push_back({.before = entry.task, .after = std::move(last), .removed = true});
+  // One that no leader since the last snapshot named was there for its tasks only.
+  if (framework.known && framework.epoch != epoch_ && framework.tasks.empty()) return framework_removed(framework.framework.id.str(), out);
   drop_if_unused(framework);
 }
 
-void ClusterState::handle(Task&& t, TaskEntry* entry, StateDelta& out) {
+void ClusterState::handle(Task&& t, bool placed, TaskEntry* entry, StateDelta& out) {
   AgentEntry& agent = agent_entry(t.agent_id);
   FrameworkEntry& framework = framework_entry(t.framework_id);
-  resolve(t, agent, framework, entry ? entry->task.get() : nullptr);
+  const Task* before = entry ? entry->task.get() : nullptr;
+  if (placed) adopt(t, agent, framework, before);
+  else resolve(t, agent, framework, before);
   if (t.phase() == TaskPhase::kTerminal) {
     auto last = std::make_shared<const Task>(std::move(t));
     if (entry) {
@@ -171,9 +187,17 @@ void ClusterState::handle(Task&& t, TaskEntry* entry, StateDelta& out) {
   store(std::move(t), *entry, out);
 }
 
-void ClusterState::put_task(Task&& t, StateDelta& out) {
+void ClusterState::put_task(Task&& t, bool placed, StateDelta& out) {
   TaskEntry* entry = find(t.framework_id.view(), t.id, t.copy);
-  handle(std::move(t), entry, out);
+  handle(std::move(t), placed, entry, out);
+}
+
+void ClusterState::task_removed(const TaskRemoved& r, StateDelta& out) {
+  TaskEntry* entry = find(r.framework_id.view(), r.task_id, r.copy);
+  if (!entry) return;
+  AgentEntry& agent = *entry->agent;
+  remove(*entry, entry->task, out);
+  drop_if_unused(agent);
 }
 
 void ClusterState::update_task(TaskUpdated&& u, StateDelta& out) {
@@ -196,7 +220,7 @@ void ClusterState::update_task(TaskUpdated&& u, StateDelta& out) {
   if (!u.addresses.empty()) t.addresses = std::move(u.addresses);
   t.set_running(newer ? u.running_at : t.running_at, std::move(running));
   if (!u.mappings.empty()) t.status_mappings = std::move(u.mappings);
-  handle(std::move(t), entry, out);
+  handle(std::move(t), false, entry, out);
 }
 
 void ClusterState::refresh_tasks(const std::vector<TaskEntry*>& tasks, StateDelta& out) {
@@ -227,17 +251,18 @@ void ClusterState::sweep(AgentEntry& agent, StateDelta& out, const std::function
 
 // ---- agents and frameworks ----
 
-void ClusterState::agent_added(Agent&& agent, Instant now, StateDelta& out) {
+void ClusterState::agent_added(AgentAdded&& added, Instant now, StateDelta& out) {
+  Agent& agent = added.agent;
   AgentEntry& a = agent_entry(agent.id);
-  IpAddress address = address_of(agent);
+  IpAddress address = added.address ? *added.address : address_of(agent);
   // An agent whose name no longer resolves keeps the address it had.
-  if (address.is_zero()) address = a.address;
+  if (address.is_zero() && !added.address) address = a.address;
   bool changed = !a.told || !a.registered || a.address != address || a.agent.hostname != agent.hostname || a.agent.pid != agent.pid;
   a.agent.hostname = std::move(agent.hostname);
   a.agent.pid = std::move(agent.pid);
   a.address = address;
   a.registered = true;
-  a.recovered = false;
+  set_recovered(a, false, out);
   if (changed) out.agents.push_back({a.agent, a.address, false});
   a.told = true;
   if (a.held_until) {
@@ -246,7 +271,21 @@ void ClusterState::agent_added(Agent&& agent, Instant now, StateDelta& out) {
     bool more = std::any_of(a.tasks.begin(), a.tasks.end(), [&](auto* e) { return e->epoch != epoch_; });
     if (more) set_timer(a, &AgentEntry::settles_until, now + options_.settle);
   }
-  refresh_tasks(a.tasks, out);
+  if (!added.address) refresh_tasks(a.tasks, out);
+}
+
+void ClusterState::set_recovered(AgentEntry& a, bool waited_for, StateDelta& out) {
+  if (a.recovered == waited_for) return;
+  a.recovered = waited_for;
+  out.recovered.push_back({a.agent.id, waited_for});
+}
+
+void ClusterState::agent_recovered(const AgentRecovered& r, StateDelta& out) {
+  if (r.waited_for) return set_recovered(agent_entry(r.id), true, out);
+  AgentEntry* a = find_agent(r.id.view());
+  if (!a) return;
+  if (!a->registered) return agent_removed(r.id.view(), out);
+  set_recovered(*a, false, out);
 }
 
 void ClusterState::tell_gone(AgentEntry& a, StateDelta& out) {
@@ -263,11 +302,11 @@ void ClusterState::agent_removed(std::string_view id, StateDelta& out) {
   if (held) sweep(*a, out, [](const TaskEntry&) { return true; });
   a->registered = false;
   tell_gone(*a, out);
-  a->recovered = false;
+  set_recovered(*a, false, out);
   drop_if_unused(*a);
 }
 
-void ClusterState::framework_added(Framework&& framework, StateDelta& out) {
+void ClusterState::framework_added(Framework&& framework, bool placed, StateDelta& out) {
   FrameworkEntry& f = framework_entry(framework.id);
   bool changed = !f.known || f.framework != framework;
   framework.id = f.framework.id;  // the map's key is a view into it
@@ -275,7 +314,7 @@ void ClusterState::framework_added(Framework&& framework, StateDelta& out) {
   f.known = true;
   f.epoch = epoch_;
   if (changed) out.frameworks.push_back({f.framework, false});
-  refresh_tasks(f.tasks, out);
+  if (!placed) refresh_tasks(f.tasks, out);
 }
 
 void ClusterState::framework_removed(std::string_view id, StateDelta& out) {
@@ -290,38 +329,43 @@ void ClusterState::framework_removed(std::string_view id, StateDelta& out) {
 
 void ClusterState::replace(Snapshot s, Instant now, SnapshotContext context, StateDelta& out) {
   bool had_agents = std::any_of(agents_.begin(), agents_.end(), [](auto& a) { return a.second->registered; });
-  bool fresh = context.leader_changed || (had_agents && s.agents.empty());
+  bool leader_changed = context.leader_changed && !s.placed;
+  bool fresh = leader_changed || (had_agents && s.agents.empty());
   epoch_++;
 
-  for (auto& f : s.frameworks) framework_added(std::move(f), out);
+  for (auto& f : s.frameworks) framework_added(std::move(f), s.placed, out);
 
   std::unordered_set<AgentEntry*> listed, recovered;
-  for (auto& a : s.agents) {
+  for (size_t i = 0; i < s.agents.size(); i++) {
+    auto& a = s.agents[i];
     AgentEntry& entry = agent_entry(a.id);
     listed.insert(&entry);
     // What the snapshot lists for a registered agent is all it has: no hold, the sweep below is exact.
     set_timer(entry, &AgentEntry::held_until, std::nullopt);
     set_timer(entry, &AgentEntry::settles_until, std::nullopt);
-    agent_added(std::move(a), now, out);
+    std::optional<IpAddress> address;
+    if (s.placed) address = i < s.addresses.size() ? s.addresses[i] : IpAddress();
+    agent_added({std::move(a), address}, now, out);
   }
   for (auto& a : s.recovered_agents) {
     AgentEntry& entry = agent_entry(a.id);
-    if (!listed.contains(&entry)) recovered.insert(&entry);
+    // Of a placed snapshot an agent may be both: its state holds it, so it is there for us, and waits for it.
+    if (s.placed || !listed.contains(&entry)) recovered.insert(&entry);
   }
   for (auto& [id, entry] : agents_) {
     AgentEntry& a = *entry;
-    a.recovered = recovered.contains(&a);
+    set_recovered(a, recovered.contains(&a), out);
     if (listed.contains(&a)) continue;
     set_timer(a, &AgentEntry::settles_until, std::nullopt);
     bool hold = !a.tasks.empty() && (a.recovered || fresh || a.held_until);
-    if (hold && (!a.held_until || context.leader_changed))
+    if (hold && (!a.held_until || leader_changed))
       set_timer(a, &AgentEntry::held_until, now + options_.reregister_timeout);
     if (!hold) set_timer(a, &AgentEntry::held_until, std::nullopt);
     a.registered = false;
     if (!hold) tell_gone(a, out);
   }
 
-  for (auto& t : s.tasks) put_task(std::move(t), out);
+  for (auto& t : s.tasks) put_task(std::move(t), s.placed, out);
 
   std::vector<AgentEntry*> order;
   for (auto& [id, a] : agents_) order.push_back(a.get());
@@ -331,8 +375,9 @@ void ClusterState::replace(Snapshot s, Instant now, SnapshotContext context, Sta
   for (AgentEntry* a : order) drop_if_unused(*a);
 
   std::vector<FrameworkEntry*> unnamed;
+  auto held = [&](const TaskEntry* e) { return !s.placed || e->epoch != epoch_; };
   for (auto& [id, f] : frameworks_)
-    if (f->known && f->epoch != epoch_ && f->tasks.empty()) unnamed.push_back(f.get());
+    if (f->known && f->epoch != epoch_ && std::none_of(f->tasks.begin(), f->tasks.end(), held)) unnamed.push_back(f.get());
   for (auto* f : unnamed) framework_removed(f->framework.id.str(), out);
 }
 
@@ -341,15 +386,19 @@ StateDelta ClusterState::apply(Event&& event, Instant now, SnapshotContext conte
   if (auto* e = std::get_if<Subscribed>(&event)) {
     replace(std::move(e->snapshot), now, context, out);
   } else if (auto* added = std::get_if<TaskAdded>(&event)) {
-    put_task(std::move(added->task), out);
+    put_task(std::move(added->task), added->placed, out);
   } else if (auto* updated = std::get_if<TaskUpdated>(&event)) {
     update_task(std::move(*updated), out);
+  } else if (auto* task_gone = std::get_if<TaskRemoved>(&event)) {
+    task_removed(*task_gone, out);
   } else if (auto* agent = std::get_if<AgentAdded>(&event)) {
-    agent_added(std::move(agent->agent), now, out);
+    agent_added(std::move(*agent), now, out);
+  } else if (auto* recovered = std::get_if<AgentRecovered>(&event)) {
+    agent_recovered(*recovered, out);
   } else if (auto* agent_gone = std::get_if<AgentRemoved>(&event)) {
     agent_removed(agent_gone->id.view(), out);
   } else if (auto* framework = std::get_if<FrameworkAdded>(&event)) {
-    framework_added(std::move(framework->framework), out);
+    framework_added(std::move(framework->framework), framework->placed, out);
   } else if (auto* framework_gone = std::get_if<FrameworkRemoved>(&event)) {
     framework_removed(framework_gone->id.view(), out);
   }
@@ -362,7 +411,7 @@ StateDelta ClusterState::expire(Instant now) {
     AgentEntry& a = *timers_.begin()->second;
     if (a.held_until && *a.held_until <= now) {
       set_timer(a, &AgentEntry::held_until, std::nullopt);
-      a.recovered = false;  // the master marks it unreachable now, and says nothing about it
+      set_recovered(a, false, out);  // the master marks it unreachable now, and says nothing about it
       tell_gone(a, out);
     }
     if (a.settles_until && *a.settles_until <= now) set_timer(a, &AgentEntry::settles_until, std::nullopt);

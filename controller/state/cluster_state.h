@@ -13,6 +13,9 @@
 ///     named yet: an agent is announced before such a framework and its tasks (spec/mesos-state.md 9.3), so they get
 ///     StateOptions::settle more.
 ///   * A snapshot without any agent, where there were some, counts as a new leader: a leader answers so while it recovers.
+/// Placed events (events.h) come from another ClusterState, over a hub: tasks are stored as they are, agents have the address that comes
+/// with them, and what that state holds is told as registered. A placed snapshot holds only the agents that it says are
+/// waited for, whoever leads: what the other state has not been told of them yet, this one may have from before.
 /// A framework's new name is used for tasks handled after it and at the next snapshot (operator-stream 5.5), so a rename does not cut
 /// the clients of running tasks.
 #include <cstdint>
@@ -68,11 +71,18 @@ struct FrameworkChange {
   bool removed = false;
 };
 
+/// The leader waits for an agent that it knows from its registry, or no longer.
+struct RecoveredChange {
+  SharedText id;
+  bool waited_for = true;
+};
+
 struct StateDelta {
   std::vector<AgentChange> agents;
   std::vector<FrameworkChange> frameworks;
   std::vector<TaskChange> tasks;  ///< in the order in which they happened
-  bool empty() const { return agents.empty() && frameworks.empty() && tasks.empty(); }
+  std::vector<RecoveredChange> recovered;
+  bool empty() const { return agents.empty() && frameworks.empty() && tasks.empty() && recovered.empty(); }
 };
 
 class ClusterState {
@@ -148,18 +158,23 @@ class ClusterState {
   };
 
   void replace(Snapshot snapshot, Instant now, SnapshotContext context, StateDelta& out);
-  void put_task(Task&& task, StateDelta& out);
+  void put_task(Task&& task, bool placed, StateDelta& out);
+  void task_removed(const TaskRemoved& removed, StateDelta& out);
   void update_task(TaskUpdated&& update, StateDelta& out);
-  void agent_added(Agent&& agent, Instant now, StateDelta& out);
+  void agent_added(AgentAdded&& added, Instant now, StateDelta& out);
+  void agent_recovered(const AgentRecovered& recovered, StateDelta& out);
+  void set_recovered(AgentEntry& agent, bool waited_for, StateDelta& out);
   void agent_removed(std::string_view id, StateDelta& out);
   void tell_gone(AgentEntry& agent, StateDelta& out);
-  void framework_added(Framework&& framework, StateDelta& out);
+  void framework_added(Framework&& framework, bool placed, StateDelta& out);
   void framework_removed(std::string_view id, StateDelta& out);
 
   TaskEntry* find(std::string_view framework_id, std::string_view task_id, uint16_t copy = 0) const;
   /// Fills in what depends on agent and framework; `before` is the record that `task` replaces, or null.
   static void resolve(Task& task, const AgentEntry& agent, const FrameworkEntry& framework, const Task* before);
-  void handle(Task&& task, TaskEntry* entry, StateDelta& out);
+  /// The same for a task that another state has placed.
+  static void adopt(Task& task, const AgentEntry& agent, const FrameworkEntry& framework, const Task* before);
+  void handle(Task&& task, bool placed, TaskEntry* entry, StateDelta& out);
   void store(Task&& task, TaskEntry& entry, StateDelta& out);
   /// Drops the framework with its last task; the agent is left to the caller, who may still be at work on it.
   void remove(TaskEntry& entry, TaskPtr last, StateDelta& out);

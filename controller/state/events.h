@@ -18,6 +18,9 @@ struct Snapshot {
   std::vector<Agent> recovered_agents;  ///< known from the registry, not back yet; pid is empty
   std::vector<Framework> frameworks;
   std::vector<Task> tasks;
+  /// Somebody's ClusterState made it (hub/record.h): tasks hold the address and the name they are to have.
+  bool placed = false;
+  std::vector<IpAddress> addresses = {};  ///< of `agents`, in their order; only of a placed one
 };
 
 /// Server default (spec 4); used until SUBSCRIBED tells another, and when it tells none.
@@ -30,8 +33,10 @@ struct Subscribed {
   Millis heartbeat = kDefaultHeartbeat;
   std::string leader;  ///< "master@10.0.0.1:5050"; only a /master/state document names it
 };
+/// `placed` here and below: as in Snapshot.
 struct TaskAdded {
   Task task;
+  bool placed = false;
 };
 /// Everything absent or empty keeps its former value.
 struct TaskUpdated {
@@ -46,8 +51,20 @@ struct TaskUpdated {
   double running_at = -1;
   RunningAddresses running;
 };
+/// Ends a task without a word about how. Mesos has no such event; a hub does.
+struct TaskRemoved {
+  SharedText framework_id;
+  std::string task_id;
+  uint16_t copy = 0;
+};
 struct AgentAdded {
   Agent agent;
+  std::optional<IpAddress> address = {};  ///< set: placed, by this address
+};
+/// The leader knows the agent from its registry and waits for it, or does so no longer. From a hub; Mesos tells it in snapshots only.
+struct AgentRecovered {
+  SharedText id;
+  bool waited_for = true;
 };
 struct AgentRemoved {
   SharedText id;
@@ -55,6 +72,7 @@ struct AgentRemoved {
 /// FRAMEWORK_ADDED and FRAMEWORK_UPDATED, which are handled alike.
 struct FrameworkAdded {
   Framework framework;
+  bool placed = false;
 };
 struct FrameworkRemoved {
   SharedText id;
@@ -65,7 +83,7 @@ struct UnknownEvent {
   std::string type;
 };
 
-using Event = std::variant<Subscribed, TaskAdded, TaskUpdated, AgentAdded, AgentRemoved, FrameworkAdded,
+using Event = std::variant<Subscribed, TaskAdded, TaskUpdated, TaskRemoved, AgentAdded, AgentRemoved, AgentRecovered, FrameworkAdded,
                            FrameworkRemoved, Heartbeat, UnknownEvent>;
 
 }  // namespace ls
