@@ -55,12 +55,12 @@ struct TurnsView {
 struct SourceView {
   std::string kind;      ///< "mesos", "hub", "replay"
   std::string endpoint;  ///< "10.0.0.1:5050", or the file of a replay
-  std::optional<MastersView> zookeeper;  ///< with mesos.zk
   bool connected = false;
   double since_s = 0;  ///< how long it has been connected, or disconnected
   double age_s = 0;    ///< since the last message (heartbeats count)
   std::string last_error;
   std::vector<EventCount> events;  ///< by kind, since the start
+  std::optional<MastersView> zookeeper{};  ///< with mesos.zk
 };
 
 /// One feature of the kernel that was asked for at start.

@@ -11,6 +11,7 @@
 #include "overlay_support.h"
 #include "registration_node.h"
 #include "store_support.h"
+#include "zk/session.h"
 #include "zookeeper_fixture.h"
 
 namespace ls {
