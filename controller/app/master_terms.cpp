@@ -152,6 +152,7 @@ void MasterTerms::stop() {
   impl_->election.stop();
   impl_->worker.reset();
   impl_->session.stop();
+  impl_->shared.with([](Impl::Shared& s) { s.leading = false; });
 }
 
 MasterTermsStatus MasterTerms::status() const {
