@@ -28,7 +28,8 @@ if(LS_SANITIZE)
     target_compile_options(ls_flags INTERFACE -Wno-tsan)
   endif()
 elseif(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
-  target_compile_options(ls_flags INTERFACE -D_FORTIFY_SOURCE=2)
+  # -ffile-prefix-map: a package does not depend on where it was built.
+  target_compile_options(ls_flags INTERFACE -D_FORTIFY_SOURCE=2 -fstack-clash-protection -fcf-protection -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
   target_link_options(ls_flags INTERFACE -Wl,-z,relro,-z,now)
 endif()
 
@@ -72,7 +73,7 @@ function(ls_bpf_skeletons target)
     add_custom_command(
       OUTPUT ${skeleton}
       COMMAND ${LS_CLANG} -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-function
-        -I${CMAKE_SOURCE_DIR}/bpf -I${CMAKE_SOURCE_DIR}/include -idirafter /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}
+        -ffile-prefix-map=${CMAKE_SOURCE_DIR}/= -I${CMAKE_SOURCE_DIR}/bpf -I${CMAKE_SOURCE_DIR}/include -idirafter /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}
         -c ${CMAKE_CURRENT_SOURCE_DIR}/${name}.bpf.c -o ${object}
       COMMAND ${LS_LLVM_STRIP} -g ${object}
       COMMAND ${LS_BPFTOOL} gen skeleton ${object} name ${name} > ${skeleton}

@@ -112,7 +112,7 @@ class Scrape final : public prometheus::Collectable {
     Family seconds(out, MetricType::Histogram, "loadstar_reconcile_seconds", "How long a run of a reconciler took.");
     for (auto& h : more.reconcile) seconds.add(h.values, {label("driver", h.label)});
     Family convergence(out, MetricType::Histogram, "loadstar_convergence_seconds",
-                       "From the source's event to the kernel holding its effect.");
+                       "From an event to the kernel holding its effect; kind hub: from its receipt at the master that is followed.");
     for (auto& h : more.convergence) convergence.add(h.values, {label("kind", h.label)});
   }
 

@@ -1,7 +1,11 @@
 #include "app/cluster.h"
 
+#include <fmt/format.h>
 #include <malloc.h>
 
+#include <algorithm>
+
+#include "app/overlay_node.h"
 #include "app/zookeeper_url.h"
 #include "sources/mesos.h"
 #include "sources/replay.h"
@@ -11,6 +15,7 @@ namespace ls {
 namespace {
 
 constexpr size_t kMaxDecodeProblems = 1000;
+constexpr auto kOldestChange = std::chrono::hours(1);  // older is no measurement: a hub tells what is new
 
 VipOptions vip_options(const Config& c) {
   VipOptions o;
@@ -48,6 +53,55 @@ MesosConfig mesos_config(const Config::Mesos& m) {
   return c;
 }
 
+HubConfig hub_config(const Config& config) {
+  auto& h = config.hub;
+  HubConfig c;
+  c.masters = h.masters;
+  c.node = overlay_node_id(config);
+  if (c.node.empty() && config.node.address) c.node = config.node.address->text();
+  c.tls = h.tls;
+  c.ca_file = h.ca_file;
+  c.cert_file = h.cert_file;
+  c.key_file = h.key_file;
+  c.token_file = h.token_file;
+  c.connect_timeout = h.connect_timeout;
+  c.backoff_min = h.backoff_min;
+  c.backoff_max = h.backoff_max;
+  c.rebalance = h.rebalance;
+  c.stale = h.stale;
+  c.record_limit = config.mesos.max_record.bytes;
+  return c;
+}
+
+/// Hosts of all that this node may ask for the state; a recording has none.
+std::vector<std::string> hosts_of(const Config& c) {
+  std::vector<std::string> out;
+  if (c.source.kind == SourceKind::kMesos) {
+    for (auto& m : c.mesos.masters) out.push_back(m.host);
+    if (auto url = zk::parse_url(c.mesos.zk)) {
+      for (auto& server : url->servers) out.push_back(server.host);
+    }
+  } else if (c.source.kind == SourceKind::kHub) {
+    for (auto& text : c.hub.masters) {
+      if (auto m = parse_master_address(text, kHubPort)) out.push_back(m->host);
+    }
+  }
+  return out;
+}
+
+/// The kept time is rounded, and so is what a master tells of it.
+bool same_second(const std::optional<std::chrono::system_clock::time_point>& a, const std::optional<std::chrono::system_clock::time_point>& b) {
+  return a && b && std::chrono::abs(*a - *b) < std::chrono::seconds(1);
+}
+
+void append(StateDelta& to, StateDelta&& more) {
+  auto move_all = [](auto& into, auto& from) { into.insert(into.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end())); };
+  move_all(to.agents, more.agents);
+  move_all(to.frameworks, more.frameworks);
+  move_all(to.tasks, more.tasks);
+  move_all(to.recovered, more.recovered);
+}
+
 struct KindOf {
   std::string operator()(const Subscribed&) const { return "subscribed"; }
   std::string operator()(const TaskAdded&) const { return "task_added"; }
@@ -74,17 +128,74 @@ Cluster::Cluster(boost::asio::io_context& io, const Config& config, const Clock&
       timer_(io) {}
 
 Result<> Cluster::start() {
-  if (config_.source.kind == SourceKind::kMesos) {
-    LS_ASSIGN(source_, make_mesos_source(io_, mesos_config(config_.mesos), *this));
-    LS_TRY(find_masters());
-  } else {
-    ReplayConfig replay;
-    replay.file = config_.replay.file;
-    replay.speed = config_.replay.speed;
-    LS_ASSIGN(source_, make_replay_source(io_, replay, *this));
+  hosts_ = hosts_of(config_);
+  if (!hosts_.empty() && config_.state.save_every > Millis(0)) {
+    restore();
+    keeper_ = std::make_unique<StateKeeper>(io_, state_file(config_), config_.state.save_every, [this] { return to_save(); });
   }
+  LS_TRY(make_source());
   source_->start();
   return {};
+}
+
+Result<> Cluster::make_source() {
+  if (config_.source.kind == SourceKind::kMesos) {
+    LS_ASSIGN(source_, make_mesos_source(io_, mesos_config(config_.mesos), *this));
+    return find_masters();
+  }
+  if (config_.source.kind == SourceKind::kHub) {
+    LS_ASSIGN(auto hub, make_hub_source(io_, hub_config(config_), *this));
+    hub_ = hub.get();
+    source_ = std::move(hub);
+    return {};
+  }
+  ReplayConfig replay;
+  replay.file = config_.replay.file;
+  replay.speed = config_.replay.speed;
+  LS_ASSIGN(source_, make_replay_source(io_, replay, *this));
+  return {};
+}
+
+// --- what is kept ----------------------------------------------------------------------------------------------------------
+
+std::filesystem::path Cluster::state_file(const Config& config) { return config.store.path.parent_path() / "cluster"; }
+
+void Cluster::restore() {
+  auto kept = load_state(state_file(config_));
+  if (!kept) {
+    if (kept.error().code.value() == ENOENT) return;
+    state_problem_ = "the kept state of the cluster could not be used: " + kept.error().text();
+    log::warn("state_unusable", {{"error", kept.error().text()}});
+    return;
+  }
+  if (!same_cluster(kept->hosts, hosts_)) {
+    state_problem_ = fmt::format("the kept state is of another cluster, whose masters are {}", fmt::join(kept->hosts, ", "));
+    log::warn("state_of_another_cluster", {{"masters", fmt::format("{}", fmt::join(kept->hosts, ", "))}});
+    return;
+  }
+  restored_ = kept->saved;
+  restored_from_.leader_id = kept->leader_id;
+  restored_from_.elected = kept->elected;
+  StateDelta change;
+  for (auto& event : hub::events_of(std::move(kept->image), kDefaultHeartbeat)) append(change, state_.apply(std::move(event), clock_.now()));
+  auto age = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now() - kept->saved);
+  log::info("state_restored", {{"tasks", state_.task_count()}, {"age_s", age.count()}});
+  if (!kept->leader.empty()) set_leader(kept->leader);
+  set_masters(kept->masters);
+  vips_.apply(change);
+  hooks_.snapshot(change);
+  malloc_trim(0);
+}
+
+SavedState Cluster::to_save() const {
+  SavedState s;
+  s.hosts = hosts_;
+  s.leader = leader_;
+  s.masters = masters_;
+  s.leader_id = connection_.leader_id;
+  s.elected = connection_.elected;
+  s.image = image_of(state_.everything());
+  return s;
 }
 
 Result<> Cluster::find_masters() {
@@ -95,6 +206,8 @@ Result<> Cluster::find_masters() {
   options.session.session = m.zk_session;
   zk_masters_ = std::make_unique<ZkMasters>(io_, std::move(options), [this](const std::vector<MasterAddress>& masters) {
     source_->set_masters(masters);
+    masters_.clear();
+    for (auto& found : masters) masters_.push_back(found.text());
     hooks_.masters(masters);
   });
   zk_masters_->start();
@@ -110,13 +223,33 @@ void Cluster::stop() {
   timer_.cancel();
   if (zk_masters_) zk_masters_->stop();
   if (source_) source_->stop();
+  if (keeper_) keeper_->stop();
 }
 
 void Cluster::on_connected(const SourceInfo& info) {
   leader_changed_ = info.leader == LeaderChange::kChanged || info.leader == LeaderChange::kUnknown;
+  // What is held is of the disk, so the leader of before is the one that was kept with it.
+  if (restored_) leader_changed_ = info.leader_id.empty() || info.leader_id != restored_from_.leader_id || !same_second(info.elected, restored_from_.elected);
   log::info("source_connected", {{"endpoint", info.endpoint}, {"leader", info.leader_id}, {"leader_changed", leader_changed_}});
   hooks_.connected();
-  if (config_.source.kind == SourceKind::kMesos) hooks_.leader(info.endpoint);
+  if (config_.source.kind != SourceKind::kMesos) return;
+  connection_ = info;
+  set_leader(info.endpoint);
+}
+
+void Cluster::set_leader(const std::string& leader) {
+  leader_ = leader;
+  hooks_.leader(leader);
+}
+
+void Cluster::set_masters(const std::vector<std::string>& masters) {
+  if (masters.empty() || masters == masters_) return;
+  masters_ = masters;
+  std::vector<MasterAddress> list;
+  for (auto& text : masters) {
+    if (auto m = parse_master_address(text)) list.push_back(std::move(*m));
+  }
+  hooks_.masters(list);
 }
 
 void Cluster::on_disconnected(const Error& why) {
@@ -143,7 +276,7 @@ void Cluster::on_record(PaddedRecord record) {
   if (auto* subscribed = std::get_if<Subscribed>(&decoded->event))
     source_->set_heartbeat_interval(subscribed->heartbeat);
   if (auto* subscribed = std::get_if<Subscribed>(&decoded->event); subscribed && !subscribed->leader.empty())
-    hooks_.leader(subscribed->leader);
+    set_leader(subscribed->leader);
   record = {};  // a snapshot's text is not needed while it is applied
   bool snapshot = std::holds_alternative<Subscribed>(decoded->event);
   apply(std::move(decoded->event), {.leader_changed = leader_changed_}, kind, received);
@@ -154,23 +287,92 @@ void Cluster::on_record(PaddedRecord record) {
 
 void Cluster::apply(Event&& event, SnapshotContext context, std::string_view kind, Instant received) {
   bool snapshot = std::holds_alternative<Subscribed>(event);
-  bool first = snapshot && !state_.synced();
+  bool first = snapshot && (!state_.synced() || restored_);
   StateDelta change = state_.apply(std::move(event), clock_.now(), context);
+  if (snapshot) {
+    applied_snapshot(change, first);
+  } else {
+    applied(change, kind, received);
+  }
+}
+
+/// The followers of a snapshot look at all services.
+void Cluster::applied_snapshot(const StateDelta& change, bool first) {
+  restored_.reset();
+  vips_.apply(change);
+  arm_timer();
+  log::info("snapshot", {{"first", first}, {"tasks", state_.task_count()}, {"services", vips_.service_count()},
+                         {"held_agents", state_.held_agents().size()}});
+  if (keeper_) keeper_->changed();
+  hooks_.snapshot(change);
+}
+
+void Cluster::applied(const StateDelta& change, std::string_view kind, Instant received) {
   VipDelta delta = vips_.apply(change);
   arm_timer();
-  if (snapshot) {
-    log::info("snapshot", {{"first", first}, {"tasks", state_.task_count()}, {"services", vips_.service_count()},
-                           {"held_agents", state_.held_agents().size()}});
-    delta = {};  // a snapshot's followers look at all services
-    hooks_.snapshot(change);
-  } else if (!delta.empty() || !change.empty()) {
-    hooks_.changed(change, std::move(delta), kind, received);
+  if (keeper_ && !change.empty()) keeper_->changed();
+  if (!delta.empty() || !change.empty()) hooks_.changed(change, std::move(delta), kind, received);
+}
+
+// --- of a hub --------------------------------------------------------------------------------------------------------------
+
+void Cluster::on_snapshot(hub::Image image) {
+  bool first = !state_.synced() || restored_;
+  hub::Position at{hub_->run(), image.seq};
+  events_["snapshot"]++;
+  StateDelta change;
+  for (auto& event : hub::events_of(std::move(image), kDefaultHeartbeat)) append(change, state_.apply(std::move(event), clock_.now()));
+  hub_->applied(at);
+  applied_snapshot(change, first);
+  malloc_trim(0);
+}
+
+void Cluster::on_changes(hub::Changes changes) {
+  Instant now = clock_.now();
+  hub::Position at{hub_->run(), changes.last};
+  // Without a comparison of the clocks its age is not known, and it is measured nowhere.
+  auto age = hub_->age_of(changes.received_us);
+  std::string_view kind = age ? "hub" : "hub_unmeasured";
+  Instant received = now - std::clamp<Instant::duration>(age.value_or(std::chrono::microseconds(0)), Instant::duration(0), kOldestChange);
+  events_["changes"]++;
+  StateDelta change;
+  for (auto& event : hub::events_of(std::move(changes))) append(change, state_.apply(std::move(event), now));
+  hub_->applied(at);
+  applied(change, kind, received);
+}
+
+void Cluster::on_health(const hub::SourceHealth& health) {
+  if (!health.leader.empty()) set_leader(health.leader);
+  set_masters(health.masters);
+  auto before = std::exchange(unreachable_, health.unreachable);
+  // Whoever can read this is not lost, whatever the hub's node makes of it.
+  for (auto& own : config_.node.all_addresses()) std::erase(unreachable_, own);
+  auto among = [](const std::vector<IpAddress>& list, const IpAddress& a) { return std::find(list.begin(), list.end(), a) != list.end(); };
+  for (auto& agent : unreachable_) {
+    if (!among(before, agent)) set_reachable(agent, false);
+  }
+  for (auto& agent : before) {
+    if (!among(unreachable_, agent)) set_reachable(agent, true);
   }
 }
 
 void Cluster::set_reachable(const IpAddress& agent, bool reachable) {
   VipDelta delta = vips_.set_reachable(agent, reachable);
   if (!delta.empty()) hooks_.changed({}, std::move(delta), reachable ? "agent_reachable" : "agent_unreachable", clock_.now());
+}
+
+std::vector<std::string> Cluster::warnings() const {
+  std::vector<std::string> out;
+  if (restored_) {
+    auto age = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now() - *restored_);
+    out.push_back(fmt::format("state from disk, saved {} s ago, until the source is back", std::max<int64_t>(age.count(), 0)));
+  } else if (!state_problem_.empty() && !state_.synced()) {
+    out.push_back(state_problem_);
+  }
+  if (keeper_ && !keeper_->error().empty()) out.push_back("the state is not kept on disk: " + keeper_->error());
+  if (hub_ && hub_->status().connected && !hub_->health().connected)
+    out.push_back(fmt::format("hub {} has been without its own source for {} s", hub_->status().endpoint, hub_->health().lost_ms / 1000));
+  return out;
 }
 
 void Cluster::arm_timer() {
@@ -185,6 +387,7 @@ void Cluster::arm_timer() {
     Instant now = clock_.now();
     StateDelta change = state_.expire(now);
     VipDelta delta = vips_.apply(change);
+    if (keeper_ && !change.empty()) keeper_->changed();
     if (!delta.empty() || !change.empty()) {
       log::info("held_agents_given_up", {{"changed", delta.upsert.size()}, {"removed", delta.remove.size()}});
       hooks_.changed(change, std::move(delta), "expired", now);

@@ -1,9 +1,13 @@
 #pragma once
 /// Cluster: from the records of a source to changes of the VIP table: decode, apply to ClusterState, derive.
 ///
+/// What was known last is kept on the disk (state_file.h). start() gives it to hooks.snapshot before there is a source; restored() tells
+/// until the first real snapshot. That one is a hub's, which replaces everything, or of Mesos: then it is treated as of a new leader, which
+/// may not know its agents yet, unless it is of the very leader that the kept state came from.
+///
 /// Thread: control loop. Cost: a record costs what it changes. What it may not do: touch the kernel.
 /// Errors: a record that is no JSON is logged, counted, and the rest of the stream goes on; unreadable parts of one are left out and
-/// shown as problems.
+/// shown as problems. What a hub sends is taken whole or not at all (sources/hub.h).
 #include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <map>
@@ -11,7 +15,9 @@
 #include <string>
 
 #include "app/settings.h"
+#include "app/state_file.h"
 #include "derive/vips.h"
+#include "sources/hub.h"
 #include "sources/mesos_json.h"
 #include "sources/source.h"
 #include "sources/zk_masters.h"
@@ -19,7 +25,7 @@
 
 namespace ls {
 
-class Cluster final : public SourceSink {
+class Cluster final : public SourceSink, public HubSink {
  public:
   struct Hooks {
     std::function<void()> connected;
@@ -27,10 +33,10 @@ class Cluster final : public SourceSink {
     std::function<void(const std::string& leader)> leader;
     /// All masters that are known besides those of the configuration, the leader first.
     std::function<void(const std::vector<MasterAddress>& masters)> masters;
-    /// A snapshot has been applied: the whole table is to be compared with the kernel.
+    /// A snapshot has been applied: the whole table is to be compared with the kernel. While restored() it is only what was kept.
     std::function<void(const StateDelta&)> snapshot;
     /// One change; either of the two may be empty, not both. `kind` is a word for the convergence metric ("task_updated"),
-    /// `received` when its record came.
+    /// `received` when its record came; of kind "hub" when it came to the master whose hub told it, by our clock.
     std::function<void(const StateDelta&, VipDelta&&, std::string_view kind, Instant received)> changed;
   };
 
@@ -44,7 +50,14 @@ class Cluster final : public SourceSink {
 
   const ClusterState& state() const { return state_; }
   const VipDeriver& vips() const { return vips_; }
-  SourceStatus source() const { return source_->status(); }
+  SourceStatus source() const { return source_ ? source_->status() : SourceStatus{}; }
+  /// The follower of a hub; null when the source is another one.
+  const HubSource* hub() const { return hub_; }
+  /// When what is served was kept, as long as it is from the disk.
+  std::optional<std::chrono::system_clock::time_point> restored() const { return restored_; }
+  static std::filesystem::path state_file(const Config& config);
+  /// About the source and what is kept, for people.
+  std::vector<std::string> warnings() const;
   /// How the masters are found; nullopt: by the configuration only.
   std::optional<ZkMastersStatus> zookeeper() const;
   /// Problems of labels and of records; the first ones, and how many there are.
@@ -57,9 +70,20 @@ class Cluster final : public SourceSink {
   void on_record(PaddedRecord record) override;
   void on_disconnected(const Error& why) override;
   void on_end_of_recording() override;
+  void on_snapshot(hub::Image image) override;
+  void on_changes(hub::Changes changes) override;
+  void on_health(const hub::SourceHealth& health) override;
 
  private:
+  /// Ours of two things that sources tell: who leads, and who the masters are.
+  void set_leader(const std::string& leader);
+  void set_masters(const std::vector<std::string>& masters);
+  Result<> make_source();
+  void restore();
+  SavedState to_save() const;
   void apply(Event&& event, SnapshotContext context, std::string_view kind, Instant received);
+  void applied_snapshot(const StateDelta& change, bool first);
+  void applied(const StateDelta& change, std::string_view kind, Instant received);
   void arm_timer();
   Result<> find_masters();
 
@@ -71,9 +95,19 @@ class Cluster final : public SourceSink {
   ClusterState state_;
   VipDeriver vips_;
   std::unique_ptr<Source> source_;
+  HubSource* hub_ = nullptr;  ///< source_, when it is one
   std::unique_ptr<ZkMasters> zk_masters_;
   boost::asio::steady_timer timer_;
   bool leader_changed_ = false;
+  std::string leader_;
+  std::vector<std::string> masters_;
+  SourceInfo connection_;                   ///< of Mesos, the newest
+  std::vector<std::string> hosts_;          ///< whom this node asks: what its cluster is known by
+  std::vector<IpAddress> unreachable_;      ///< agents, by the hub
+  std::optional<std::chrono::system_clock::time_point> restored_;
+  SourceInfo restored_from_;                ///< the leader of that time
+  std::string state_problem_;               ///< why what was kept was not taken
+  std::unique_ptr<StateKeeper> keeper_;     ///< null: nothing is kept
   std::map<std::string, uint64_t> events_;
   std::map<std::string, VipProblem> decode_problems_;  ///< by item and field, so that a repeated one counts once
 };

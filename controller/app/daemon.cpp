@@ -344,19 +344,30 @@ struct Daemon::Impl {
 
   void on_snapshot(const StateDelta& delta) {
     hub.change(delta, clock.now());
-    startup.reach(StartupState::kInSync);
+    bool from_disk = cluster->restored().has_value();
+    if (!from_disk) startup.reach(StartupState::kInSync);
     bool recovering = !cluster->state().recovered_agents().empty();
-    if (!synced && recovering) hold_over();
+    if (!synced && recovering && !from_disk) hold_over();
     if (recovering && cluster->leader_changed()) holdover_until = clock.now() + config.mesos.reregister_timeout;
-    compare(true);
+    // What a process before left in the kernel is newer than what it kept on the disk.
+    bool older = from_disk && kernel_serves();
+    if (!older) compare(true);
     run_driver("dns", true, [&]() -> Result<> {
       nodes.apply(delta);
       dns->on_snapshot(delta, cluster->state(), cluster->vips().full().services);
       return {};
     });
+    if (older) return;
     synced = true;
-    hub.tick(cluster->source(), synced);
+    if (!from_disk) hub.tick(cluster->source(), true);
     serve();
+  }
+
+  bool kernel_serves() {
+    auto reader = TablesReader::open(opener());
+    if (!reader) return false;
+    auto services = reader->services();
+    return services && !services->empty();
   }
 
   /// The tables hold what they should: attach, if that is still to be done. Tried again by quick_check().
@@ -369,7 +380,7 @@ struct Daemon::Impl {
       }
     }
     if (auto r = attachments->release_dns(); !r) log::error("attach_failed", {{"error", r.error().text()}});
-    startup.reach(StartupState::kServing);
+    if (!cluster->restored()) startup.reach(StartupState::kServing);
     publish_status();
   }
 
@@ -396,7 +407,7 @@ struct Daemon::Impl {
       auto before = std::exchange(table_problems, {});
       finish(stats, before);
       if (changed) {
-        startup.reach(StartupState::kReconciled);
+        if (!cluster->restored()) startup.reach(StartupState::kReconciled);
         views.converged("snapshot", seconds_of(clock.now() - begin));
       }
       if (stats.repaired.total() && synced) {
@@ -485,7 +496,7 @@ struct Daemon::Impl {
       for (auto& silent : manager.pet()) log::warn("loop_silent", {{"loop", silent}});
     }
     if (overlay_node) overlay_node->tick();
-    hub.tick(cluster->source(), synced);
+    hub.tick(cluster->source(), synced && !cluster->restored());  // others are not given what is only from the disk
     publish_status();
     tick_due = now + kTick;
     tick_timer.expires_at(std::chrono::steady_clock::time_point(tick_due.time_since_epoch()));
@@ -611,6 +622,9 @@ struct Daemon::Impl {
     if (turns) {
       v.turns = turns->view();
       for (auto& w : turns->warnings()) v.warnings.push_back(w);
+    }
+    if (cluster) {
+      for (auto& w : cluster->warnings()) v.warnings.push_back(w);
     }
     nodes.publish(config.node);
     for (auto& [driver, r] : runs) {

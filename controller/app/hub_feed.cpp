@@ -27,6 +27,7 @@ hub::ServerOptions options_of(const Config::HubServer& s) {
 Result<> HubFeed::start(const Config& config, OnReachable on_reachable) {
   auto& s = config.hub_server;
   if (s.listen.empty()) return {};
+  masters(config.mesos.masters);  // until others are found
   auto options = options_of(s);
   if (s.probe_every != Millis(0)) {
     AgentWatchOptions w;
@@ -48,6 +49,7 @@ Result<> HubFeed::start(const Config& config, OnReachable on_reachable) {
 }
 
 void HubFeed::change(const StateDelta& delta, Instant received) {
+  if (delta.empty()) return;
   if (server_) server_->change(delta, received);
   if (watch_) watch_->apply(delta);
 }

@@ -2,12 +2,14 @@
 #include <CLI/CLI.hpp>
 #include <malloc.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "app/daemon.h"
 #include "app/dns_node.h"
 #include "app/import_mesos_dns.h"
 #include "app/import_overlay.h"
+#include "app/machine_check.h"
 #include "app/overlay_node.h"
 #include "app/static_zones.h"
 #include "app/store_migrate.h"
@@ -21,11 +23,16 @@ namespace {
 /// freed once from its heaps, up to 32 MiB: documents and kept zones then stay in memory for good.
 constexpr int kOwnMapping = 1 << 20;
 
-int check(const std::string& file) {
+int check(const std::string& file, bool machine) {
   auto loaded = ls::load_config(file);
   if (loaded.good()) loaded.problems = ls::read_static_zones(loaded.config, file).problems;
   std::fputs(ls::report(loaded).c_str(), loaded.good() ? stdout : stderr);
-  return loaded.good() ? 0 : 1;
+  if (!loaded.good()) return 1;
+  if (!machine) return 0;
+  auto findings = ls::check_machine(loaded.config);
+  bool fatal = std::any_of(findings.begin(), findings.end(), [](auto& f) { return f.fatal; });
+  std::fputs(ls::report(findings).c_str(), fatal ? stderr : stdout);
+  return fatal ? 1 : 0;
 }
 
 int purge(const ls::Config& config) {
@@ -52,9 +59,10 @@ int main(int argc, char** argv) {
   mallopt(M_MMAP_THRESHOLD, kOwnMapping);
   CLI::App app{"loadstard: names, virtual IPs and addresses for a Mesos cluster, in the kernel"};
   std::string file = "/etc/loadstar/loadstar.toml";
-  bool do_check = false, print = false, defaults = false, do_purge = false;
+  bool do_check = false, machine = false, print = false, defaults = false, do_purge = false;
   app.add_option("--config", file, "Configuration file; conf.d/*.toml beside it is read too")->capture_default_str();
-  app.add_flag("--check", do_check, "Check the configuration and end");
+  auto* check_flag = app.add_flag("--check", do_check, "Check the configuration and end");
+  app.add_flag("--machine", machine, "With --check: also what would keep a start on this machine from succeeding")->needs(check_flag);
   auto* print_flag = app.add_flag("--print-config", print, "Print the effective configuration and end");
   app.add_flag("--defaults", defaults, "With --print-config: all settings with their defaults and texts")->needs(print_flag);
   app.add_flag("--purge", do_purge, "Remove everything loadstar left in the kernel and end; stop the daemon first");
@@ -79,7 +87,7 @@ int main(int argc, char** argv) {
   }
   if (mesos_dns->parsed()) return ls::import_mesos_dns_command(other_file);
   if (overlay->parsed()) return ls::import_overlay_command(overlay_files);
-  if (do_check) return check(file);
+  if (do_check) return check(file, machine);
   if (print && defaults) {
     std::fputs(ls::print_defaults().c_str(), stdout);
     return 0;

@@ -18,7 +18,7 @@ namespace {
 
 /// Kinds and drivers are known here, so that the admin thread reads fixed maps.
 constexpr std::array kKinds{"task_added", "task_updated", "agent_added", "agent_removed", "framework_added",
-                            "framework_removed", "expired", "snapshot"};
+                            "framework_removed", "expired", "snapshot", "hub"};
 constexpr std::array kDrivers{"lb", "attach", "dns"};
 
 std::vector<double> seconds_buckets() {

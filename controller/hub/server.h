@@ -10,6 +10,9 @@
 /// are shorter than itself. A stream holds a position, not a queue: whoever is slower than the history is long is given a new
 /// snapshot (counted), and delays nobody. After quiet, a change goes out at once; under load, changes of `batch` share a record.
 ///
+/// The files of certificates and of the token are looked at every `look_at_files` and read again when they changed; streams that stand go on.
+/// A telling of everybody that took long makes the pause before the next one longer (4 times as long as it took, at most 250 ms).
+///
 /// Thread: one of its own, for all streams. change() and health() are called on the control loop and copy pointers only.
 /// Cost: a change O(its size) once, and one write a stream. Memory: history, one snapshot, and the socket buffers; no copy for a stream.
 /// Limits: max_followers streams (then 503 with Retry-After), 8 KiB of request, `idle` for a request's head, `stuck` for a write that
@@ -39,6 +42,7 @@ struct ServerOptions {
   size_t max_followers = 12'000;
   Millis idle{10'000}, stuck{30'000};
   size_t send_buffer = 256 << 10;         ///< of a socket
+  Millis bind_again{5'000}, look_at_files{2'000};
   /// A stream from this address began or ended. On the hub's thread; must not wait. Not called for streams that end with the server.
   std::function<void(const IpAddress& address, bool there)> on_follower{};
 };
@@ -76,8 +80,9 @@ class Server {
   std::vector<FollowerView> followers() const;    ///< any thread; asks the hub's thread and waits for it
   std::vector<Endpoint> bound() const;            ///< with the port that port 0 became; any thread
 
+  struct Impl;  ///< of hub/ alone
+
  private:
-  struct Impl;
   explicit Server(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

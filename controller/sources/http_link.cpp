@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -11,6 +12,7 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl.hpp>
+#include <charconv>
 #include <optional>
 #include <vector>
 
@@ -29,6 +31,13 @@ constexpr size_t kReadBytes = 64 * 1024;  // one read; Beast reads no more than 
 std::error_code to_std(const Code& ec) {
   if (ec == beast::error::timeout) return std::make_error_code(std::errc::timed_out);
   return ec;
+}
+
+Millis seconds_of(std::string_view text) {
+  int64_t seconds = 0;
+  auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (ec != std::errc() || end != text.data() + text.size()) return Millis(0);
+  return std::chrono::seconds(std::clamp<int64_t>(seconds, 0, 3600));
 }
 
 // getaddrinfo cannot be interrupted; the look-up is left behind when its time is over.
@@ -217,13 +226,14 @@ asio::awaitable<Result<HttpHead>> HttpLink::post(const std::string& path, const 
   co_return co_await m.ask(request, limit);
 }
 
-asio::awaitable<Result<HttpHead>> HttpLink::get(const std::string& path, Millis limit) {
+asio::awaitable<Result<HttpHead>> HttpLink::get(const std::string& path, Millis limit, const std::string& authorization) {
   auto& m = *impl_;
   if (m.closed || !m.tcp_layer()) co_return fail(ECANCELED, "get");
   http::request<http::string_body> request(http::verb::get, path, 11);
   request.set(http::field::host, m.host);
   request.set(http::field::user_agent, "loadstar/" LS_VERSION);
-  request.set(http::field::accept, "application/json");
+  request.set(http::field::accept, "*/*");
+  if (!authorization.empty()) request.set(http::field::authorization, authorization);
   co_return co_await m.ask(request, limit);
 }
 
@@ -245,6 +255,7 @@ asio::awaitable<Result<HttpHead>> HttpLink::Impl::ask(http::request<http::string
   head.location = std::string(got[http::field::location]);
   head.content_type = std::string(got[http::field::content_type]);
   head.www_authenticate = std::string(got[http::field::www_authenticate]);
+  head.retry_after = seconds_of(got[http::field::retry_after]);
   co_return head;
 }
 

@@ -33,6 +33,7 @@ class TlsClient {
 struct HttpHead {
   unsigned status = 0;
   std::string location, content_type, www_authenticate;
+  Millis retry_after{0};  ///< of Retry-After in seconds, at most an hour; a date counts as 0
 };
 
 class HttpLink {
@@ -46,8 +47,8 @@ class HttpLink {
   /// Sends a JSON call and waits for the head of the answer.
   boost::asio::awaitable<Result<HttpHead>> post(const std::string& path, const std::string& body,
                                                 const std::string& authorization, Millis limit);
-  /// Asks for `path` and waits for the head of the answer.
-  boost::asio::awaitable<Result<HttpHead>> get(const std::string& path, Millis limit);
+  /// Asks for `path` and waits for the head of the answer. `authorization`: the header's value; empty: none.
+  boost::asio::awaitable<Result<HttpHead>> get(const std::string& path, Millis limit, const std::string& authorization = std::string());
   /// The rest of the body, at most `most` bytes of it.
   boost::asio::awaitable<Result<std::string>> read_text(size_t most, Millis limit);
   /// The next bytes of the body, valid until the next call. Empty: the answer ended in good order.

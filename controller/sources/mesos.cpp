@@ -102,18 +102,22 @@ class MesosSource final : public Source {
   void set_masters(const std::vector<MasterAddress>& found) override {
     auto& r = *run_;
     if (r.stopped || found.empty()) return;
-    auto list = found;
-    for (auto& m : r.last_resort) {
-      if (std::find(list.begin(), list.end(), m) == list.end()) list.push_back(m);
-    }
-    bool other = r.leading != found.front();
+    bool known = r.leading.has_value(), other = r.leading != found.front();
     r.leading = found.front();
-    r.masters = std::move(list);
+    r.masters = found;
+    for (auto& m : r.last_resort) {
+      if (std::find(found.begin(), found.end(), m) == found.end()) r.masters.push_back(m);
+    }
     r.preferred = 0;
-    if (!other) return;
-    // The list may be old, so nothing is given up for it: the masters say themselves who leads.
-    if (!r.status.connected) r.hurry();
-    else if (r.status.endpoint != r.leading->text() && r.link) r.link->close();
+    if (r.status.connected) {
+      // A stream says more about its master than a list that may be old: the first list ends none, a later one only by naming another.
+      if (known && other && r.status.endpoint != r.leading->text()) r.hurry();
+    } else if (other) {
+      r.hurry();
+    } else {
+      r.backoff = Millis(0);
+      r.wait.cancel();  // the same leader, but something has happened there
+    }
   }
 
   void set_heartbeat_interval(Millis interval) override {
@@ -151,7 +155,7 @@ class MesosSource final : public Source {
     asio::awaitable<Result<>> answer_error(HttpLink& l, const HttpHead& head);
     asio::awaitable<Result<>> follow(Leader& leader);
     asio::awaitable<void> pause(Millis d);
-    /// Ends a pause, or an attempt at a master that may be dead.
+    /// Ends a pause, an attempt or a stream: another master is to be asked, now.
     void hurry() {
       backoff = Millis(0);
       again = true;
@@ -250,7 +254,7 @@ asio::awaitable<Result<>> MesosSource::Run::answer_error(HttpLink& l, const Http
 }
 
 asio::awaitable<Result<>> MesosSource::Run::open(Leader& leader) {
-  if (stopped) co_return fail(ECANCELED, "connect");
+  if (stopped || again) co_return fail(ECANCELED, "connect");
   leader.link = std::make_unique<HttpLink>(io.get_executor());
   link = leader.link.get();
   auto opened = co_await leader.link->connect(leader.address, tls, config.connect_timeout);
@@ -276,7 +280,7 @@ asio::awaitable<Result<HttpHead>> MesosSource::Run::ask(Leader& at) {
   if (at.link->reusable()) {
     head = co_await at.link->post(at.path, subscribe, credentials.header, config.response_timeout);
     // Only a connection that was closed meanwhile is worth a second try.
-    if (head || head.error().code == std::errc::timed_out || stopped) co_return head;
+    if (head || head.error().code == std::errc::timed_out || stopped || again) co_return head;
   }
   opened = co_await open(at);
   if (!opened) co_return tl::make_unexpected(std::move(opened.error()));
@@ -362,6 +366,7 @@ asio::awaitable<Result<>> MesosSource::Run::follow(Leader& leader) {
   while (!stopped) {
     auto bytes = co_await leader.link->read_some(heartbeat * kSilentIntervals);
     if (stopped) break;
+    if (again) co_return fail(fmt::format("{}: given up, another master is named as leader", step));
     if (!bytes && bytes.error().code == std::errc::timed_out) {
       co_return fail(ETIMEDOUT,
                      fmt::format("{}: silent for {} ms", step, (heartbeat * kSilentIntervals).count()));

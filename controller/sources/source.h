@@ -71,8 +71,9 @@ class Source {
   /// call.
   virtual void stop() = 0;
   virtual SourceStatus status() const = 0;
-  /// Whom to ask from now on, the one that is taken for the leader first. A stream that stands goes on, unless another one is taken for
-  /// the leader than before and the stream is not of that one: then the masters are asked anew who leads.
+  /// Whom to ask from now on, the one that is taken for the leader first; told when anything about them has changed. A stream that
+  /// stands goes on, unless another one is named as leader than by the list before and the stream is not of that one: then the
+  /// masters are asked anew who leads. Without a stream they are asked at once. An empty list changes nothing.
   virtual void set_masters(const std::vector<MasterAddress>&) {}
   /// SUBSCRIBED names the interval at which bytes come at least; silence of three of them ends the stream.
   virtual void set_heartbeat_interval(Millis) {}

@@ -437,6 +437,19 @@ void ClusterState::for_each_task(const std::function<void(const TaskPtr&)>& visi
   for (auto& e : tasks_) visit(e->task);
 }
 
+StateDelta ClusterState::everything() const {
+  StateDelta out;
+  for (auto& [id, a] : agents_)
+    if (a->told) out.agents.push_back({a->agent, a->address, false});
+  for (auto& [id, a] : agents_)
+    if (a->recovered) out.recovered.push_back({a->agent.id, true});
+  for (auto& [id, f] : frameworks_)
+    if (f->known) out.frameworks.push_back({f->framework, false});
+  out.tasks.reserve(tasks_.size());
+  for (auto& e : tasks_) out.tasks.push_back({.before = nullptr, .after = e->task});
+  return out;
+}
+
 std::vector<TaskPtr> ClusterState::waiting() const {
   std::vector<TaskPtr> out;
   for (auto& e : tasks_)

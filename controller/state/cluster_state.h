@@ -103,6 +103,9 @@ class ClusterState {
   size_t task_count() const { return tasks_.size(); }
   void for_each_task(const std::function<void(const TaskPtr&)>& visit) const;  ///< no order
 
+  /// All there is, as the change that makes it from nothing: what another ClusterState needs to be equal. Cost: O(cluster), pointers of
+  /// tasks and copies of the rest.
+  StateDelta everything() const;
   /// Tasks whose agent or framework is not known. Cost: O(tasks).
   std::vector<TaskPtr> waiting() const;
   std::map<std::string, IpAddress> agents() const;  ///< registered ones by id

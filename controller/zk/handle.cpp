@@ -28,7 +28,7 @@ int code_of(int rc) {
 
 tl::unexpected<Error> refused(int rc, const std::string& doing) { return fail(code_of(rc), doing); }
 
-zk::Stat plain(const ::Stat& s) { return {s.czxid, s.mzxid, s.version, s.ephemeralOwner}; }
+zk::Stat plain(const ::Stat& s) { return {s.czxid, s.mzxid, s.pzxid, s.version, s.ephemeralOwner}; }
 
 std::string text_of(const char* value, int length) { return value && length > 0 ? std::string(value, size_t(length)) : std::string(); }
 
@@ -84,10 +84,10 @@ struct Handle::Question {
   }
 };
 
-Result<std::unique_ptr<Handle>> Handle::open(const HostPort& server, Millis session, const std::string& login) {
+Result<std::unique_ptr<Handle>> Handle::open(const HostPort& server, Millis session, const std::string& login, const Handle* former) {
   zoo_set_debug_level(static_cast<ZooLogLevel>(0));
   std::unique_ptr<Handle> h(new Handle(!login.empty()));
-  h->zh_ = zookeeper_init2(plain_text(server).c_str(), nullptr, int(session.count()), nullptr, h.get(), ZOO_NO_LOG_CLIENTENV, nullptr);
+  h->zh_ = zookeeper_init2(plain_text(server).c_str(), nullptr, int(session.count()), former ? zoo_client_id(former->zh_) : nullptr, h.get(), ZOO_NO_LOG_CLIENTENV, nullptr);
   if (!h->zh_) return fail(errno ? errno : EINVAL, "begin a session");
   zoo_set_servers_resolution_delay(h->zh_, -1);
   if (!login.empty()) {

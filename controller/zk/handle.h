@@ -26,8 +26,8 @@ class Handle {
     Millis most{0};
   };
 
-  /// `login`: "user:password", empty for none.
-  static Result<std::unique_ptr<Handle>> open(const HostPort& server, Millis session, const std::string& login);
+  /// `login`: "user:password", empty for none. `former`: its session goes on in this handle.
+  static Result<std::unique_ptr<Handle>> open(const HostPort& server, Millis session, const std::string& login, const Handle* former = nullptr);
   /// Closes the session where it is connected (waits for the answer, at most some seconds), then answers every open question and calls
   /// every watch.
   ~Handle();

@@ -88,6 +88,7 @@ struct Session::Impl {
   void talk(int fd, short events);
   bool greeted(int fd, bool& readable);
   void give_up(int fd);
+  Result<std::unique_ptr<Handle>> open(const HostPort& server);
   void connected();
   void lost(const std::string& why);
   void session_over();
@@ -115,6 +116,7 @@ struct Session::Impl {
   bool greeting = false;            ///< nothing has come on it yet
   std::string given_up;             ///< why we ended the attempt ourselves
   Steady::time_point begun{}, next_attempt{};
+  std::optional<Steady::time_point> away;  ///< since when a session has no connection, until it is continued from scratch
 };
 
 bool Session::Impl::push(Work work) {
@@ -180,14 +182,19 @@ void Session::Impl::attempt() {
     addresses = std::move(*found);
   }
   auto& server = addresses[next++];
-  if (!handle) {
-    auto opened = Handle::open(server, options.session, options.url.user.empty() ? "" : options.url.user + ":" + options.url.password);
+  // Servers turn away whoever has seen more than they have: for a while rightly, for ever when the ensemble has begun anew. Another handle
+  // goes on with the session and has seen nothing.
+  bool from_scratch = away && Steady::now() - *away > options.session;
+  if (!handle || from_scratch) {
+    auto opened = open(server);
     if (!opened) {
       next_attempt = Steady::now() + jittered(options.retry);
       return trouble(opened.error().text());
     }
-    handle = std::move(*opened);
-    change(SessionState::kConnecting, 0);
+    handle.swap(*opened);
+    away.reset();
+    opened->reset();  // calls the watches, which the new one does not have
+    if (!from_scratch) change(SessionState::kConnecting, 0);
   } else if (auto r = handle->set_server(server); !r) {
     next_attempt = Steady::now() + jittered(options.retry);
     return trouble(r.error().text());
@@ -197,10 +204,16 @@ void Session::Impl::attempt() {
   begun = Steady::now();
 }
 
+Result<std::unique_ptr<Handle>> Session::Impl::open(const HostPort& server) {
+  auto& u = options.url;
+  return Handle::open(server, options.session, u.user.empty() ? "" : u.user + ":" + u.password, handle.get());
+}
+
 void Session::Impl::connected() {
   auto server = addresses[next - 1].text();
   int64_t id = handle->id();
   rounds = 0;
+  away.reset();
   shown.with([&](auto& s) {
     if (s.id != id) s.sessions++;
     s.id = id;
@@ -219,7 +232,10 @@ void Session::Impl::lost(const std::string& why) {
   trouble(fmt::format("{}: {}", addresses[next - 1].text(), given_up.empty() ? why : given_up));
   shown.with([](auto& s) { s.server.clear(); });
   bool over = handle->state() == Handle::State::kOver;
-  if (state == SessionState::kConnected && !over) change(SessionState::kConnecting, handle->id());
+  if (state == SessionState::kConnected && !over) {
+    away = Steady::now();
+    change(SessionState::kConnecting, handle->id());
+  }
   bool tried_all = next >= addresses.size();
   if (tried_all) rounds++;
   next_attempt = Steady::now() + (tried_all ? jittered(options.retry) : Millis(0));
@@ -231,6 +247,7 @@ void Session::Impl::session_over() {
   bool expired = handle->expired();
   state = SessionState::kConnecting;  // so that nothing is asked of the handle from here on
   handle.reset();                     // answers what is open, calls the watches
+  away.reset();
   next_attempt = Steady::now() + jittered(options.retry);
   if (expired) log::warn("zookeeper_expired", {{"session", fmt::format("{:#x}", uint64_t(id))}});
   shown.with([&](auto& s) { s.expired += expired; });

@@ -58,6 +58,7 @@ struct SessionStatus {
 
 struct Stat {
   int64_t created = 0, modified = 0;  ///< zxid: order of all changes of the ensemble
+  int64_t children = 0;  ///< the last change of the list of its children, as such a number too
   int32_t version = 0;
   int64_t owner = 0;  ///< session of an ephemeral node; 0: none
 };
@@ -81,7 +82,8 @@ class Session {
  public:
   template <class T>
   using Done = std::function<void(Result<T>)>;
-  /// Called once when what was read changes, or when its session is over. Empty: no watch.
+  /// Called once when what was read changes, when its session is over, or when nobody can say (after a long time without a connection); not at
+  /// all when the read failed. Empty: no watch. It stays until then, so whoever reads again meanwhile asks for no second one.
   using Watch = std::function<void()>;
   /// `id`: of the session. Told after each change of the state.
   using OnState = std::function<void(SessionState, int64_t id)>;

@@ -1,6 +1,7 @@
 /// A /master/state document as a broken or bribed master would send it: decoded, taken into the state, and made into the records of
 /// the Mesos domain. The records that the changes add up to must be those that the whole state gives, and what the walk reads must
-/// not depend on what lies behind the text.
+/// not depend on what lies behind the text. With the highest bit of the first octet set, it is what is met on the way to a master
+/// instead: contents of nodes in ZooKeeper, and an address, a path and a greeting of ZooKeeper.
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -9,7 +10,10 @@
 #include "derive/mesos_zone.h"
 #include "fuzz_input.h"
 #include "sources/mesos_state.h"
+#include "sources/zk_members.h"
 #include "state/cluster_state.h"
+#include "zk/addresses.h"
+#include "zk/url.h"
 
 using namespace ls;
 
@@ -35,12 +39,61 @@ void add_up(Counts& have, const RecordDelta& delta) {
   }
 }
 
+/// Contents of nodes, divided by form feeds: whoever is taken has a host and a port that can be dialled and written into a request.
+void masters(std::string_view rest) {
+  std::vector<ZkMaster> all;
+  for (int32_t i = 0; !rest.empty() && i < 8; i++) {
+    auto end = rest.find('\f');
+    // Among the least and the largest number there are, for the order of very old directories.
+    auto number = i % 2 ? INT32_MIN + i : INT32_MAX - i;
+    if (auto m = parse_master_info(number, rest.substr(0, end))) {
+      auto again = parse_host_port(m->address.text(), std::nullopt, "master");
+      require(again && *again == m->address && m->address.port != 0, "a master that cannot be dialled");
+      all.push_back(std::move(*m));
+    }
+    rest.remove_prefix(end == rest.npos ? rest.size() : end + 1);
+  }
+  auto list = masters_in_order(all);
+  require(list.empty() == all.empty(), "masters are lost");
+  for (size_t i = 0; i < list.size(); i++) require(std::find(list.begin() + long(i) + 1, list.end(), list[i]) == list.end(), "a master twice");
+  for (auto& m : all) require(std::find(list.begin(), list.end(), m.address) != list.end(), "a master is lost");
+  auto least = std::min_element(all.begin(), all.end(), [](auto& a, auto& b) { return a.sequence < b.sequence; });
+  if (!all.empty()) require(list.front() == least->address, "the first one does not lead");
+}
+
+void zookeeper(std::string_view text) {
+  masters(text);
+  if (auto number = master_node_number(text)) require(!old_master_node(text), "a node of two kinds");
+  if (auto url = zk::parse_url(text)) {
+    require(!url->servers.empty() && zk::path_fault(url->path).empty() && url->user.empty() == url->password.empty(), "an address that is none");
+    auto plain = *url;
+    plain.user.clear();
+    plain.password.clear();
+    auto again = zk::parse_url(plain.text());
+    require(again && *again == plain, "an address reads differently once written");
+  }
+  auto* octets = reinterpret_cast<const unsigned char*>(text.data());
+  for (bool known : {false, true}) {
+    auto before = zk::Greeting::kIncomplete;
+    for (size_t n = 0; n <= std::min<size_t>(text.size(), 48); n++) {
+      auto now = zk::check_greeting(octets, n, known);
+      require(n < zk::kGreetingSize ? now != zk::Greeting::kGood : now != zk::Greeting::kIncomplete, "a greeting of another length");
+      require(before != zk::Greeting::kBad || now == zk::Greeting::kBad, "a bad greeting becomes good");
+      before = now;
+    }
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 1) return 0;
   const uint8_t mode = data[0];
   std::string_view rest(reinterpret_cast<const char*>(data + 1), size - 1);
+  if (mode & 128) {
+    zookeeper(rest);
+    return 0;
+  }
   MesosZoneOptions options;
   options.rfc952 = mode & 1;
   options.healthy_only = mode & 2;

@@ -76,7 +76,9 @@ void expect_same(const Task& a, const Task& b) {
   EXPECT_EQ(a.health, b.health);
   EXPECT_EQ(a.running_at, b.running_at);
   ASSERT_EQ(!a.running, !b.running);
-  if (a.running) EXPECT_EQ(*a.running, *b.running);
+  if (a.running) {
+    EXPECT_EQ(*a.running, *b.running);
+  }
   EXPECT_EQ(a.agent_address, b.agent_address);
   EXPECT_EQ(a.framework_known, b.framework_known);
   EXPECT_EQ(a.framework_name, b.framework_name);
@@ -202,7 +204,9 @@ TEST(HubRecord, ErrorsNameTheKey) {
   auto refused = [](const std::string& text, const char* with) {
     auto r = read(text);
     EXPECT_FALSE(r) << text;
-    if (!r) EXPECT_THAT(r.error().text(), testing::HasSubstr(with)) << text;
+    if (!r) {
+      EXPECT_THAT(r.error().text(), testing::HasSubstr(with)) << text;
+    }
   };
   refused("", "read a record of a hub");
   refused("[]", "is not an object");
@@ -210,7 +214,7 @@ TEST(HubRecord, ErrorsNameTheKey) {
   refused(R"({"t":"snapshot"})", "seq is missing");
   refused(R"({"t":"snapshot","seq":-1})", "seq");
   refused(R"({"t":"snapshot","seq":1.5})", "seq");
-  refused(R"({"t":"snapshot","seq":1} 2)", "follows");
+  refused(R"({"t":"snapshot","seq":1} 2)", "read a record");
   refused(R"({"t":"snapshot","seq":1,"tasks":[["t",0,["A"],{},2]]})", "tasks[0]: refers to number 0 of 0");
   refused(R"({"t":"snapshot","seq":1,"tasks":[["t",["F"],["A"],{},2],["u",0,0,1,2]]})", "tasks[1]: refers to number 1 of 1");
   refused(R"({"t":"snapshot","seq":1,"tasks":[["t",["F"],["A"],{},99]]})", "99 is above 14");

@@ -244,10 +244,14 @@ TEST_F(ZkSession, AfterAnExpiryComesAnotherSession) {
 }
 
 TEST_F(ZkSession, AServerThatHasForgottenEverything) {
-  Client c(server.url());
+  Client c(server.url(), Millis(1'000));
   int64_t id = c->status().id;
+  Calls over;
+  c.get("/", over.watch());
+  for (int i = 0; i < 50; i++) c.set("/zookeeper", "", -1);  // it has seen more than the new one has
   server.forget();
   ASSERT_TRUE(c.told(SessionState::kExpired, id));
+  EXPECT_TRUE(over.reached(1));
   ASSERT_TRUE(c.connected(2));
   EXPECT_NE(c->status().id, id);
 }

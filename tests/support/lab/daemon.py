@@ -35,7 +35,7 @@ def _toml(value):
 
 
 class Daemon:
-    """`source` is {"replay": file} or {"mesos": ["host:port", ...]}; `sock` and `tc` choose the data path. `settings`
+    """`source` is {"replay": file}, {"mesos": ["host:port", ...]} or {"hub": ["host:port", ...]}; `sock` and `tc` choose the data path. `settings`
     adds to or replaces values: {"section.key": value}. It answers no DNS unless they say so."""
 
     def __init__(self, node, source, sock=True, tc=True, settings=None):
@@ -58,6 +58,8 @@ class Daemon:
         if "replay" in source:
             values.update({"source.kind": "replay", "replay.file": source["replay"],
                            "replay.speed": float(source.get("speed", 0))})
+        elif "hub" in source:
+            values.update({"source.kind": "hub", "hub.masters": source["hub"], "hub.backoff_min": "100ms", "hub.backoff_max": "1s"})
         else:
             values.update({"source.kind": "mesos", "mesos.masters": source["mesos"], "mesos.backoff_min": "100ms",
                            "mesos.backoff_max": "1s"})
