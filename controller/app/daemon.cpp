@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,14 +50,6 @@ constexpr int kCheckShare = 100;          // a comparison may take 1 % of the ti
 constexpr size_t kShownProblems = 100;
 
 double seconds_of(Instant::duration d) { return duration<double>(d).count(); }
-
-/// Each attachment holds a descriptor: a machine with 500 containers needs more than the 1024 that a process starts with.
-void raise_file_limit() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) log::warn("file_limit", {{"error", std::string(strerror(errno))}});
-}
 
 api::AttachState attach_state(datapath::AttachmentStatus::State s, uint32_t program_id) {
   using State = datapath::AttachmentStatus::State;
@@ -611,21 +602,14 @@ struct Daemon::Impl {
     if (!holdover.empty())
       v.warnings.push_back("serving " + std::to_string(holdover.services()) +
                            " services as they were before the restart until all agents are back");
-    for (auto& p : table_problems) v.warnings.push_back(p);
-    if (dns) {
-      for (auto& w : dns->warnings()) v.warnings.push_back(w);
-    }
-    if (registrations) {
-      for (auto& w : registrations->warnings()) v.warnings.push_back(w);
-    }
-    for (auto& w : cni.warnings()) v.warnings.push_back(w);
-    if (turns) {
-      v.turns = turns->view();
-      for (auto& w : turns->warnings()) v.warnings.push_back(w);
-    }
-    if (cluster) {
-      for (auto& w : cluster->warnings()) v.warnings.push_back(w);
-    }
+    auto warn = [&](const std::vector<std::string>& more) { v.warnings.insert(v.warnings.end(), more.begin(), more.end()); };
+    warn(table_problems);
+    if (dns) warn(dns->warnings());
+    if (registrations) warn(registrations->warnings());
+    warn(cni.warnings());
+    if (turns) v.turns = turns->view();
+    if (turns) warn(turns->warnings());
+    if (cluster) warn(cluster->warnings());
     nodes.publish(config.node);
     for (auto& [driver, r] : runs) {
       api::ReconcileView view{driver, r.runs, r.errors, repaired_by(driver),

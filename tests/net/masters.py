@@ -40,7 +40,7 @@ class Scene:
         self.clients = {d: dns.Client(d.node, RESOLVER) for d in self.daemons}
 
     def daemon(self, node, more):
-        more = {**{k: v for k, v in overlay_cluster.settings(node, None).items() if k not in ("overlay.follow", "node.roles", "api.listen")}, **more}
+        more = {**{k: v for k, v in overlay_cluster.settings(node, self.nodes[0] if node is not self.nodes[0] else self.nodes[1]).items() if k != "overlay.follow"}, **more}
         return Daemon(node, {"mesos": [self.mesos.address]}, sock=False, settings={
             **more, "overlay.docker": False, "resolver.enabled": True, "resolver.upstreams": ["10.10.0.250:53"], "dns.workers": 1})
 
