@@ -65,7 +65,7 @@ asio::awaitable<Result<std::string>> MasterFollow::Impl::ask(HttpLink& to) {
   if (!head) co_return tl::make_unexpected(std::move(head.error()));
   auto body = co_await to.read_text(options.most + 1, options.slack);
   if (!body) co_return tl::make_unexpected(std::move(body.error()));
-  turns = turns || head->status == 503;
+  turns = turns || (head->status == 503 && body->find("\"leader\"") != body->npos);
   if (head->status != 200) co_return fail(fmt::format("it answered {}: {}", head->status, quote_answer(*body)));
   co_return std::move(*body);
 }
