@@ -25,6 +25,7 @@ struct OverlayFailure {
   Kind kind = Kind::kFailed;
   std::string why;
   std::string reason{};  ///< of kRefused, a word: "vtep-exhausted"
+  std::optional<std::string> leader{};  ///< Provider::other_leads(): 503
 };
 using OverlayBody = tl::expected<std::string, OverlayFailure>;
 

@@ -60,6 +60,9 @@ class Provider {
   virtual dns::Registry* registry() { return nullptr; }
   /// The whole copy of another node's registrations (`full`); null: this node follows nobody, or has no copy yet.
   virtual std::shared_ptr<const dns::RegistrationFeed> followed() { return nullptr; }
+  /// Masters take turns and this one does not lead: who does, "10.0.0.1:62080", empty while nobody is known to. nullopt: it leads, or there are
+  /// no turns.
+  virtual std::optional<std::string> other_leads() { return std::nullopt; }
   virtual std::vector<NodeView> nodes() { return {}; }
   /// Every setting with its value as TOML text. Secrets are in files, which settings only name.
   virtual std::vector<std::pair<std::string, std::string>> settings() { return {}; }

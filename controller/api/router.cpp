@@ -323,6 +323,7 @@ RouterPosition Router::position() const {
     out.registrations = followed->at;
   }
   if (auto* overlay = provider_.overlay()) out.overlay = overlay->feed_position();
+  out.other_leads = provider_.other_leads();
   return out;
 }
 

@@ -62,6 +62,8 @@ struct Reply {
 };
 
 /// `{"error": ..., "parameter": ...}`, the body of every status from 400 on; `parameter` may be empty.
+/// 503 of a master whose turn it is not; `leader`: Provider::other_leads(), in the body and in X-Loadstar-Leader.
+Reply not_leading_reply(const std::string& leader);
 Reply error_reply(unsigned status, std::string_view text, std::string_view parameter = {});
 
 /// Texts of feeds, made once for all followers that ask for the same.
@@ -74,6 +76,7 @@ struct FeedTexts {
 struct RouterPosition {
   dns::RegistrationPosition registrations;
   std::pair<std::string, uint64_t> overlay;  ///< run and version of the allocations
+  std::optional<std::string> other_leads;    ///< whoever waits at this master goes on to another when its turn is over
   bool operator==(const RouterPosition&) const = default;
 };
 

@@ -18,6 +18,7 @@ constexpr size_t kMaxCallback = 128;
 constexpr Millis kMaxWait{30'000};
 
 Reply failure_reply(const OverlayFailure& f) {
+  if (f.leader) return not_leading_reply(*f.leader);
   unsigned status = 500;
   switch (f.kind) {
     case OverlayFailure::Kind::kAbsent: status = 404; break;

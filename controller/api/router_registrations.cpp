@@ -199,6 +199,7 @@ Reply one_record(Provider& provider, const Request& q, const Place& place) {
     if (r.status == 401) r.headers.push_back({"WWW-Authenticate", "Bearer"});
     return r;
   }
+  if (auto leader = provider.other_leads()) return not_leading_reply(*leader);
   if (!registry) return error_reply(404, "this node keeps no registrations of its own; send this to a master (registration.follow names them)");
   return q.method == "PUT" ? put(*registry, q, place) : remove(*registry, q, place);
 }
@@ -227,6 +228,7 @@ Reply below_zones(Provider& provider, const Request& q, std::string_view rest) {
 }
 
 Reply feed(Provider& provider, FeedTexts& texts, Params& params) {
+  if (auto leader = provider.other_leads()) return not_leading_reply(*leader);
   auto* registry = provider.registry();
   auto followed = registry ? nullptr : provider.followed();
   if (!registry && !followed) return error_reply(404, "this node holds no registrations");
@@ -259,7 +261,7 @@ Reply feed(Provider& provider, FeedTexts& texts, Params& params) {
   if (!shared) {
     dns::RegistrationFeed out;
     if (registry) out = registry->feed(after);
-    else if (after == at) out = {at, false, {}, {}};
+    else if (after == at) out = {.at = at, .full = false, .registrations = {}, .removed = {}, .elected = followed->elected};
     else out = *followed;
     shared = std::make_shared<const std::string>(feed_text(out));
   }

@@ -39,15 +39,28 @@ struct MastersView {
   uint64_t sessions = 0, expired = 0;
 };
 
+/// Masters that take turns at a store in ZooKeeper, as this one sees it.
+struct TurnsView {
+  bool leading = false;
+  std::string leader;       ///< "10.0.0.1:62080"; empty: nobody is known to lead
+  uint64_t term = 0;        ///< of this master's turn; 0: it is not its turn
+  std::vector<std::string> candidates;  ///< whoever stands in line, the leader first
+  bool connected = false;   ///< with ZooKeeper
+  std::string server;       ///< of the ensemble; empty: none
+  std::string last_error;
+  uint64_t terms = 0;       ///< turns of this master since its start
+  uint64_t sessions = 0, expired = 0;
+};
+
 struct SourceView {
   std::string kind;      ///< "mesos", "hub", "replay"
   std::string endpoint;  ///< "10.0.0.1:5050", or the file of a replay
-  std::optional<MastersView> zookeeper;  ///< with mesos.zk
   bool connected = false;
   double since_s = 0;  ///< how long it has been connected, or disconnected
   double age_s = 0;    ///< since the last message (heartbeats count)
   std::string last_error;
   std::vector<EventCount> events;  ///< by kind, since the start
+  std::optional<MastersView> zookeeper{};  ///< with mesos.zk
 };
 
 /// One feature of the kernel that was asked for at start.
@@ -136,6 +149,7 @@ struct StatusView {
   std::vector<ProbeView> probes;
   std::vector<AttachmentView> attachments;
   std::vector<std::string> warnings;
+  std::optional<TurnsView> turns;  ///< with store.kind = "zookeeper"
   std::vector<ProblemView> problems;  ///< the first ones; problem_count is all of them
   uint64_t problem_count = 0;
   std::vector<ReconcileView> reconcile;

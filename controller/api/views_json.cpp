@@ -53,6 +53,11 @@ Json source_json(const SourceView& s) {
   return out;
 }
 
+Json turns_json(const TurnsView& t) {
+  return {{"leading", t.leading},   {"leader", t.leader}, {"term", t.term},         {"candidates", t.candidates}, {"connected", t.connected},
+          {"server", t.server},     {"terms", t.terms},   {"sessions", t.sessions}, {"expired", t.expired},       {"last_error", t.last_error}};
+}
+
 Json backend_json(const BackendView& b) {
   return {{"ip", b.endpoint.address.text()},
           {"port", b.endpoint.port},
@@ -87,6 +92,7 @@ void to_json(Json& j, const StatusView& s) {
         {{"vips", s.tables.vips},
          {"backends", {{"active", s.tables.active}, {"draining", s.tables.draining}, {"dead", s.tables.dead}}}}},
        {"maps", s.maps}};
+  if (s.turns) j["turns"] = turns_json(*s.turns);
   for (auto* list : {"startup", "probes", "attachments", "problems", "reconcile", "loops"}) j[list] = Json::array();
   for (auto& st : s.startup) j["startup"].push_back({{"name", st.name}, {"reached", st.reached}, {"age_s", st.age_s}});
   for (auto& p : s.probes) j["probes"].push_back({{"name", p.name}, {"ok", p.ok}, {"detail", p.detail}});

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +19,7 @@
 #include "app/holdover.h"
 #include "app/hub_feed.h"
 #include "app/kernel_options.h"
+#include "app/master_turns.h"
 #include "app/overlay_local_link.h"
 #include "app/overlay_node.h"
 #include "app/privileges.h"
@@ -50,14 +50,6 @@ constexpr int kCheckShare = 100;          // a comparison may take 1 % of the ti
 constexpr size_t kShownProblems = 100;
 
 double seconds_of(Instant::duration d) { return duration<double>(d).count(); }
-
-/// Each attachment holds a descriptor: a machine with 500 containers needs more than the 1024 that a process starts with.
-void raise_file_limit() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) log::warn("file_limit", {{"error", std::string(strerror(errno))}});
-}
 
 api::AttachState attach_state(datapath::AttachmentStatus::State s, uint32_t program_id) {
   using State = datapath::AttachmentStatus::State;
@@ -108,6 +100,8 @@ struct Daemon::Impl {
   std::unique_ptr<Cluster> cluster;
   HubFeed hub{io, clock};
   std::unique_ptr<DnsNode> dns;
+  // Both hold the store of a turn, which ends after them.
+  std::unique_ptr<MasterTurns> turns;
   std::unique_ptr<Registrations> registrations;
   OverlayService overlay{config, clock};
   std::unique_ptr<OverlayNode> overlay_node;
@@ -169,6 +163,8 @@ struct Daemon::Impl {
                              [this](const std::string& zone, const std::string& name) { return registrations->origins(zone, name); }});
     views.set_dns(dns->source(), registrations.get(), &nodes, config);
     overlay.start();
+    turns = std::make_unique<MasterTurns>(io, config, clock, overlay);
+    views.set_turns(turns.get());
     if (config.joins_overlay()) {
       overlay_node = std::make_unique<OverlayNode>(io, config, clock);
       overlay.set_agent([this] { return overlay_node->agent_body(); });
@@ -189,6 +185,7 @@ struct Daemon::Impl {
         return pass(std::move(r.error()), "start the overlay");
       if (attached) attach_overlay();  // by load_programs(), which came before
     }
+    if (auto r = turns->start(server->poster(), *registrations); !r) return pass(std::move(r.error()), "start the store in ZooKeeper");
 
     Cluster::Hooks hooks;
     hooks.connected = [this] { startup.reach(StartupState::kSourceConnected); };
@@ -213,8 +210,9 @@ struct Daemon::Impl {
     return {};
   }
 
-  /// To the masters of overlay.follow, or to the allocator of this process.
+  /// To the masters of overlay.follow, to whoever leads, or to the allocator of this process.
   Result<std::unique_ptr<OverlayLink>> make_link(OverlayLinkEvents events, std::optional<OverlayHeld> held) {
+    if (config.store.kind == StoreKind::kZookeeper) return turns->make_link(std::move(events), std::move(held), server->poster());
     OverlayLinkOptions options;
     options.masters = config.overlay.follow;
     options.token_file = config.api.token_file;
@@ -604,17 +602,14 @@ struct Daemon::Impl {
     if (!holdover.empty())
       v.warnings.push_back("serving " + std::to_string(holdover.services()) +
                            " services as they were before the restart until all agents are back");
-    for (auto& p : table_problems) v.warnings.push_back(p);
-    if (dns) {
-      for (auto& w : dns->warnings()) v.warnings.push_back(w);
-    }
-    if (registrations) {
-      for (auto& w : registrations->warnings()) v.warnings.push_back(w);
-    }
-    for (auto& w : cni.warnings()) v.warnings.push_back(w);
-    if (cluster) {
-      for (auto& w : cluster->warnings()) v.warnings.push_back(w);
-    }
+    auto warn = [&](const std::vector<std::string>& more) { v.warnings.insert(v.warnings.end(), more.begin(), more.end()); };
+    warn(table_problems);
+    if (dns) warn(dns->warnings());
+    if (registrations) warn(registrations->warnings());
+    warn(cni.warnings());
+    if (turns) v.turns = turns->view();
+    if (turns) warn(turns->warnings());
+    if (cluster) warn(cluster->warnings());
     nodes.publish(config.node);
     for (auto& [driver, r] : runs) {
       api::ReconcileView view{driver, r.runs, r.errors, repaired_by(driver),
@@ -681,6 +676,7 @@ Daemon::~Daemon() {
   if (d.registrations) d.registrations->stop();
   if (d.overlay_node) d.overlay_node->stop();
   d.server.reset();  // it asks all of them
+  if (d.turns) d.turns->stop();
   d.hub.stop();
   if (d.dns) d.dns->stop();
   d.control.want(0);

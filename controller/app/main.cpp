@@ -12,6 +12,7 @@
 #include "app/machine_check.h"
 #include "app/overlay_node.h"
 #include "app/static_zones.h"
+#include "app/store_migrate.h"
 #include "datapath/rescue.h"
 #include "netlink/address_device.h"
 #include "util/log.h"
@@ -73,6 +74,11 @@ int main(int argc, char** argv) {
   std::vector<std::string> overlay_files;
   overlay->add_option("FILE", overlay_files, "Configuration files, one of them with the network")->required();
   import_command->require_subcommand(1);
+  auto* store_command = app.add_subcommand("store", "What masters keep");
+  auto* migrate = store_command->add_subcommand("migrate", "Copy registrations and allocations between the files and ZooKeeper; stop all masters first");
+  std::string migrate_to;
+  migrate->add_option("--to", migrate_to, "Where to: zookeeper or file")->required()->check(CLI::IsMember({"zookeeper", "file"}));
+  store_command->require_subcommand(1);
   app.set_version_flag("--version", std::string("loadstard ") + LS_VERSION);
   try {
     app.parse(argc, argv);
@@ -99,6 +105,7 @@ int main(int argc, char** argv) {
     std::fputs(ls::print_config(loaded.config).c_str(), stdout);
     return 0;
   }
+  if (migrate->parsed()) return ls::store_migrate_command(loaded.config, migrate_to);
   ls::log::setup(loaded.config.log.level, loaded.config.log.format);
   ls::Daemon daemon(std::move(loaded.config), file);
   if (auto r = daemon.run(); !r) {

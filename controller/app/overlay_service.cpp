@@ -4,13 +4,13 @@
 #include <sys/random.h>
 
 #include <algorithm>
-#include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "app/overlay_book.h"
 #include "overlay/old_state.h"
 #include "overlay/overlay_json.h"
+#include "store/migrate.h"
 #include "util/log.h"
 
 namespace ls {
@@ -41,13 +41,24 @@ void OverlayService::unusable(std::string why) {
 
 void OverlayService::start() {
   master_ = config_.allocates_overlay();
-  if (!master_) return;
+  if (!master_ || config_.store.kind == StoreKind::kZookeeper) return;
   auto store = open_file_store(config_.store.path.parent_path() / "overlay.db");
   if (!store) return unusable(store.error().text());
+  if (auto whole = check_copied(**store); !whole) return unusable(whole.error().text());
   start(std::move(*store));
 }
 
-void OverlayService::start(std::unique_ptr<Store> store) {
+void OverlayService::let_go() {
+  texts_.clear();
+  texts_at_ = {};
+  feed_.reset();
+  allocator_.reset();
+  store_.reset();
+  problem_.clear();
+}
+
+void OverlayService::start(std::shared_ptr<Store> store, uint64_t term) {
+  let_go();
   master_ = config_.allocates_overlay();
   if (!master_) return;
   auto plan = overlay::check_plan(config_.overlay.plan());
@@ -57,7 +68,7 @@ void OverlayService::start(std::unique_ptr<Store> store) {
   auto made = overlay::Allocator::open(*store_, clock_, std::move(*plan), options);
   if (!made) return unusable(made.error().text());
   allocator_ = std::move(*made);
-  feed_ = std::make_unique<overlay::FeedSource>(*allocator_, random_name());
+  feed_ = std::make_unique<overlay::FeedSource>(*allocator_, random_name(), term);
   allocator_->observe([this](overlay::Allocator::Event, const overlay::Allocation&) {
     for (auto& f : changed_) f();
   });
@@ -67,6 +78,7 @@ void OverlayService::start(std::unique_ptr<Store> store) {
 
 std::optional<OverlayFailure> OverlayService::missing() const {
   if (!master_) return OverlayFailure{OverlayFailure::Kind::kAbsent, "this node gives no addresses out: it needs node.roles with \"master\" and [[overlay.network]]"};
+  if (!allocator_ && other_leads_) return OverlayFailure{OverlayFailure::Kind::kUnavailable, "this master does not lead", {}, other_leads_};
   if (!allocator_) return OverlayFailure{OverlayFailure::Kind::kUnavailable, problem_};
   return std::nullopt;
 }

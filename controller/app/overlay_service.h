@@ -26,8 +26,12 @@ class OverlayService final : public api::OverlaySource {
 
   /// On a master with [overlay]: opens "overlay.db" beside store.path and reads everything in it.
   void start();
-  /// The same over a store that is there, whatever it is kept in.
-  void start(std::unique_ptr<Store> store);
+  /// The same over a store that is there, whatever it is kept in. `term`: of masters that take turns.
+  void start(std::shared_ptr<Store> store, uint64_t term = 0);
+  /// The turn is over, or was none yet: nothing is given out. Admin thread, as start() of a turn.
+  void let_go();
+  /// api::Provider::other_leads() from now on.
+  void set_other_leads(std::optional<std::string> leader) { other_leads_ = std::move(leader); }
 
   /// Null: this node allocates nothing, or cannot (master_view().problem).
   overlay::Allocator* allocator() { return allocator_.get(); }
@@ -62,7 +66,8 @@ class OverlayService final : public api::OverlaySource {
   const Clock& clock_;
   bool master_ = false;
   std::string problem_;
-  std::unique_ptr<Store> store_;
+  std::optional<std::string> other_leads_;
+  std::shared_ptr<Store> store_;
   std::unique_ptr<overlay::Allocator> allocator_;
   std::unique_ptr<overlay::FeedSource> feed_;
   overlay::FeedPosition texts_at_;

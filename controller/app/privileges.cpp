@@ -4,10 +4,14 @@
 #include <fmt/format.h>
 #include <pwd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <optional>
+
+#include "util/log.h"
 
 namespace ls {
 namespace {
@@ -114,6 +118,13 @@ std::string unprivileged_bpf_warning(const std::string& file) {
   std::ifstream in(file);
   if (!(in >> value) || value != 0) return "";
   return "any local user may load BPF programs: set kernel.unprivileged_bpf_disabled = 1";
+}
+
+void raise_file_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) log::warn("file_limit", {{"error", std::string(strerror(errno))}});
 }
 
 }  // namespace ls

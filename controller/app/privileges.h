@@ -43,4 +43,7 @@ Result<bool> give_up_loading();
 /// `file` is /proc/sys/kernel/unprivileged_bpf_disabled except in tests.
 std::string unprivileged_bpf_warning(const std::string& file = "/proc/sys/kernel/unprivileged_bpf_disabled");
 
+/// Each attachment holds a descriptor: a machine with 500 containers needs more than the 1024 that a process starts with.
+void raise_file_limit();
+
 }  // namespace ls

@@ -4,6 +4,8 @@
 
 #include <boost/asio/post.hpp>
 
+#include "sources/master_follow.h"
+#include "store/migrate.h"
 #include "util/log.h"
 
 namespace ls {
@@ -17,51 +19,98 @@ void Registrations::stop() {
   if (follower_) follower_->stop();
 }
 
+Result<> Registrations::make_follower(FollowerOptions options) {
+  options.file = config_.store.path.parent_path() / "registrations";
+  LS_ASSIGN(follower_, RegistrationFollower::make(
+                           io_, std::move(options), [this](const std::string& zone, RecordDelta d) { on_change_(zone, d); },
+                           [this](auto copy) { followed_.publish(Held{std::move(copy)}); }));
+  follower_->start();
+  return {};
+}
+
+void Registrations::trouble(std::string what) {
+  if (!what.empty()) log::warn("registrations_unusable", {{"error", what}});
+  problem_.publish(std::move(what));
+}
+
 Result<> Registrations::start() {
   auto& r = config_.registration;
-  if (!r.follow.empty()) {
-    FollowerOptions options;
-    options.masters = r.follow;
-    options.file = config_.store.path.parent_path() / "registrations";
-    LS_ASSIGN(follower_, RegistrationFollower::make(
-                             io_, std::move(options), [this](const std::string& zone, RecordDelta d) { on_change_(zone, d); },
-                             [this](auto copy) { followed_.publish(Held{std::move(copy)}); }));
-    follower_->start();
-    return {};
-  }
+  if (takes_turns()) return make_follower({.masters = {}, .told = true, .file = {}, .backoff_max = kTurnPause});
+  if (!r.follow.empty()) return make_follower({.masters = r.follow, .file = {}});
   if (!config_.node.has_role(Role::kMaster)) return {};
   auto store = open_file_store(config_.store.path);
-  if (!store) {
-    problem_ = "no names can be registered: " + store.error().text();
-    log::warn("store_unusable", {{"error", store.error().text()}});
+  Result<> good;
+  if (!store) good = tl::make_unexpected(std::move(store.error()));
+  else good = check_copied(**store);
+  if (!good) {
+    trouble("no names can be registered: " + good.error().text());
     return {};
   }
   store_ = std::move(*store);
+  // While it loads, changes come on this thread; later on the admin thread.
+  loading_ = true;
+  auto loaded = load([this](const std::string& zone, RecordDelta delta) {
+    if (loading_) return on_change_(zone, delta);
+    boost::asio::post(io_, [this, zone, delta = std::move(delta)] { on_change_(zone, delta); });
+  });
+  loading_ = false;
+  if (!loaded) trouble("registered names could not be read: " + loaded.error().text());
+  return {};
+}
+
+Result<> Registrations::load(const dns::Registry::OnChange& on_change) {
+  auto& r = config_.registration;
   dns::RegistryOptions options;
   options.default_ttl = uint32_t(r.ttl.count() / 1000);
   options.max_lease = r.max_lease;
   options.max_records = r.max_records;
-  // While it loads, changes come on this thread; later on the admin thread.
-  registry_ = std::make_unique<dns::Registry>(*store_, options, [this](const std::string& zone, RecordDelta delta) {
-    if (loading_) return on_change_(zone, delta);
-    boost::asio::post(io_, [this, zone, delta = std::move(delta)] { on_change_(zone, delta); });
-  });
-  loading_ = true;
-  auto loaded = registry_->load(dns::RegistryTime::now());
-  loading_ = false;
-  if (!loaded) {
-    problem_ = "registered names could not be read: " + loaded.error().text();
-    log::warn("registrations_unreadable", {{"error", loaded.error().text()}});
+  options.elected = takes_turns();
+  registry_ = std::make_unique<dns::Registry>(*store_, options, on_change);
+  if (auto loaded = registry_->load(dns::RegistryTime::now()); !loaded) {
     registry_.reset();
-  } else if (size_t n = registry_->left_out()) {
-    problem_ = std::to_string(n) + " stored registrations could not be read and are left out";
+    return loaded;
   }
+  if (size_t n = registry_->left_out()) trouble(std::to_string(n) + " stored registrations could not be read and are left out");
   return {};
+}
+
+void Registrations::lead(std::shared_ptr<Store> store) {
+  let_go();
+  trouble({});
+  store_ = std::move(store);
+  loading_ = true;
+  auto loaded = load([this](const std::string&, const RecordDelta&) {
+    if (!loading_) push();
+  });
+  loading_ = false;
+  if (!loaded) return trouble("registered names could not be read: " + loaded.error().text());
+  pushed_ = {};
+  push();
+}
+
+void Registrations::let_go() {
+  if (registry_) push();
+  registry_.reset();
+  store_.reset();
+}
+
+/// To the copy on the control loop.
+void Registrations::push() {
+  auto feed = std::make_shared<dns::RegistrationFeed>(registry_->feed(pushed_));
+  pushed_ = feed->at;
+  boost::asio::post(io_, [this, feed] {
+    if (auto r = follower_->give(std::move(*feed)); !r) log::error("registrations_copy_refused", {{"error", r.error().text()}});
+  });
+}
+
+void Registrations::follow_leader(const std::string& leader) {
+  if (auto r = follower_->set_masters(leader.empty() ? std::vector<std::string>() : std::vector<std::string>{leader}); !r)
+    log::error("registrations_not_followed", {{"leader", leader}, {"error", r.error().text()}});
 }
 
 std::vector<std::string> Registrations::warnings() const {
   std::vector<std::string> out;
-  if (!problem_.empty()) out.push_back(problem_);
+  if (auto problem = problem_.get(); !problem->empty()) out.push_back(*problem);
   if (!follower_) return out;
   auto s = follower_->status();
   if (!s.connected && !s.last_error.empty())

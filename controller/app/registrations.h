@@ -2,6 +2,10 @@
 /// Registrations: names that operators and services registered, kept here (role master) or followed from another node
 /// (`registration.follow`), told to the zones.
 ///
+/// With store.kind = "zookeeper" masters take turns: lead() and let_go() on the admin thread, follow_leader() on the control loop. There the zones hear
+/// of the copy alone, which follows whoever leads, this master's own registry too: so nothing is withdrawn when the turn changes, and the
+/// copy on the disk is right in both cases.
+///
 /// Thread: control loop for construction, start and stop and for on_change; the Registry itself belongs to the admin thread once the
 /// API runs, and its changes are posted here.
 /// A store that cannot be opened takes nothing else down: no name can be registered then, and status says why.
@@ -30,6 +34,13 @@ class Registrations {
   Result<> start();
   void stop();
 
+  /// This master's turn begins: reads what is in `store`, which nobody else writes. Admin thread.
+  void lead(std::shared_ptr<Store> store);
+  /// It is over. Admin thread.
+  void let_go();
+  /// Whose registrations to follow, "10.0.0.1:62080"; empty: nobody else's. Control loop.
+  void follow_leader(const std::string& leader);
+
   dns::Registry* registry() { return registry_.get(); }
   std::shared_ptr<const dns::RegistrationFeed> followed() const { return followed_.get()->feed; }  ///< any thread
   /// What is registered for a name ("@": the zone's own), in words. Admin thread.
@@ -41,15 +52,23 @@ class Registrations {
   struct Held {
     std::shared_ptr<const dns::RegistrationFeed> feed;
   };
+  bool takes_turns() const { return config_.store.kind == StoreKind::kZookeeper; }
+  FollowerOptions follower_options() const;
+  Result<> make_follower(FollowerOptions options);
+  Result<> load(const dns::Registry::OnChange& on_change);
+  void trouble(std::string what);
+  void push();
+
   boost::asio::io_context& io_;
   const Config& config_;
   const OnChange on_change_;
-  std::unique_ptr<Store> store_;
+  std::shared_ptr<Store> store_;
   std::unique_ptr<dns::Registry> registry_;
   std::unique_ptr<RegistrationFollower> follower_;
   Published<Held> followed_;
-  std::string problem_;
+  Published<std::string> problem_;
   bool loading_ = false;
+  dns::RegistrationPosition pushed_;  ///< what the copy was given of the registry
 };
 
 }  // namespace ls

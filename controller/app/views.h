@@ -9,6 +9,7 @@
 #include <span>
 
 #include "api/provider.h"
+#include "app/master_turns.h"
 #include "app/node_list.h"
 #include "app/overlay_service.h"
 #include "app/registrations.h"
@@ -46,6 +47,8 @@ class DaemonViews final : public api::Provider {
   /// Null: this node serves none. Must outlive the server of the API.
   void set_hub(const hub::Server* hub) { served_hub_ = hub; }
 
+  void set_turns(const MasterTurns* turns) { turns_ = turns; }
+
   // Control loop.
   void set_settings(const Config& config);  ///< those of now, again after each reload
   void publish(api::StatusView status) { status_.publish(std::move(status)); }
@@ -75,6 +78,7 @@ class DaemonViews final : public api::Provider {
   api::OverlaySource* overlay() override { return overlay_; }
   api::OverlayNodeSource* overlay_node() override { return overlay_node_; }
   dns::Registry* registry() override { return registrations_ ? registrations_->registry() : nullptr; }
+  std::optional<std::string> other_leads() override { return turns_ ? turns_->other_leads() : std::nullopt; }
   std::shared_ptr<const dns::RegistrationFeed> followed() override { return registrations_ ? registrations_->followed() : nullptr; }
   std::vector<api::NodeView> nodes() override { return nodes_ ? nodes_->get() : std::vector<api::NodeView>{}; }
   std::vector<std::pair<std::string, std::string>> settings() override { return *settings_.get(); }
@@ -106,6 +110,7 @@ class DaemonViews final : public api::Provider {
   api::OverlayNodeSource* overlay_node_ = nullptr;
   const hub::Server* served_hub_ = nullptr;
   Registrations* registrations_ = nullptr;
+  const MasterTurns* turns_ = nullptr;
   const NodeList* nodes_ = nullptr;
   Published<std::vector<std::pair<std::string, std::string>>> settings_;
   std::string cluster_key_;

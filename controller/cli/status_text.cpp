@@ -51,6 +51,17 @@ std::string masters_line(const Json& source) {
   return out;
 }
 
+/// Who leads of masters that share a store in ZooKeeper.
+std::string turn_line(const Json& t) {
+  if (!t.is_object()) return {};
+  auto leader = t.value("leader", "");
+  std::string out = t.value("leading", false) ? fmt::format("this master leads, term {}", t.value("term", uint64_t(0))) : leader.empty() ? "nobody is known to lead" : leader + " leads";
+  out += fmt::format(", {} in line", t.value("candidates", Json::array()).size());
+  out += t.value("connected", false) ? ", ZooKeeper " + t.value("server", "") : std::string(", ZooKeeper not connected");
+  if (auto error = t.value("last_error", ""); !error.empty()) out += ", last error: " + error;
+  return out;
+}
+
 std::string reconcile_line(const Json& r) {
   auto out = fmt::format("{}: {} runs, {} errors, last took {:.1f} ms, {} drift repaired", r.value("driver", ""),
                          r.value("runs", 0ull), r.value("errors", 0ull), r.value("last_ms", 0.0),
@@ -180,6 +191,7 @@ std::string status_text(const Json& s, bool wide, const std::string& watchdog) {
   auto source = s.value("source", Json::object());
   out += line("source", source_line(source));
   out += line("masters", masters_line(source));
+  out += line("turn", turn_line(s.value("turns", Json())));
 
   std::string startup;
   for (auto& st : list("startup")) {

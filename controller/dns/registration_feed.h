@@ -11,7 +11,7 @@
 namespace ls::dns {
 
 /// Which registrations a copy holds. `store` names the file they are kept in (random, made with it), `epoch` grows with each start of
-/// the daemon that owns it, `version` with each change within an epoch.
+/// the daemon that owns it (of masters that take turns: with each turn), `version` with each change within an epoch.
 struct RegistrationPosition {
   std::string store;
   uint64_t epoch = 0, version = 0;
@@ -23,9 +23,11 @@ struct RegistrationFeed {
   bool full = true;                            ///< `registrations` is everything; else only what changed
   std::vector<Registration> registrations;
   std::vector<RegistrationKey> removed;        ///< only when not full
+  /// Masters take turns at one store: whoever has a later epoch knows of this one's end, and it is not believed any more.
+  bool elected = false;
 };
 
-/// {"store","epoch","version","full","registrations":[...],"removed":[{"zone","name","type"}]}
+/// {"store","epoch","version","full","registrations":[...],"removed":[{"zone","name","type"}],"elected"}; the last may be left out
 std::string feed_text(const RegistrationFeed& feed);
 /// Hostile input: size, depth and counts are bounded. Entries are not checked for what they say.
 Result<RegistrationFeed> parse_feed(std::string_view text);

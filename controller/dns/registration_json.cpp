@@ -132,6 +132,7 @@ Result<Registration> registration_of(const Json& j) {
 std::string feed_text(const RegistrationFeed& feed) {
   Json j{{"store", feed.at.store}, {"epoch", feed.at.epoch},        {"version", feed.at.version},
          {"full", feed.full},      {"registrations", Json::array()}, {"removed", Json::array()}};
+  if (feed.elected) j["elected"] = true;
   for (auto& r : feed.registrations) j["registrations"].push_back(to_json(r));
   for (auto& k : feed.removed) j["removed"].push_back({{"zone", k.zone}, {"name", k.name}, {"type", to_text(k.type)}});
   return text_of(j) + "\n";
@@ -149,6 +150,10 @@ Result<RegistrationFeed> parse_feed(std::string_view text) {
   auto full = j.find("full");
   if (full == j.end() || !full->is_boolean()) return fail("full: true or false is missing");
   feed.full = *full;
+  if (auto elected = j.find("elected"); elected != j.end()) {
+    if (!elected->is_boolean()) return fail("elected: is true or false");
+    feed.elected = *elected;
+  }
   for (auto* list : {"registrations", "removed"}) {
     auto it = j.find(list);
     if (it == j.end() || !it->is_array()) return fail(fmt::format("{}: a list is missing", list));

@@ -319,7 +319,7 @@ RegistrationPosition Registry::position() const { return impl_->at; }
 
 RegistrationFeed Registry::feed(const RegistrationPosition& after) const {
   auto& m = *impl_;
-  RegistrationFeed out{m.at, true, {}, {}};
+  RegistrationFeed out{.at = m.at, .registrations = {}, .removed = {}, .elected = m.options.elected};
   bool known = after.store == m.at.store && after.epoch == m.at.epoch && after.version <= m.at.version &&
                m.at.version - after.version <= m.log.size();
   if (!known) {

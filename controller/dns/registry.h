@@ -28,6 +28,7 @@ struct RegistryOptions {
   uint32_t default_ttl = 5;
   Millis max_lease{86'400'000};
   size_t max_records = 10'000;
+  bool elected = false;  ///< RegistrationFeed::elected
 };
 
 /// Both clocks of one moment.

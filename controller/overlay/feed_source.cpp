@@ -4,7 +4,8 @@
 
 namespace ls::overlay {
 
-FeedSource::FeedSource(Allocator& allocator, std::string run) : allocator_(allocator), at_{std::move(run), 0, allocator.id()} {
+FeedSource::FeedSource(Allocator& allocator, std::string run, uint64_t term)
+    : allocator_(allocator), at_{.run = std::move(run), .version = 0, .allocator = allocator.id(), .term = term} {
   allocator_.observe([this](Allocator::Event e, const Allocation& a) { changed(e, a.node); });
 }
 

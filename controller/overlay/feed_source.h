@@ -14,8 +14,8 @@ class FeedSource {
  public:
   static constexpr size_t kMaxRemembered = 4096;
 
-  /// `run`: a text that no other run has. Lives as long as the allocator does.
-  FeedSource(Allocator& allocator, std::string run);
+  /// `run`: a text that no other run has. `term`: FeedPosition::term. Lives as long as the allocator does.
+  FeedSource(Allocator& allocator, std::string run, uint64_t term = 0);
 
   FeedPosition position() const { return at_; }
   AllocationFeed since(const FeedPosition& after) const;

@@ -173,6 +173,7 @@ std::string feed_text(const AllocationFeed& f) {
   // Put together from texts: a tree of 65,536 nodes would be many times as large.
   std::string out = fmt::format("{{\"format\":{},\"allocator\":{},\"run\":{},\"version\":{},\"full\":{},\"network\":{},\"nodes\":[", kFormat,
                                 json_text(f.at.allocator), json_text(f.at.run), f.at.version, f.full, plan_json(f.plan));
+  if (f.at.term) out.insert(1, fmt::format("\"term\":{},", f.at.term));
   for (size_t i = 0; i < f.nodes.size(); i++) out += (i ? "," : "") + record_text(NodeRecord{f.nodes[i], false});
   out += "],\"removed\":[";
   for (size_t i = 0; i < f.removed.size(); i++) out += fmt::format("{}\"{}\"", i ? "," : "", f.removed[i].text());
@@ -187,12 +188,14 @@ Result<AllocationFeed> parse_feed(std::string_view text) {
   Reader r{json, wrong};
   out.at.run = r.text("run");
   out.at.allocator = r.text("allocator");
+  auto* term = r.find("term", &Json::is_number_unsigned, "a number");
   out.full = r.flag("full", true);
   auto* version = r.find("version", &Json::is_number_unsigned, "a number");
   auto *nodes = r.list("nodes"), *removed = r.list("removed");
   if (!wrong.empty()) return fail(wrong);
   if (!version || !nodes) return fail("version or nodes are missing");
   out.at.version = version->get<uint64_t>();
+  if (term) out.at.term = term->get<uint64_t>();
   if (nodes->size() > kMaxFeedNodes || (removed && removed->size() > kMaxFeedNodes)) return fail(fmt::format("nodes are more than {}", kMaxFeedNodes));
   for (auto& j : *nodes) {
     LS_ASSIGN(auto a, allocation_of(j, out.plan.oui));

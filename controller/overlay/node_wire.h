@@ -43,6 +43,7 @@ struct FeedPosition {
   std::string run;  ///< random, made when the allocator began
   uint64_t version = 0;
   std::string allocator{};  ///< Allocator::id(): which store; empty from one that has none
+  uint64_t term = 0;        ///< of masters that take turns at one store: a later one knows of the end of an earlier; 0: no turns
   bool operator==(const FeedPosition&) const = default;
 };
 struct AllocationFeed {

@@ -38,6 +38,7 @@ struct MasterFollow::Impl : std::enable_shared_from_this<Impl> {
   size_t current = 0;        ///< the master it goes to
   std::string left;          ///< why leave() was called
   Steady::time_point first_tried{};
+  bool turns = false;        ///< a master said since the last pause that it is not the one
   bool stopping = false;
 };
 
@@ -53,7 +54,7 @@ asio::awaitable<void> MasterFollow::Impl::run() {
     }
     if (stopping) break;
     if (answered) backoff = options.times.backoff_min;
-    pause.expires_after(jittered(backoff));
+    pause.expires_after(jittered(std::exchange(turns, false) ? std::min(backoff, kTurnPause) : backoff));
     co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ec));
     if (!answered) backoff = std::min(backoff * 2, options.times.backoff_max);
   }
@@ -65,6 +66,7 @@ asio::awaitable<Result<std::string>> MasterFollow::Impl::ask(HttpLink& to) {
   if (!head) co_return tl::make_unexpected(std::move(head.error()));
   auto body = co_await to.read_text(options.most + 1, options.times.slack);
   if (!body) co_return tl::make_unexpected(std::move(body.error()));
+  turns = turns || (head->status == 503 && body->find("\"leader\"") != body->npos);
   if (head->status != 200) co_return fail(fmt::format("it answered {}: {}", head->status, quote_answer(*body)));
   co_return std::move(*body);
 }

@@ -29,6 +29,8 @@ Result<std::optional<AllocationFeed>> OverlayTake::take(bool first, AllocationFe
   bool same_run = feed.at.run == at_.run;
   bool same = feed.at.allocator == at_.allocator && (same_run || !at_.allocator.empty());
   if (held_ && !same && !first) return fail("it keeps other allocations than the ones followed");
+  // One without terms is a master of its own that was given the store back; as with another store, the first is believed.
+  if (held_ && same && feed.at.term < at_.term && (feed.at.term || !first)) return fail(fmt::format("its allocations are of term {}, and there was a term {}", feed.at.term, at_.term));
   if (!feed.full && (!same || !same_run || feed.at.version < at_.version)) return fail("it sent changes of allocations we do not have");
 
   if (held_ && !same) {
@@ -45,7 +47,7 @@ Result<std::optional<AllocationFeed>> OverlayTake::take(bool first, AllocationFe
   at_ = feed.at;
   if (!news) return std::nullopt;
   plan_ = feed.plan;
-  if (settle_until_) feed.at = {.run = "", .version = 0, .allocator = at_.allocator};
+  if (settle_until_) feed.at = {.run = "", .version = 0, .allocator = at_.allocator, .term = at_.term};
   return std::move(feed);
 }
 

@@ -5,6 +5,8 @@
 /// * Nothing is held: the first full feed is taken over, of whichever master.
 /// * The allocator that is followed: everything. A feed of another run is full and replaces all; one that is not full and does not begin
 ///   where this node stands is an error.
+/// * The same allocator with an earlier term than the copy's (FeedPosition::term): refused, from the first master too: its turn is over.
+///   Without a term (no turns any more) only from others.
 /// * Another allocator, or one without an identity and of another run: refused, unless the master is the first of the list. Two masters
 ///   with stores of their own would otherwise give this node two allocations, and an empty one would take all peers away.
 /// * Another allocator at the first master (its store was lost, or made anew): taken over, but for `settle` nobody is removed because it

@@ -39,6 +39,8 @@ struct RegistrationFollower::Impl {
   /// Records of one registration; nullopt: it does not parse and is left out.
   std::optional<Held> held(Registration&& r);
   std::shared_ptr<const RegistrationFeed> whole() const;
+  /// Null: there are none.
+  Result<std::unique_ptr<MasterFollow>> follow(const std::vector<std::string>& masters);
 
   asio::io_context& io;
   FollowerOptions options;
@@ -46,6 +48,7 @@ struct RegistrationFollower::Impl {
   OnCopy on_copy;
   std::unique_ptr<MasterFollow> masters;
   Copy copy;
+  bool elected = false;  ///< RegistrationFeed::elected of what the copy is made of
   FollowerStatus status;  ///< but for what `masters` knows
   std::unique_ptr<CopySaver> saver;  ///< null: no copy on the disk
   bool loading = false;
@@ -60,9 +63,9 @@ Result<> RegistrationFollower::Impl::take(size_t which, RegistrationFeed&& feed)
   auto& at = status.at;
   if (feed.at.store.empty()) return fail("its answer names no store");
   bool same = feed.at.store == at.store;
-  if (which > 0 && !at.store.empty()) {
-    bool older = std::tie(feed.at.epoch, feed.at.version) < std::tie(at.epoch, at.version);
-    if (!same || older) {
+  if (!at.store.empty()) {
+    bool older = same && std::tie(feed.at.epoch, feed.at.version) < std::tie(at.epoch, at.version);
+    if (which > 0 ? !same || older : older && feed.elected) {
       status.refused++;
       return fail(same ? "its registrations are older than ours" : "it keeps other registrations than the ones followed");
     }
@@ -115,6 +118,7 @@ void RegistrationFollower::Impl::apply(RegistrationFeed&& feed) {
     for (auto it = copy.begin(); it != copy.end();) it = named.contains(it->first) ? std::next(it) : drop(it);
   }
   status.at = feed.at;
+  elected = feed.elected;
   status.registrations = copy.size();
   status.updates++;
   for (auto& [zone, delta] : deltas) {
@@ -127,6 +131,7 @@ void RegistrationFollower::Impl::apply(RegistrationFeed&& feed) {
 std::shared_ptr<const RegistrationFeed> RegistrationFollower::Impl::whole() const {
   auto out = std::make_shared<RegistrationFeed>();
   out->at = status.at;
+  out->elected = elected;
   out->registrations.reserve(copy.size());
   for (auto& [key, held] : copy) out->registrations.push_back(held.r);
   return out;
@@ -135,22 +140,36 @@ std::shared_ptr<const RegistrationFeed> RegistrationFollower::Impl::whole() cons
 RegistrationFollower::RegistrationFollower(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 RegistrationFollower::~RegistrationFollower() { stop(); }
 
-Result<std::unique_ptr<RegistrationFollower>> RegistrationFollower::make(asio::io_context& io, FollowerOptions options, OnChange on_change,
-                                                                         OnCopy on_copy) {
-  LS_ASSIGN(auto masters, parse_masters(options.masters, "follow registrations"));
+Result<std::unique_ptr<MasterFollow>> RegistrationFollower::Impl::follow(const std::vector<std::string>& names) {
+  if (names.empty() && options.told) return nullptr;
+  LS_ASSIGN(auto addresses, parse_masters(names, "follow registrations"));
   MasterFollowOptions o{.event = "registrations",
                         .doing = "follow registrations of",
                         .most = dns::kMaxFeedBytes,
                         .times = options.times};
-  auto impl = std::make_shared<Impl>(io, std::move(options), std::move(on_change), std::move(on_copy));
-  auto take = [m = impl.get()](size_t which, std::string&& body) -> Result<> {
+  auto take_text = [this](size_t which, std::string&& body) -> Result<> {
     LS_ASSIGN(auto feed, dns::parse_feed(body));
-    return m->take(which, std::move(feed));
+    return take(which, std::move(feed));
   };
-  impl->masters = std::make_unique<MasterFollow>(io, std::move(masters), std::move(o),
-                                                 MasterFollow::User{[m = impl.get()](bool first) { return m->question(first); }, std::move(take), {}});
+  return std::make_unique<MasterFollow>(io, std::move(addresses), std::move(o),
+                                        MasterFollow::User{[this](bool first) { return question(first); }, std::move(take_text), {}});
+}
+
+Result<std::unique_ptr<RegistrationFollower>> RegistrationFollower::make(asio::io_context& io, FollowerOptions options, OnChange on_change,
+                                                                         OnCopy on_copy) {
+  auto impl = std::make_shared<Impl>(io, std::move(options), std::move(on_change), std::move(on_copy));
+  LS_ASSIGN(impl->masters, impl->follow(impl->options.masters));
   return std::unique_ptr<RegistrationFollower>(new RegistrationFollower(std::move(impl)));
 }
+
+Result<> RegistrationFollower::set_masters(const std::vector<std::string>& masters) {
+  LS_ASSIGN(auto next, impl_->follow(masters));
+  impl_->masters = std::move(next);  // the end of the one before stops it
+  if (impl_->masters) impl_->masters->start();
+  return {};
+}
+
+Result<> RegistrationFollower::give(RegistrationFeed&& feed) { return impl_->take(0, std::move(feed)); }
 
 void RegistrationFollower::start() {
   auto& m = *impl_;
@@ -165,21 +184,23 @@ void RegistrationFollower::start() {
       log::warn("registrations_copy_not_read", {{"error", feed.error().text()}});
     }
   }
-  m.masters->start();
+  if (m.masters) m.masters->start();
 }
 
 void RegistrationFollower::stop() {
-  impl_->masters->stop();
+  if (impl_->masters) impl_->masters->stop();
   if (impl_->saver) impl_->saver->stop();
 }
 
 FollowerStatus RegistrationFollower::status() const {
   auto out = impl_->status;
-  auto& followed = impl_->masters->status();
-  out.connected = followed.connected;
-  out.endpoint = followed.endpoint;
-  out.last_error = followed.last_error;
-  out.failures = followed.failures;
+  if (impl_->masters) {
+    auto& followed = impl_->masters->status();
+    out.connected = followed.connected;
+    out.endpoint = followed.endpoint;
+    out.last_error = followed.last_error;
+    out.failures = followed.failures;
+  }
   if (impl_->saver) out.save_error = impl_->saver->error();
   return out;
 }

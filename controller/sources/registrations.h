@@ -5,7 +5,8 @@
 /// Masters are asked in the order of the list; the first is the one to register at. While a later one is followed, the first is
 /// tried again every `retry_first`. A master that keeps another store than the copy comes from is believed only when it is the first
 /// or when there is no copy yet, so that a master with an empty store does not empty every node; and never an older
-/// state of the same store. What is lost is not forgotten: without any master the copy stays, and over a restart it is in `file`.
+/// state of the same store. Of masters that take turns (RegistrationFeed::elected) the first is not believed either with an older epoch: it is
+/// one whose turn is over and who does not know it yet. What is lost is not forgotten: without any master the copy stays, and over a restart it is in `file`.
 ///
 /// Thread: the control loop; the file is written by a thread of its own, for a disk may be slow. Errors: a file that is damaged in any
 /// octet, or missing, is no copy (a warning); a full disk costs the copy on the disk only. Registrations that do not parse are left
@@ -32,6 +33,7 @@ namespace ls {
 
 struct FollowerOptions {
   std::vector<std::string> masters;  ///< "10.0.0.1:62080", "[fd01::1]:62080", "master1"; port 62080 when left out
+  bool told = false;                 ///< masters may be none: set_masters() tells them
   std::filesystem::path file;        ///< empty: no copy on the disk
   MasterTimes times;
   Millis save_every{5'000};
@@ -64,6 +66,11 @@ class RegistrationFollower {
   /// Ends; no call after it. Waits for a write of the file that is under way.
   void stop();
   FollowerStatus status() const;
+
+  /// Others from now on, after start(); the copy stays. None: nobody is asked. Errors: one that cannot be read (nothing changes).
+  Result<> set_masters(const std::vector<std::string>& masters);
+  /// As if the first master had answered this. For the registry of this process.
+  Result<> give(dns::RegistrationFeed&& feed);
 
  private:
   struct Impl;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cerrno>
 #include <map>
 
@@ -36,6 +37,19 @@ class MemoryStore final : public Store {
     return {};
   }
 
+  Result<std::vector<std::string>> areas() override {
+    std::vector<std::string> out;
+    for (auto& [name, records] : areas_) {
+      if (!records.empty()) out.push_back(name);
+    }
+    return out;
+  }
+  Result<uint64_t> last_version() override { return last_; }
+  Result<> skip_versions(uint64_t last) override {
+    last_ = std::max(last_, last);
+    return {};
+  }
+
  private:
   struct Held {
     std::string value;
@@ -60,6 +74,10 @@ class MemoryStore final : public Store {
 };
 
 }  // namespace
+
+Result<std::vector<std::string>> Store::areas() { return fail(ENOTSUP, "list the areas of this store"); }
+Result<uint64_t> Store::last_version() { return fail(ENOTSUP, "read the last version of this store"); }
+Result<> Store::skip_versions(uint64_t) { return fail(ENOTSUP, "skip versions of this store"); }
 
 std::unique_ptr<Store> make_memory_store() { return std::make_unique<MemoryStore>(); }
 

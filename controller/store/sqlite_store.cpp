@@ -127,6 +127,7 @@ class SqliteStore final : public Store {
     LS_TRY(prepare(count_, "UPDATE counter SET last = ?1 WHERE id = 1"));
     LS_TRY(prepare(put_, "INSERT OR REPLACE INTO record (area, key, value, version, sum) VALUES (?1, ?2, ?3, ?4, ?5)"));
     LS_TRY(prepare(erase_, "DELETE FROM record WHERE area = ?1 AND key = ?2"));
+    LS_TRY(prepare(areas_, "SELECT DISTINCT area FROM record ORDER BY area"));
     LS_TRY(prepare(begin_, "BEGIN IMMEDIATE"));
     LS_TRY(prepare(commit_, "COMMIT"));
     LS_TRY(prepare(rollback_, "ROLLBACK"));
@@ -197,6 +198,34 @@ class SqliteStore final : public Store {
     });
   }
 
+  Result<std::vector<std::string>> areas() override {
+    std::vector<std::string> out;
+    Use u(areas_.get());
+    int code;
+    while ((code = u.step()) == SQLITE_ROW) out.emplace_back(u.bytes(0));
+    if (code != SQLITE_DONE) return db_error(db_.get(), "list the areas of " + path_);
+    return out;
+  }
+
+  Result<uint64_t> last_version() override {
+    Use u(last_.get());
+    int code = u.step();
+    if (code == SQLITE_DONE || (code == SQLITE_ROW && u.number(0) < 0)) return damaged(path_, "its counter of versions is missing");
+    if (code != SQLITE_ROW) return db_error(db_.get(), "read the counter of " + path_);
+    return uint64_t(u.number(0));
+  }
+
+  Result<> skip_versions(uint64_t last) override {
+    auto doing = "count on in " + path_;
+    if (last > uint64_t(INT64_MAX)) return fail(EOVERFLOW, doing);
+    return transaction(doing, [&]() -> Result<> {
+      LS_ASSIGN(auto held, last_version());
+      if (held >= last) return {};
+      if (Use u(count_.get()); u.bind(1, int64_t(last)).step() != SQLITE_DONE) return db_error(db_.get(), doing);
+      return {};
+    });
+  }
+
  private:
   Result<> prepare(OwnedStatement& to, const char* sql) {
     sqlite3_stmt* s = nullptr;
@@ -205,14 +234,6 @@ class SqliteStore final : public Store {
     }
     to.reset(s);
     return {};
-  }
-
-  Result<uint64_t> last_version() {
-    Use u(last_.get());
-    int code = u.step();
-    if (code == SQLITE_DONE || (code == SQLITE_ROW && u.number(0) < 0)) return damaged(path_, "its counter of versions is missing");
-    if (code != SQLITE_ROW) return db_error(db_.get(), "read the counter of " + path_);
-    return uint64_t(u.number(0));
   }
 
   Result<StoredRecord> record_of(const Use& u) {
@@ -246,7 +267,7 @@ class SqliteStore final : public Store {
   UniqueFd owner_;  // before the database: to close any descriptor of a file gives up SQLite's locks on it
   Db db_;           // before the statements: closed after they are finalized
   std::string path_;
-  OwnedStatement list_, get_, all_, last_, count_, put_, erase_, begin_, commit_, rollback_;
+  OwnedStatement list_, get_, all_, last_, count_, put_, erase_, areas_, begin_, commit_, rollback_;
 };
 
 Result<Db> open_db(const std::string& path, int more_flags) {

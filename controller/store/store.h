@@ -1,7 +1,7 @@
 #pragma once
 /// Store: where loadstar keeps what nobody else can tell it again: registrations now, overlay allocations and the cluster's id later.
 /// A table of (area, key) -> value with a version each. Embedded: SQLite, one file, write-ahead log, synchronous FULL: what put()
-/// confirmed survives a power cut. ZooKeeper comes beside it with the same interface.
+/// confirmed survives a power cut. In ZooKeeper: store/zk_store.h.
 ///
 /// Threads: one (the owner); calls may wait for the disk. Errors: a damaged file is named, left as it is and never overwritten; a
 /// full disk (ENOSPC) fails the put and changes nothing.
@@ -34,6 +34,14 @@ class Store {
                                std::optional<uint64_t> expected = std::nullopt) = 0;
   /// Without `expected`, a key that is not there is a success. With it, errors as those of put.
   virtual Result<> erase(std::string_view area, std::string_view key, std::optional<uint64_t> expected = std::nullopt) = 0;
+
+  // For who copies a whole store (store/migrate.h); ENOTSUP from one that cannot.
+  /// Areas with at least one record, sorted.
+  virtual Result<std::vector<std::string>> areas();
+  /// The highest version that was ever given.
+  virtual Result<uint64_t> last_version();
+  /// Every version from now on is above `last`, as in the store that is copied: what was told of it outside stays older.
+  virtual Result<> skip_versions(uint64_t last);
 };
 
 /// Opens or makes the file (mode 0600; its folder must exist). One process at a time holds it (EBUSY for the second, after

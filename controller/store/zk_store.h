@@ -6,9 +6,14 @@
 /// store is over: every later call fails with ESTALE, `on_over` is called once, and whoever leads next, perhaps the same process,
 /// opens another one and reads what is true. So nobody works on from a guess.
 ///
-/// Layout: <path>/<area>/<key, escaped>, value: one line `LS1 <version> <crc or sha>` and the value; docs/design/12-cluster.md. The version of a
-/// Store record never repeats (store.h), that of a ZooKeeper node begins anew after an erase: so it is kept in the value, taken from a
-/// counter of the area. No node comes near 1 MB: a value above kMaxValue is refused with EMSGSIZE and changes nothing.
+/// Layout (docs/design/12-cluster.md), each value one line and what follows it:
+///   <path>                  LS1 store <last version> <sum>
+///   <path>/<area>/<key>     LS1 <version> <sum>, then the record's value
+/// The version of a Store record never repeats (store.h), that of a ZooKeeper node begins anew after an erase: so it is counted in the
+/// topmost node, which every write sets in the same step, over the version that was read; two writers can therefore never both succeed. Names are
+/// escaped: all but letters, digits, '-', '_' and inner '.' as %XX, an empty one as "%". The sum is over area, key, value and version. A damaged record is
+/// named (EILSEQ), and nothing is served then. No node comes near 1 MB: a value with its line above zk::kMaxValue, or an area or a key above
+/// kMaxZkName octets, is refused with EMSGSIZE and changes nothing.
 ///
 /// Thread: the owner's; calls wait for the servers, at most `limit`. Errors beside those of store.h: ENOTCONN (nothing was written), ESTALE (the
 /// store is over), EILSEQ (a record is damaged; it is named). Cost: open reads all; a write is one round trip of the ensemble.
@@ -23,20 +28,17 @@
 
 namespace ls {
 
+inline constexpr size_t kMaxZkName = 1024;
+
 struct ZkStoreOptions {
   std::string path;     ///< "/loadstar/store"
   zk::Op fence;         ///< of Election::fence()
-  Millis limit{3'000};  ///< of one call
+  Millis limit{3'000};  ///< of one call; open: of each step of it
   std::function<void(std::string why)> on_over;  ///< any thread
 };
 
+/// The session must live longer. Steps of open: the topmost node is made if it is not there, everything is read, and the fence checked
+/// once more. Errors beside those above: ESTALE: another term has begun.
 Result<std::unique_ptr<Store>> open_zk_store(zk::Session& session, ZkStoreOptions options);
-
-/// Copies every record of `from` to `to`, whose areas must be empty, and compares afterwards. Numbers of records by area.
-struct MigratedArea {
-  std::string area;
-  size_t records = 0;
-};
-Result<std::vector<MigratedArea>> migrate_store(Store& from, Store& to, const std::vector<std::string>& areas);
 
 }  // namespace ls

@@ -6,10 +6,13 @@
 /// who was deposed and does not know it yet writes nothing.
 ///
 /// Lost connection: the leader steps down at once (it cannot know whether its session lives), the others wait for the session's end.
-/// A candidate watches the node before its own only, so that the end of a leader wakes one.
+/// Every candidate watches the folder, for all of them must know who leads: candidates are few (masters), not thousands.
 ///
-/// Threads: on_change is called on the session's thread, which must not wait. Errors: what goes wrong is tried again, and shown in
-/// status().
+/// A node's name begins with a random text of this object, so that one whose creation was not answered is found again and not made twice;
+/// a list of the folder is read after a sync. A candidate whose node somebody removed steps down and comes back at the end of the line.
+///
+/// Threads: on_change is called on the session's thread, which must not wait, and from none after stop() has returned; it must not call
+/// stop(). Errors: what goes wrong is tried again after `retry`, and shown in state().
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -29,7 +32,7 @@ struct ElectionOptions {
 struct ElectionState {
   bool leading = false;
   int32_t term = 0;    ///< of this leader; 0 while it does not lead
-  std::string leader;  ///< value of whom the directory names first; empty: not known
+  std::string leader;  ///< value of whom the directory named first when it was last read; empty: not known
   std::vector<std::string> candidates;  ///< values, leader first
   std::string last_error;
   bool operator==(const ElectionState&) const = default;
@@ -44,6 +47,8 @@ class Election {
   void start();
   /// Gives the place up, if the connection stands. No call after it.
   void stop();
+  /// Steps down at once and comes back at the end of the line after `pause`: this leader cannot work. Any thread.
+  void resign(std::string why, Millis pause);
   void session_changed(SessionState state, int64_t id);  ///< session's thread
   ElectionState state() const;                            ///< any thread
   /// The step that every multi() of the leader of `term` begins with.

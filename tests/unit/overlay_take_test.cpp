@@ -54,6 +54,21 @@ TEST_F(TakeTest, TheSameAllocatorEverywhere) {
   EXPECT_EQ(take_->settling(), Millis(0));
 }
 
+TEST_F(TakeTest, AnEarlierTermOfTheSameAllocatorIsOver) {
+  auto of_term = [&](uint64_t term, std::string run) {
+    auto f = feed("a", std::move(run), 1);
+    f.at.term = term;
+    return f;
+  };
+  EXPECT_EQ(take(false, of_term(3, "r")), "full");
+  EXPECT_EQ(take(true, of_term(2, "q")), "refused") << "the first master too";
+  EXPECT_EQ(take(false, feed("a", "p", 9)), "refused") << "and one that knows of no terms";
+  EXPECT_EQ(take(false, of_term(4, "s")), "full");
+  EXPECT_EQ(take_->at().term, 4u);
+  EXPECT_EQ(take(true, feed("a", "u", 1)), "full") << "the store went back to one master";
+  EXPECT_EQ(take(true, feed("b", "t", 1)), "changes") << "another store at the first master";
+}
+
 TEST_F(TakeTest, AnotherAllocatorOnlyAtTheFirst) {
   held("a", "r", 5);
   EXPECT_EQ(take(false, feed("b", "s", 7)), "refused");

@@ -7,7 +7,10 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
+#include "fake_ensemble.h"
+#include "store/zk_store.h"
 #include "store_support.h"
 
 namespace ls {
@@ -15,24 +18,41 @@ namespace {
 
 bool is(const Error& e, int err) { return e.code == std::error_code(err, std::generic_category()); }
 
-class Stores : public testing::TestWithParam<bool> {
+enum class Kind : uint8_t { kMemory, kFile, kZooKeeper };
+
+/// What every kind of store promises (store/store.h).
+class Stores : public testing::TestWithParam<Kind> {
  protected:
-  void SetUp() override { open(); }
+  void SetUp() override {
+    session_.start();
+    ensemble_.write("/term", "");
+    while (session_.status().state != zk::SessionState::kConnected) std::this_thread::sleep_for(Millis(1));
+    open();
+  }
+  void TearDown() override {
+    store_.reset();
+    session_.stop();
+  }
   void open() {
     store_.reset();
-    if (GetParam()) {
-      auto r = open_file_store(dir_.path() / "store.db");
-      ASSERT_TRUE(r) << r.error().text();
-      store_ = std::move(*r);
-    } else {
+    if (GetParam() == Kind::kMemory) {
       store_ = make_memory_store();
+      return;
     }
+    auto r = GetParam() == Kind::kFile ? open_file_store(dir_.path() / "store.db") : open_zk_store(session_, {.path = "/l/store", .fence = {.path = "/term", .version = 0}, .on_over = {}});
+    ASSERT_TRUE(r) << r.error().text();
+    store_ = std::move(*r);
   }
+  bool kept() const { return GetParam() != Kind::kMemory; }
   StoreDir dir_;
+  zk::FakeEnsemble ensemble_{"contract"};
+  zk::Session session_{{.url = ensemble_.url()}};
   std::unique_ptr<Store> store_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Kinds, Stores, testing::Bool(), [](auto& i) { return i.param ? "File" : "Memory"; });
+INSTANTIATE_TEST_SUITE_P(Kinds, Stores, testing::Values(Kind::kMemory, Kind::kFile, Kind::kZooKeeper), [](auto& i) {
+  return i.param == Kind::kMemory ? "Memory" : i.param == Kind::kFile ? "File" : "ZooKeeper";
+});
 
 TEST_P(Stores, WhatWasPutIsRead) {
   auto v1 = store_->put("a", "k", "one");
@@ -79,8 +99,22 @@ TEST_P(Stores, VersionsNeverRepeat) {
     EXPECT_GT(*v, last);
     last = *v;
     ASSERT_TRUE(store_->erase("a", "k" + std::to_string(i % 3)));
-    if (GetParam() && i % 5 == 0) open();
+    if (kept() && i % 5 == 0) open();
   }
+}
+
+TEST_P(Stores, SaysWhatItHolds) {
+  ASSERT_TRUE(store_->put("b", "k", "1"));
+  ASSERT_TRUE(store_->put("", "", ""));
+  auto last = store_->put("a", "k", "2");
+  ASSERT_TRUE(store_->put("gone", "k", "3"));
+  ASSERT_TRUE(store_->erase("gone", "k"));
+  EXPECT_EQ(*store_->areas(), (std::vector<std::string>{"", "a", "b"}));
+  EXPECT_GT(*store_->last_version(), *last);
+  ASSERT_TRUE(store_->skip_versions(1000));
+  ASSERT_TRUE(store_->skip_versions(10));
+  EXPECT_EQ(*store_->last_version(), 1000u);
+  EXPECT_EQ(*store_->put("a", "k", "3"), 1001u);
 }
 
 TEST(FileStore, SurvivesReopeningAndHasItsMode) {
