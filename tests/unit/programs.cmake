@@ -29,7 +29,7 @@ add_custom_target(small_dns_bpf DEPENDS ${small_dns})
 
 pkg_check_modules(CAPNG REQUIRED IMPORTED_TARGET libcap-ng)
 ls_test(programs_test SOURCES programs_test.cpp attachments_test.cpp dns_attachments_test.cpp overlay_attachments_test.cpp portmap_maps_test.cpp
-  DEPS ls_datapath_programs PkgConfig::CAPNG LABELS kernel COST 90)
+  DEPS ls_datapath_programs PkgConfig::CAPNG LABELS kernel COST 90 TIMEOUT 600)
 # Some three hundred starts, each of which runs the verifier over every program (0.3 s of CPU).
 ls_test(restart_test SOURCES restart_test.cpp DEPS ls_datapath_programs LABELS kernel TIMEOUT 900 COST 90)
 foreach(t programs_test restart_test)
