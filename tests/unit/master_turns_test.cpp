@@ -143,7 +143,7 @@ class MasterTurnsTest : public testing::Test {
     FollowerOptions o;
     for (auto& m : masters_) o.masters.push_back(m->address());
     o.backoff_min = 20ms;
-    o.retry_first = 100ms;
+    o.times.retry_first = 100ms;
     o.wait = 1s;
     auto f = RegistrationFollower::make(io_, o, [this](const std::string& zone, RecordDelta d) { agent_.apply(zone, d); });
     ASSERT_TRUE(f);
