@@ -142,9 +142,9 @@ class MasterTurnsTest : public testing::Test {
     for (int i = 0; i < 3; i++) masters_.push_back(std::make_unique<Master>(io_, zk_.url(path), i + 1));
     FollowerOptions o;
     for (auto& m : masters_) o.masters.push_back(m->address());
-    o.backoff_min = 20ms;
+    o.times.backoff_min = 20ms;
     o.times.retry_first = 100ms;
-    o.wait = 1s;
+    o.times.wait = 1s;
     auto f = RegistrationFollower::make(io_, o, [this](const std::string& zone, RecordDelta d) { agent_.apply(zone, d); });
     ASSERT_TRUE(f);
     follower_ = std::move(*f);
