@@ -13,9 +13,16 @@
 ///
 /// Reads may be old: each server answers from its own copy. sync() before a read makes it as new as the moment of the sync.
 ///
+/// Servers are tried in random order, each for a sixth of the session's time at first and longer in each round, so that a silent one does not
+/// cost the session. A session without a connection for all its time goes on in another handle of the library, which has seen nothing:
+/// servers turn away whoever has seen more than they have, which an ensemble that has begun anew would do for ever.
+///
+/// The servers are trusted: what does not greet as ZooKeeper is passed over, but one that greets and then answers what was not
+/// asked makes the client library end the process by an assertion.
+///
 /// Threads: a thread of its own does everything (the client library resolves names, which waits) and calls every function given here;
 /// these must not wait. Operations may be started on any thread; each is answered exactly once, at the latest when the session
-/// ends. Cost: one connection, one thread that sleeps. Values are at most kMaxValue octets (jute.maxbuffer is 1 MB of which the servers
+/// ends; one begun after stop() is answered ENOTCONN within the call. Cost: one connection, one thread that sleeps. Values are at most kMaxValue octets (jute.maxbuffer is 1 MB of which the servers
 /// keep a part for themselves).
 #include <cerrno>
 #include <cstdint>
