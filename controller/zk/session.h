@@ -22,8 +22,10 @@
 ///
 /// Threads: a thread of its own does everything (the client library resolves names, which waits) and calls every function given here;
 /// these must not wait. Operations may be started on any thread; each is answered exactly once, at the latest when the session
-/// ends; one begun after stop() is answered ENOTCONN within the call. Cost: one connection, one thread that sleeps. Values are at most kMaxValue octets (jute.maxbuffer is 1 MB of which the servers
-/// keep a part for themselves).
+/// ends; one begun after stop() is answered ENOTCONN within the call.
+///
+/// Cost: one connection, one thread that sleeps. Values are at most kMaxValue octets (jute.maxbuffer is 1 MB of which the servers keep a
+/// part for themselves).
 #include <cerrno>
 #include <cstdint>
 #include <functional>
