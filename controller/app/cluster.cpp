@@ -370,7 +370,8 @@ std::vector<std::string> Cluster::warnings() const {
     out.push_back(state_problem_);
   }
   if (size_t held = state_.held_agents().size())
-    out.push_back(fmt::format("serving tasks of {} agents as they were before the restart or the change of leader, until these are back", held));
+    out.push_back(fmt::format("agents that the leader does not know yet: {}; their tasks are served as before the restart or the change of "
+                              "leader until they are back", held));
   if (keeper_ && !keeper_->error().empty()) out.push_back("the state is not kept on disk: " + keeper_->error());
   if (hub_ && hub_->status().connected && !hub_->health().connected)
     out.push_back(fmt::format("hub {} has been without its own source for {} s", hub_->status().endpoint, hub_->health().lost_ms / 1000));
