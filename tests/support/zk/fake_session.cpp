@@ -63,7 +63,10 @@ struct Tree {
     if (nodes.contains(path)) return fail(EEXIST, "create " + path);
     parent->second.next++;
     zxid++;
-    nodes[path] = {std::move(value), {zxid, zxid, 0, owner}, 0};
+    Stat stat;
+    stat.created = stat.modified = zxid;
+    stat.owner = owner;
+    nodes[path] = {std::move(value), stat, 0};
     fire(Kind::kValue, path);
     fire(Kind::kChildren, parent_of(path));
     return path;
