@@ -43,7 +43,12 @@ inline StatusView ready_status() {
   for (auto* name : {"config_ok", "kernel_probed", "maps_adopted", "source_connected", "in_sync", "reconciled", "serving"}) {
     s.startup.push_back({name, true, 180});
   }
-  s.source = {"mesos", "10.0.0.1:5050", true, 170, 2, "", {{"task_updated", 41}, {"subscribed", 1}}};
+  s.source.kind = "mesos";
+  s.source.endpoint = "10.0.0.1:5050";
+  s.source.connected = true;
+  s.source.since_s = 170;
+  s.source.age_s = 2;
+  s.source.events = {{"task_updated", 41}, {"subscribed", 1}};
   s.probes = {{"cgroup_link", true, ""}, {"tcx", false, "needs kernel 6.6"}};
   s.attachments = {{"eth0", "uplink_in", "clsact", 77, AttachState::kAttached, ""}};
   s.reconcile = {{"lb", 12, 1, 3, 1.25, 30.0, ""}};
