@@ -34,7 +34,7 @@ class ZkStores : public testing::Test {
   zk::Op fence() const { return {.kind = zk::Op::Kind::kCheck, .path = "/term", .version = ensemble_.node("/term")->stat.version}; }
   void next_term() { ensemble_.write("/term", "x"); }
   Result<std::unique_ptr<Store>> open(Connected& c, std::function<void(std::string)> over = {}) {
-    return open_zk_store(c.session, {.path = "/l/store", .fence = fence(), .limit = Millis(300), .on_over = std::move(over)});
+    return open_zk_store(c.session, {.path = "/l/store", .fence = fence(), .limit = Millis(2'000), .on_over = std::move(over)});
   }
   FakeEnsemble ensemble_;
 };
@@ -77,7 +77,7 @@ TEST_F(ZkStores, AStoreOfAnOldTermIsNotOpened) {
   Connected c(ensemble_);
   auto old = fence();
   next_term();
-  auto r = open_zk_store(c.session, {.path = "/l/store", .fence = old, .limit = Millis(300), .on_over = {}});
+  auto r = open_zk_store(c.session, {.path = "/l/store", .fence = old, .limit = Millis(2'000), .on_over = {}});
   ASSERT_FALSE(r);
   EXPECT_TRUE(is(r.error(), ESTALE)) << r.error().text();
   EXPECT_TRUE(ensemble_.children("/l/store").empty());
@@ -240,7 +240,7 @@ TEST_F(ZkStores, ACopyThatWasInterruptedAnywhereIsKnownAndBegunAnew) {
     FakeEnsemble ensemble("store");
     ensemble.write("/term", "");
     auto open_at = [&](Connected& c) {
-      return open_zk_store(c.session, {.path = "/l/store", .fence = {.path = "/term", .version = ensemble.node("/term")->stat.version}, .limit = Millis(300), .on_over = {}});
+      return open_zk_store(c.session, {.path = "/l/store", .fence = {.path = "/term", .version = ensemble.node("/term")->stat.version}, .limit = Millis(2'000), .on_over = {}});
     };
     {
       Connected c(ensemble);
