@@ -142,7 +142,7 @@ Result<std::unique_ptr<OverlayLink>> MasterTurns::make_link(OverlayLinkEvents ev
     OverlayLinkOptions options;
     options.token_file = m->config.api.token_file;
     options.held = std::move(h);
-    options.backoff_max = kTurnPause;
+    options.times.backoff_max = kTurnPause;
     if (leader.empty()) return make_local_overlay_link(m->io, m->clock, m->overlay, post, std::move(options), std::move(e));
     options.masters = {leader};
     return make_overlay_link(m->io, m->clock, std::move(options), std::move(e));

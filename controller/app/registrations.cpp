@@ -35,8 +35,16 @@ void Registrations::trouble(std::string what) {
 
 Result<> Registrations::start() {
   auto& r = config_.registration;
-  if (takes_turns()) return make_follower({.masters = {}, .told = true, .file = {}, .backoff_max = kTurnPause});
-  if (!r.follow.empty()) return make_follower({.masters = r.follow, .file = {}});
+  FollowerOptions options;
+  if (takes_turns()) {
+    options.told = true;
+    options.times.backoff_max = kTurnPause;
+    return make_follower(std::move(options));
+  }
+  if (!r.follow.empty()) {
+    options.masters = r.follow;
+    return make_follower(std::move(options));
+  }
   if (!config_.node.has_role(Role::kMaster)) return {};
   auto store = open_file_store(config_.store.path);
   Result<> good;
