@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Three masters that take turns at a store in a real ZooKeeper, and an agent that follows them. The leader killed with SIGKILL, its session
-expired, the ensemble split, the ensemble stopped: names that were registered are answered by every node at every moment, no address of the overlay is
-given twice or taken back, and a new leader accepts writes. Prints how long each took."""
+expired, the ensemble split, the ensemble stopped: names that were registered are answered by every node at every moment, containers reach each
+other and a service, no address of the overlay is given twice or taken back, and a new leader accepts writes. Prints how long each took."""
 import os
 import sys
 import time
@@ -15,6 +15,7 @@ RECOVERY_S = 5.0
 SESSION_S = 2
 RESOLVER = "198.51.100.1"
 ZONE = "reg.thisdcos.directory"
+PORT = 8080
 
 
 class Scene:
@@ -24,9 +25,9 @@ class Scene:
         self.ensemble = zookeeper.Ensemble(lab, 3)
         cluster = state.Cluster()
         cluster.add_agents(lab)
-        self.mesos = Master(lab, cluster)
-        self.names = {}
-        self.vteps = {}
+        self.mesos, self.cluster = Master(lab, cluster), cluster
+        self.names, self.vteps = {}, {}
+        self.containers, self.vip, self.looks = [], None, 0
         self.ensemble.wait_for_leader()
         listen = [f"{n.address[4]}:62080" for n in self.nodes[:3]]
         self.masters = [self.daemon(n, {
@@ -61,6 +62,11 @@ class Scene:
             for name, address in self.names.items():
                 m = self.clients[d].ask(f"{name}.{ZONE}", timeout=2)
                 expect(m.data("A") == [address], lambda d=d, name=name, m=m: f"{what}: {name} on {d.node.name}: {m}")
+        for a, b in zip(self.containers, self.containers[1:] + self.containers[:1]):
+            for to, port in ((b.address[4], PORT), (self.vip, 80)):
+                one = a.dial("once", to, port, timeout=1000)[0]
+                expect(one["ok"], lambda a=a, to=to, one=one: f"{what}: {a.name} to {to}: {one}")
+        self.looks += 1
 
     def knows(self, d, name):
         """The zone exists with its first name; until then the question goes to an upstream that is not there."""
@@ -127,6 +133,21 @@ class Scene:
         expect(sum(d.metric("loadstar_leader") for d in self.masters) == 1, "not one leader by the metrics")
         expect(m.metric("loadstar_term") >= 1 and m.metric("loadstar_zookeeper_connected") == 1, "metrics")
         return f"written after {wrote:.2f} s, everywhere after {heard:.2f} s"
+
+    def carries(self):
+        """A container on every node, and a service of two of them: asked by look() from now on, also while a node's own daemon is dead."""
+        containers = []
+        for d in self.daemons:
+            overlay_cluster.wait_ok(d, 3)
+            c = overlay_cluster.Container(d, "c", "mesos")
+            c.echo(c.name, PORT)
+            containers.append(c)
+        self.mesos.tell(*[self.cluster.add(state.routed_task(f"web.{c.name}", c, 4, PORT, ["/web:80"])) for c in (containers[0], containers[3])])
+        vips = {d.service(f"web.{state.FRAMEWORK_NAME}", 80, "tcp", 4)["address"] for d in self.daemons}
+        expect(len(vips) == 1, f"one service, several addresses: {vips}")
+        self.vip, self.containers = vips.pop(), containers
+        self.look("containers")
+        return f"{len(containers)} containers, one service at {self.vip}"
 
     def killed(self):
         m = self.leader()
@@ -200,12 +221,13 @@ def main():
     report = Report()
     with Lab(nodes=4, tools=args.tools) as lab:
         s = Scene(lab)
-        for name, check in [("a leader", s.begins), ("leader killed", s.killed), ("session expired", s.expired), ("split", s.split), ("ensemble stopped", s.stopped)]:
-            if args.only in name or check == s.begins:
+        for name, check in [("a leader", s.begins), ("containers and a service", s.carries), ("leader killed", s.killed), ("session expired", s.expired), ("split", s.split), ("ensemble stopped", s.stopped)]:
+            if args.only in name or check in (s.begins, s.carries):
                 report.run(name, check)
         if report.failed:
             for d in s.daemons:
                 print(d.node.name, d.log_tail(25))
+        print(f"looked {s.looks} times")
         s.end()
     return report.close()
 
