@@ -129,7 +129,7 @@ def networkd_leaves_our_devices_alone():
 
 def is_configured_like_the_testbed():
     """the testbed's configuration is good, for the user of the unit too"""
-    run(f"{SOURCE}/vagrant/config", "agent", "--root", ROOT, "--address", AGENT, "--masters", MASTER, "--uplink", "eth1", "--set", "lb.socket=false",
+    run(f"{SOURCE}/vagrant/config", "agent", "--root", ROOT, "--kind", "static", "--address", AGENT, "--masters", MASTER, "--uplink", "eth1", "--set", "lb.socket=false",
         "--set", "lb.ring_slots=1048576", "--set", "dns.kernel_megabytes=16", "--set", "mesos.backoff_min=\"100ms\"")
     inside("chgrp", "loadstar", "/etc/loadstar/token")
     assert "good (2 files)" in inside("loadstard", "--check")
