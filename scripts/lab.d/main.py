@@ -46,15 +46,17 @@ def make(packages, masters, keep):
         return SKIPPED
     with Lab(nodes=0, keep=keep) as lab:
         print(f"lab: {masters} x master, 2 x agent, a client, from the packages in {packages}", flush=True)
-        bed = testbed.Testbed(lab, packages, masters)
+        bed = None
         try:
+            bed = testbed.Testbed(lab, packages, masters)
             bed.start(lambda text: print(f"lab: {text}", flush=True))
             if keep:
                 show(bed)
                 heading("Checks")
             report = Checks(bed.masters, {**bed.machines, **bed.containers}).run()
         except (OSError, proc.CommandFailed) as e:
-            bed.logs()
+            if bed:
+                bed.logs()
             raise SystemExit(f"lab: {e}") from None
         if ended := bed.ended():
             print("\n".join(ended), file=sys.stderr)

@@ -22,8 +22,8 @@ CLIENT = {"client1": "192.168.56.31"}
 CONTAINERS = {"container1": "agent1", "container2": "agent2"}
 TASK_PORT = 31000
 CONTAINER_PORT = 8080
-# Room for what a testbed has, and not for a large cluster.
-SMALL = ("lb.ring_slots=1048576", "dns.kernel_megabytes=16")
+# Room for what a testbed has, and not for a large cluster. There is no Docker on its machines, and no service manager that could restart anything.
+SETTINGS = ("lb.ring_slots=1048576", "dns.kernel_megabytes=16", "overlay.docker=false", "watchdog.restart=false")
 STATE = "testbed.json"
 
 
@@ -89,8 +89,7 @@ class Testbed:
 
         def write(root):
             role = "master" if name in self.masters else "agent"
-            # `watchdog.restart`: there is no service manager that could restart anything.
-            sets = (*SMALL, f'lb.cgroup="{os.path.join(self.lab.cgroup, name)}"', "watchdog.restart=false")
+            sets = (*SETTINGS, f'lb.cgroup="{os.path.join(self.lab.cgroup, name)}"')
             config = os.path.join(SOURCE, "vagrant", "config")
             proc.run([config, role, *common, root, "--token", "testbed", "--kind", "zookeeper", *[w for s in sets for w in ("--set", s)]])
             if role == "master":
