@@ -44,6 +44,10 @@ echo ready
 exec sleep infinity"""
 
 
+class NotHere(RuntimeError):
+    """This machine cannot layer files."""
+
+
 def _write(path, text):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="ascii") as f:
@@ -87,7 +91,7 @@ class Machine(Place):
         self.lab.processes.append(holder)
         if holder.stdout.readline().strip() != "ready":
             with open(os.path.join(self.dir, "mount.log"), errors="replace") as log:
-                raise proc.CommandFailed(f"{self.name}: its files were not mounted: {log.read().strip()}")
+                raise NotHere(f"{self.name}: its files were not mounted: {log.read().strip()}")
         self.mount_pid = holder.pid
 
     def run(self, argv, input=None, check=True, timeout=60, task="shell"):

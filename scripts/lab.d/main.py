@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(
 from lab import Lab, proc, sandbox, zookeeper  # noqa: E402
 import testbed  # noqa: E402
 from checks import VIP_NAME, Checks, tell_tasks  # noqa: E402
-from machine import SECURE_PATH  # noqa: E402
+from machine import SECURE_PATH, NotHere  # noqa: E402
 
 SKIPPED = 77
 
@@ -54,6 +54,9 @@ def make(packages, masters, keep):
                 show(bed)
                 heading("Checks")
             report = Checks(bed.masters, {**bed.machines, **bed.containers}).run()
+        except NotHere as e:
+            print(f"lab: {e}", file=sys.stderr)
+            raise SystemExit(SKIPPED) from None
         except (OSError, proc.CommandFailed) as e:
             if bed:
                 bed.logs()
