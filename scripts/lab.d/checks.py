@@ -42,8 +42,12 @@ class Checks:
 
     def ready(self):
         """loadstard is ready on masters and agents."""
+        bad = []
         for p in (*self.masters, *self.agents):
-            p.run(["loadstar", "health"])
+            said = p.run(["sh", "-c", "loadstar health 2>&1 && echo ready"], check=False)
+            if not said.endswith("ready\n"):
+                bad.append(f"{p.name}: {said.strip()}")
+        expect(not bad, "; ".join(bad))
         return ""
 
     def leaders(self):

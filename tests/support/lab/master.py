@@ -89,7 +89,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with _shared.lock:
             leader = _shared.leader
         if leader == "":
-            self.send_error(503, "No leader elected")
+            body = b"No leader elected"
+            self.send_response(503)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
         elif leader != LEADS:
             self.send_response(307)
             self.send_header("Location", f"//{leader}/master/api/v1")
