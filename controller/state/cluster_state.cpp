@@ -144,9 +144,13 @@ void ClusterState::remove(TaskEntry& entry, TaskPtr last, StateDelta& out) {
   unlink(entry);
   auto node = tasks_.extract(tasks_.find(key_of(*entry.task)));
   out.tasks.push_back({.before = entry.task, .after = std::move(last), .removed = true});
-  // One that no leader since the last snapshot named was there for its tasks only.
-  if (framework.known && framework.epoch != epoch_ && framework.tasks.empty()) return framework_removed(framework.framework.id.str(), out);
-  drop_if_unused(framework);
+  if (!drop_unnamed(framework, out)) drop_if_unused(framework);
+}
+
+bool ClusterState::drop_unnamed(FrameworkEntry& f, StateDelta& out) {
+  if (!f.known || f.epoch == epoch_ || std::any_of(f.tasks.begin(), f.tasks.end(), [&](auto* e) { return !placed_ || e->epoch != epoch_; })) return false;
+  framework_removed(f.framework.id.str(), out);
+  return true;
 }
 
 void ClusterState::handle(Task&& t, bool placed, TaskEntry* entry, StateDelta& out) {
@@ -177,7 +181,7 @@ void ClusterState::handle(Task&& t, bool placed, TaskEntry* entry, StateDelta& o
     tasks_.insert(std::move(fresh));
     return;
   }
-  entry->epoch = epoch_;
+  bool held = std::exchange(entry->epoch, epoch_) != epoch_;
   if (entry->agent != &agent) {
     AgentEntry& former = *entry->agent;
     unlink(*entry);
@@ -185,6 +189,7 @@ void ClusterState::handle(Task&& t, bool placed, TaskEntry* entry, StateDelta& o
     drop_if_unused(former);
   }
   store(std::move(t), *entry, out);
+  if (held && placed) drop_unnamed(framework, out);
 }
 
 void ClusterState::put_task(Task&& t, bool placed, StateDelta& out) {
@@ -289,7 +294,9 @@ void ClusterState::agent_recovered(const AgentRecovered& r, StateDelta& out) {
 }
 
 void ClusterState::tell_gone(AgentEntry& a, StateDelta& out) {
-  if (std::exchange(a.told, false)) out.agents.push_back({a.agent, a.address, true});
+  if (!std::exchange(a.told, false)) return;
+  out.agents.push_back({a.agent, a.address, true});
+  if (a.recovered) out.recovered.push_back({a.agent.id, true});  // who hears of the removal does not wait for it any more
 }
 
 void ClusterState::agent_removed(std::string_view id, StateDelta& out) {
@@ -330,6 +337,7 @@ void ClusterState::framework_removed(std::string_view id, StateDelta& out) {
 void ClusterState::replace(Snapshot s, Instant now, SnapshotContext context, StateDelta& out) {
   bool had_agents = std::any_of(agents_.begin(), agents_.end(), [](auto& a) { return a.second->registered; });
   bool leader_changed = context.leader_changed && !s.placed;
+  placed_ = false;
   bool fresh = leader_changed || (had_agents && s.agents.empty());
   epoch_++;
 
@@ -374,11 +382,10 @@ void ClusterState::replace(Snapshot s, Instant now, SnapshotContext context, Sta
     if (!a->held_until) sweep(*a, out, [](const TaskEntry&) { return true; });
   for (AgentEntry* a : order) drop_if_unused(*a);
 
-  std::vector<FrameworkEntry*> unnamed;
-  auto held = [&](const TaskEntry* e) { return !s.placed || e->epoch != epoch_; };
-  for (auto& [id, f] : frameworks_)
-    if (f->known && f->epoch != epoch_ && std::none_of(f->tasks.begin(), f->tasks.end(), held)) unnamed.push_back(f.get());
-  for (auto* f : unnamed) framework_removed(f->framework.id.str(), out);
+  placed_ = s.placed;
+  std::vector<FrameworkEntry*> all;
+  for (auto& [id, f] : frameworks_) all.push_back(f.get());
+  for (auto* f : all) drop_unnamed(*f, out);
 }
 
 StateDelta ClusterState::apply(Event&& event, Instant now, SnapshotContext context) {
@@ -411,7 +418,7 @@ StateDelta ClusterState::expire(Instant now) {
     AgentEntry& a = *timers_.begin()->second;
     if (a.held_until && *a.held_until <= now) {
       set_timer(a, &AgentEntry::held_until, std::nullopt);
-      set_recovered(a, false, out);  // the master marks it unreachable now, and says nothing about it
+      if (!placed_) set_recovered(a, false, out);  // the master marks it unreachable now, and says nothing about it; a hub does
       tell_gone(a, out);
     }
     if (a.settles_until && *a.settles_until <= now) set_timer(a, &AgentEntry::settles_until, std::nullopt);

@@ -181,6 +181,9 @@ class ClusterState {
   void store(Task&& task, TaskEntry& entry, StateDelta& out);
   /// Drops the framework with its last task; the agent is left to the caller, who may still be at work on it.
   void remove(TaskEntry& entry, TaskPtr last, StateDelta& out);
+  /// A framework that was not named since the last snapshot is there for tasks alone that nobody spoke of since; after a hub's snapshot its tasks of
+  /// the hub do not count. True: it went.
+  bool drop_unnamed(FrameworkEntry& framework, StateDelta& out);
   /// Removes the tasks of `agent` the master has not spoken of since the last snapshot, if `which` agrees.
   void sweep(AgentEntry& agent, StateDelta& out, const std::function<bool(const TaskEntry&)>& which);
   void refresh_tasks(const std::vector<TaskEntry*>& tasks, StateDelta& out);
@@ -197,6 +200,7 @@ class ClusterState {
 
   StateOptions options_;
   uint32_t epoch_ = 0;
+  bool placed_ = false;  ///< the last snapshot was a hub's
   std::unordered_set<EntryPtr, TaskHash, TaskEqual> tasks_;
   /// Keys are views into the entries' own ids, which never change.
   std::unordered_map<std::string_view, std::unique_ptr<AgentEntry>> agents_;

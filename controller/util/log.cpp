@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <syslog.h>
+#define SD_JOURNAL_SUPPRESS_LOCATION  // the place in the source says nothing that the event does not, and would name the folder of the build
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
