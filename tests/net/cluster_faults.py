@@ -1,0 +1,558 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster as it is run, and everything that happens to it: node 1 is a master (Mesos found in a real ZooKeeper, its store there, a hub), node 2
+follows its hub, its names and its overlay. While ZooKeeper is slow or shows the past, Mesos sends nonsense or nothing, disks are full, files are
+damaged, tables are full, the kernel refuses updates and daemons are killed between two of them, clients on both nodes connect to virtual IPs and to a
+container of the overlay and ask for names without a pause, and none may miss an answer. Within 5 s of a fault's end what is new is heard on both nodes."""
+import itertools
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from lab import (Daemon, Lab, OddMaster, Report, Steady, Wire, arguments, dns, expect, overlay_cluster, state, wait_until,  # noqa: E402
+                 zookeeper)
+from lab.report import SKIPPED, Skip  # noqa: E402
+
+RECOVERY_S = 5.0
+SLOW_S = 2.0
+RESOLVER = "198.51.100.1"
+ZONE = "reg.thisdcos.directory"
+HUB_PORT, ECHO_PORT = 62081, 7000
+PIN = "/sys/fs/bpf/loadstar"
+OVERLAY = [{"name": "dcos", "subnet": "9.128.0.0/9", "prefix": 24, "subnet6": "fd01:b::/64", "prefix6": 80}]
+SERVICES, NODES = 64, 16  # what the tables of node 2 have room for
+
+
+class Scene:
+    def __init__(self, lab):
+        self.lab = lab
+        self.nodes = n1, n2 = lab.node(1), lab.node(2)
+        self.zk = zookeeper.Server(lab, 1, 1)
+        self.past = zookeeper.Server(lab, 2, 1)
+        self.zk.launch()
+        self.places = {"w1": n1.routed("w1"), "w2": n2.routed("w2"), "w3": n2.routed("w3")}
+        for name, place in self.places.items():
+            place.echo(name, 8080)
+        self.clients = {(n, path): n.routed(f"{path}c") for n in self.nodes for path in ("tc", "sock")}
+        self.cluster = state.Cluster()
+        self.cluster.add_agents(lab)
+        for name, vip in (("w1", "one"), ("w2", "two")):
+            # One backend each: if it were withdrawn for an instant, nobody else would answer.
+            self.cluster.add(state.routed_task(f"{vip}.1", self.places[name], 4, 8080, [f"/{vip}:80"]))
+        self.mesos = [OddMaster(lab, ip, self.cluster) for ip in ("10.10.0.241", "10.10.0.242")]
+        self.wires = {"mesos": Wire(lab, "10.10.0.244", 2181, self.zk.address), "store": Wire(lab, "10.10.0.245", 2181, self.zk.address)}
+        self.names = {}
+        self.numbers = itertools.count(1)
+        wait_until(self.zk.mode, 30, "ZooKeeper")
+        self.entries = [zookeeper.Entry(self.zk, m.address) for m in self.mesos]
+        self.token = os.path.join(lab.dir, "hub-token")
+        with open(self.token, "w", encoding="ascii") as f:
+            f.write("tell-me\n")
+        self.master = self.make(n1, {"mesos": []}, {
+            "node.roles": ["master", "agent"], "mesos.zk": f"zk://{self.wires['mesos'].address}/mesos", "mesos.zk_session": "8s", "mesos.response_timeout": "2s",
+            "mesos.reregister_timeout": "60s", "store.kind": "zookeeper", "store.zookeeper": f"zk://{self.wires['store'].address}/loadstar",
+            "store.session": "8s", "hub_server.listen": [f"{n1.address[4]}:{HUB_PORT}"], "hub_server.token_file": self.token, "hub_server.heartbeat": "500ms",
+            "overlay.vtep_subnet": "44.128.0.0/20", "overlay.vtep_subnet6": "fd01:a::/64", "overlay.network": OVERLAY,
+            "api.listen": [f"{n1.address[4]}:62080"]})
+        self.agent = self.make(n2, {"hub": [f"{n1.address[4]}:{HUB_PORT}"]}, {
+            "node.id": "n2", "hub.token_file": self.token, "registration.follow": [f"{n1.address[4]}:62080"], "lb.services": SERVICES,
+            "overlay.kernel_nodes": NODES})
+        self.daemons = [self.master, self.agent]
+        self.steady = Steady(lab)
+
+    def make(self, node, source, more):
+        """What it keeps is on a small disk of its own."""
+        disk = os.path.join(self.lab.dir, node.name, "disk")
+        os.makedirs(disk)
+        node.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk])
+        own = {k: v for k, v in overlay_cluster.settings(node, self.nodes[0]).items() if k not in more}
+        return Daemon(node, source, settings={
+            **own, "lb.ports": ["r-*"], "lb.cgroup": self.clients[node, "sock"].cgroup, "overlay.docker": False, "store.path": os.path.join(disk, "store.db"),
+            "state.save_every": "100ms", "resolver.enabled": True, "resolver.upstreams": [], "resolver.mesos_servers": [], "dns.workers": 1,
+            "dns.rate_limit": 0, **more})
+
+    # --- the cluster
+
+    def begins(self):
+        for d in self.daemons:
+            d.start()
+        for d in self.daemons:
+            overlay_cluster.wait_ok(d, 1)
+        inside = [overlay_cluster.Container(d, "o", "mesos") for d in self.daemons]
+        for c in inside:
+            c.echo(c.name, ECHO_PORT)
+        vips = {vip: self.agent.service(f"{vip}.{state.FRAMEWORK_NAME}", 80, "tcp", 4)["address"] for vip in ("one", "two")}
+        self.vip = vips["one"]
+        took = self.recovers(time.monotonic(), "at the start")
+        names = {f"{vip}.{state.FRAMEWORK_NAME}.mesos": {self.places[w].address[4]} for vip, w in (("one", "w1"), ("two", "w2"))}
+        names.update({f"{vip}.{state.FRAMEWORK_NAME}.l4lb.thisdcos.directory": {address} for vip, address in vips.items()})
+        names.update(self.names)
+        for n in self.nodes:
+            self.steady.asks(f"names on {n.name}", n, RESOLVER, dict(names))
+            for vip, address in vips.items():
+                self.steady.connects(f"{vip} by packets of {n.name}", self.clients[n, "tc"], address, 80)
+            self.steady.connects(f"two by sockets of {n.name}", self.clients[n, "sock"], vips["two"], 80)
+        for a, b in (inside, reversed(inside)):
+            self.steady.connects(f"{a.name} to {b.name}", a, b.address[4], ECHO_PORT)
+        time.sleep(0.5)
+        self.steady.unbroken("at the start")
+        return f"a task and a name heard everywhere after {took}"
+
+    def status(self, d):
+        return d.get("/v1/status")
+
+    def register(self, within):
+        """A new name. With an answer that is not known (500, 503) another one is tried."""
+        def put():
+            name, address = f"name{next(self.numbers)}", f"10.9.0.{next(self.numbers)}"
+            status, _, body = self.master.call("PUT", f"/v1/zones/{ZONE}/records/{name}/A", {"data": [address], "ttl": 5}, timeout=10)
+            expect(status in (200, 201, 500, 503), f"{name}: {status} {body}")
+            return (f"{name}.{ZONE}", address) if status in (200, 201) else None
+        name, address = wait_until(put, within, "a name is taken")
+        self.names[name] = {address}
+        return name
+
+    def hears(self, name, address, within, what):
+        for n in self.nodes:
+            with dns.Client(n, RESOLVER) as c:
+                wait_until(lambda c=c: c.ask(name, timeout=1).data("A") == address, max(0.1, within), f"{what}: {name} is {address} on {n.name}")
+
+    def recovers(self, since, what, limit=RECOVERY_S):
+        """A task and a name that are new are heard of on both nodes, in time; a task that ends too. A name stays for good."""
+        left = lambda: since + limit - time.monotonic()  # noqa: E731
+        task = f"t{next(self.numbers)}"
+        added = self.cluster.add(state.routed_task(f"{task}.1", self.places["w3"], 4, 8080, []))
+        for m in self.mesos:
+            m.tell(added)
+        self.hears(f"{task}.{state.FRAMEWORK_NAME}.mesos", [self.places["w3"].address[4]], left(), what)
+        name = self.register(left())
+        self.hears(name, list(self.names[name]), left(), what)
+        took = time.monotonic() - since
+        ended = self.cluster.update(f"{task}.1", "TASK_KILLED")
+        for m in self.mesos:
+            m.tell(ended)
+        self.hears(f"{task}.{state.FRAMEWORK_NAME}.mesos", [], RECOVERY_S, what)
+        return f"{took:.1f} s"
+
+    def keeps(self, seconds, what):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.steady.unbroken_so_far(what)
+            for d in self.daemons:
+                if d.process.poll() is None:
+                    found = {s["name"].partition(".")[0] for s in d.services().values() if any(b["state"] == "active" for b in s["backends"])}
+                    expect({"one", "two"} <= found, f"{what}: {d.node.name} has only {found}")
+            time.sleep(0.2)
+
+    def ends(self, since, what, limit=RECOVERY_S):
+        took = self.recovers(since, what, limit)
+        return f"recovered after {took}, {self.steady.unbroken(what)} answers"
+
+    # --- ZooKeeper and Mesos
+
+    def zookeeper_slow(self):
+        for w in self.wires.values():
+            w.delay = SLOW_S
+        before = [self.status(self.master)["source"]["zookeeper"]["sessions"], self.status(self.master)["turns"]["terms"]]
+        begin = time.monotonic()
+        self.register(10)
+        took = time.monotonic() - begin
+        expect(took >= SLOW_S, f"a name was taken after {took:.1f} s: ZooKeeper was not asked")
+        self.keeps(4, "ZooKeeper slow")
+        after = [self.status(self.master)["source"]["zookeeper"]["sessions"], self.status(self.master)["turns"]["terms"]]
+        expect(after == before, f"sessions and terms were {before}, are {after}")
+        for w in self.wires.values():
+            w.delay = 0.0
+        return f"a name taken after {took:.1f} s; " + self.ends(time.monotonic(), "ZooKeeper slow", RECOVERY_S)
+
+    def zookeeper_down(self):
+        self.zk.kill()
+        wait_until(lambda: not self.status(self.master)["turns"]["leading"], 5, "nobody leads")
+        self.keeps(0.5, "ZooKeeper down")
+        self.zk.launch()
+        wait_until(self.zk.mode, 20, "ZooKeeper")
+        return self.ends(time.monotonic(), "ZooKeeper down")
+
+    def mesos_down(self):
+        """The leading master ends, and there is no other one until it is back; then another one leads."""
+        self.mesos[1].answer = "none"
+        self.mesos[0].down()
+        wait_until(lambda: not self.status(self.master)["source"]["connected"], 5, "the loss is noticed")
+        self.keeps(1.5, "Mesos down")
+        self.mesos[0].up()
+        first = self.ends(time.monotonic(), "Mesos down")
+        self.mesos[0].down()
+        self.entries[0].leave()
+        self.mesos[1].answer = None
+        second = self.ends(time.monotonic(), "another master leads")
+        expect(self.status(self.master)["source"]["endpoint"] == self.mesos[1].address, "not at the other master")
+        self.mesos[0].up()
+        self.mesos[0].answer = "none"
+        self.entries[0] = zookeeper.Entry(self.zk, self.mesos[0].address)
+        return f"back: {first}; another one: {second}"
+
+    def stale_read(self):
+        """A new session at a server whose directory is that of before the change of leaders: it names the one first that does not lead any more."""
+        masters = lambda: self.status(self.master)["source"]["zookeeper"]["masters"]  # noqa: E731
+        wait_until(lambda: masters()[:1] == [self.mesos[1].address], 5, "the new order")
+        self.past.launch()
+        wait_until(self.past.mode, 20, "the other server")
+        wire = self.wires["mesos"]
+        number = next(int(n, 16) for ip, n in self.zk.sessions() if ip == wire.ip)
+        wire.target = self.past.address
+        self.zk.end_session(number)
+        wait_until(lambda: "older than it was" in self.status(self.master)["source"]["zookeeper"]["last_error"], 10, "the past is seen")
+        self.keeps(0.5, "the past")
+        z = self.status(self.master)["source"]
+        expect(z["zookeeper"]["masters"][0] == self.mesos[1].address and z["connected"] and z["endpoint"] == self.mesos[1].address, f"believed: {z}")
+        told = z["zookeeper"]["last_error"]
+        self.past.kill()
+        wire.target = self.zk.address
+        wire.cut()
+        begin = time.monotonic()
+        wait_until(lambda: not self.status(self.master)["source"]["zookeeper"]["last_error"], 15, "the present again")
+        return f"{told}; " + self.ends(begin, "the past", 15)
+
+    def redirect_loop(self):
+        a, b = self.mesos
+        a.answer, b.answer = ("redirect", b.address), ("redirect", a.address)
+        before = a.requests + b.requests
+        b.cut()
+        wait_until(lambda: not self.status(self.master)["source"]["connected"], 5, "the loss is noticed")
+        self.keeps(2, "redirect loop")
+        asked = a.requests + b.requests - before
+        expect(2 < asked < 100, f"{asked} requests in 2 s")
+        a.answer, b.answer = "none", None
+        return f"{asked} requests in 2 s; " + self.ends(time.monotonic(), "redirect loop")
+
+    def bad_state(self):
+        """States that end early, in three ways, and one of 100 MiB."""
+        m = self.mesos[1]
+        whole = m.state()
+        body = whole.partition(b"\n")[2]
+        cut = body[: len(body) // 2]
+        for what, octets in (("half a record", [whole[: len(whole) // 2]]), ("half a state as a record", [b"%d\n" % len(cut) + cut]),
+                             ("a record without an end", [b"999999999999999\n" + cut]), ("a length that is none", [b"12x\n{}"])):
+            m.answer = ("octets", octets)
+            before = m.subscribed
+            m.cut()
+            wait_until(lambda before=before: m.subscribed > before + 1, 8, what)
+            self.keeps(0.1, what)
+        # As large as the largest clusters', nearly all of it of no interest here, and cut after 90 MiB at first.
+        event = self.cluster.subscribed()
+        event["subscribed"]["get_state"]["get_executors"]["executors"] = [{"executor_info": {"data": "x" * 1000}} for _ in range(100_000)]
+        huge = state.frame(event)
+        pieces = [huge[i: i + (1 << 20)] for i in range(0, len(huge), 1 << 20)]
+        expect(len(huge) > 100_000_000, f"{len(huge)} octets")
+        before = m.subscribed
+        m.answer = ("octets", pieces[:90])
+        wait_until(lambda: m.subscribed > before + 1, 15, "90 of 100 MiB")
+        m.answer = None
+        m.state = lambda: huge
+        begin = time.monotonic()
+        wait_until(lambda: self.status(self.master)["source"]["connected"], 10, "100 MiB")
+        del m.state
+        return f"100 MiB read after {time.monotonic() - begin:.1f} s; " + self.ends(begin, "bad state")
+
+    def cut_in_a_record(self):
+        m = self.mesos[1]
+        added = state.frame(self.cluster.add(state.routed_task("half.1", self.places["w3"], 4, 8080, [])))
+        before = m.subscribed
+        for at in (1, 2, len(added) // 2, len(added) - 1):
+            m.send(added[:at])
+            m.cut()
+            before += 1
+            wait_until(lambda: m.subscribed >= before and m.streams, 5, "subscribed again")
+            self.steady.unbroken_so_far("cut in a record")
+        begin = time.monotonic()
+        self.hears(f"half.{state.FRAMEWORK_NAME}.mesos", [self.places["w3"].address[4]], RECOVERY_S, "cut in a record")
+        m.tell(self.cluster.update("half.1", "TASK_KILLED"))
+        return self.ends(begin, "cut in a record")
+
+    def odd_events(self):
+        """Everything twice, the end before the beginning, the past after the present, and of what nobody knows."""
+        m = self.mesos[1]
+        one = dict(self.cluster.tasks["one.1"])
+        added = {"type": "TASK_ADDED", "task_added": {"task": one}}
+        again = {"type": "TASK_UPDATED", "task_updated": {"framework_id": {"value": state.FRAMEWORK}, "state": "TASK_RUNNING", "status": one["statuses"][-1]}}
+        staging = {**one, "state": "TASK_STAGING", "statuses": []}
+        gone = state.Cluster()
+        come = gone.add(state.routed_task("odd.1", self.places["w3"], 4, 8080, []))
+        went = gone.update("odd.1", "TASK_KILLED")
+        nobody = {**went["task_updated"], "status": {**went["task_updated"]["status"], "task_id": {"value": "never.1"}, "agent_id": {"value": "A77"}}}
+        agent = {"type": "AGENT_ADDED", "agent_added": {"agent": self.cluster.agents[0]}}
+        m.tell(added, added, again, again, agent, agent, went, come, went, went, {"type": "TASK_UPDATED", "task_updated": nobody},
+               {"type": "AGENT_REMOVED", "agent_removed": {"agent_id": {"value": "A77"}}}, state.HEARTBEAT, state.HEARTBEAT)
+        begin = time.monotonic()
+        self.hears(f"odd.{state.FRAMEWORK_NAME}.mesos", [], 2, "odd events")
+        self.keeps(0.5, "odd events")
+        first = self.ends(begin, "odd events")
+        # The beginning of a task that runs is what a master never sends after it. The next state is the truth again.
+        m.tell({"type": "TASK_ADDED", "task_added": {"task": {**staging, "task_id": {"value": "odd.2"}}}},
+               {"type": "SUBSCRIBED", "subscribed": self.cluster.subscribed()["subscribed"]})
+        self.keeps(0.3, "a state within a stream")
+        return first
+
+    # --- the node's own kernel, disk and limits
+
+    def restart(self, change=lambda: None, sig=signal.SIGTERM):
+        """Node 2's daemon ends, something is done, it starts: packets go on, its names are asked again when it is ready."""
+        self.steady.pause("names on n2")
+        self.agent.stop(sig)
+        change()
+        begin = time.monotonic()
+        self.agent.start()
+        self.steady.resume("names on n2")
+        return begin
+
+    def other_layouts(self):
+        def replace():
+            for name, kind, key, value in (("ls_svc", "hash", 24, 8), ("ls_ovl_hash", "hash", 8, 4), ("ls_dns_bucket", "array", 4, 8)):
+                self.agent.node.run(["rm", f"{PIN}/maps/{name}"])
+                self.agent.node.run(["bpftool", "map", "create", f"{PIN}/maps/{name}", "type", kind, "key", str(key), "value", str(value), "entries", "64",
+                                     "name", name])
+        begin = self.restart(replace)
+        text = self.ends(begin, "other layouts")
+        told = set(re.findall(r"event=map_changed.* map=(ls_\w+) ", self.agent.log_tail(300)))
+        expect({"ls_svc", "ls_ovl_hash", "ls_dns_bucket"} <= told, f"the log tells of {told}")
+        return text
+
+    def tables_full(self):
+        """Twice the services and nodes that node 2 has room for: what does not fit is named, everything else works."""
+        many = [f"many{i}.1" for i in range(2 * SERVICES)]
+        added = [self.cluster.add(state.routed_task(t, self.places["w3"], 4, 8080, [f"/{t.partition('.')[0]}:80"], ["tcp"])) for t in many]
+        self.mesos[1].tell(*added)
+        extra = [f"10.20.0.{i}" for i in range(1, 2 * NODES)]
+        for ip in extra:
+            status, _, body = self.master.call("POST", "/v1/overlay/nodes", {"format": 1, "node": ip})
+            expect(status == 200, f"{ip}: {status} {body}")
+        told = wait_until(lambda: (lambda w: w if any("ls_svc" in x for x in w) and any("ovl" in x or "overlay" in x for x in w) else None)(
+            self.status(self.agent)["warnings"] + overlay_cluster.view(self.agent)["warnings"]), 5, "warnings of both")
+        self.keeps(1, "tables full")
+        self.mesos[1].tell(*[self.cluster.update(t, "TASK_KILLED") for t in many])
+        status, _, body = self.master.call("POST", "/overlay-master/agents/delete", {"agents": extra})
+        expect(status == 200, f"{status} {body}")
+        begin = time.monotonic()
+        wait_until(lambda: not [w for w in self.status(self.agent)["warnings"] + overlay_cluster.view(self.agent)["warnings"] if w in told], 6, "the warnings go")
+        return f"{told}; " + self.ends(begin, "tables full")
+
+    def traced(self, d, inject):
+        """strace on a running daemon, when it has hold of it."""
+        if not shutil.which("strace"):
+            raise Skip("no strace")
+        p = d.node.spawn(["strace", "-f", "-p", str(d.process.pid), "-e", "trace=bpf", "-e", f"inject=bpf:{inject}", "-o", "/dev/null"],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        line = p.stderr.readline()
+        expect("attached" in line, f"strace: {line}")
+        return p
+
+    def updates_fail(self):
+        """Of the daemon's calls to the kernel's tables every second, then all, fail."""
+        for error, when in (("ENOMEM", "1+2"), ("EBUSY", "1+1")):
+            tracer = self.traced(self.agent, f"error={error}:when={when}")
+            self.mesos[1].tell(self.cluster.add(state.routed_task("refused.1", self.places["w3"], 4, 8080, ["/refused:80"])))
+            self.keeps(1.0, error)
+            self.mesos[1].tell(self.cluster.update("refused.1", "TASK_KILLED"))
+            self.keeps(0.5, error)
+            tracer.terminate()
+            tracer.wait(5)
+        begin = time.monotonic()
+        text = self.ends(begin, "updates fail")
+        self.tables_are_right(begin, "updates fail")
+        return text
+
+    def tables_are_right(self, since, what):
+        def right():
+            s = self.status(self.agent)
+            return {x["name"].partition(".")[0] for x in self.agent.services().values() if x["number"]} == {"one", "two"} \
+                and not any(r["last_error"] for r in s["reconcile"]) and not s["warnings"]
+        wait_until(right, max(0.1, since + RECOVERY_S + 1 - time.monotonic()), f"{what}: the tables are the state")
+
+    def killed_between_updates(self):
+        """SIGKILL at the first, second, third ... update of one change set."""
+        self.steady.pause("names on n2")
+        killed = 0
+        for n in (1, 2, 3, 5, 8, 13):
+            tracer = self.traced(self.agent, f"signal=KILL:when={n}")
+            tasks = [f"churn{n}-{i}.1" for i in range(4)]
+            self.mesos[1].tell(*[self.cluster.add(state.routed_task(t, self.places["w3"], 4, 8080, [f"/{t.partition('.')[0]}:80"])) for t in tasks])
+            try:
+                self.agent.process.wait(1)
+                killed += 1
+            except subprocess.TimeoutExpired:
+                self.agent.process.kill()
+            self.agent.stop(signal.SIGKILL)
+            tracer.wait(5)
+            self.mesos[1].tell(*[self.cluster.update(t, "TASK_KILLED") for t in tasks])
+            self.steady.unbroken_so_far(f"killed at update {n}")
+            self.agent.start()
+        self.steady.resume("names on n2")
+        expect(killed >= 4, f"only {killed} of 6 were killed by an update")
+        begin = time.monotonic()
+        text = self.ends(begin, "killed between updates")
+        self.tables_are_right(begin, "killed between updates")
+        return f"{killed} times within a change; {text}"
+
+    def disk(self, d):
+        return os.path.join(self.lab.dir, d.node.name, "disk")
+
+    def disk_full(self):
+        for d in self.daemons:
+            d.node.run(["sh", "-c", f"dd if=/dev/zero of={self.disk(d)}/filler bs=4096 2>/dev/null; true"])
+        first = self.ends(time.monotonic(), "disk full")  # also with nowhere to write to
+        told = {d.node.name: wait_until(lambda d=d: [w for w in self.status(d)["warnings"] if "No space" in w or "no space" in w], 5, f"{d.node.name} tells of its disk")[0]
+                for d in self.daemons}
+        self.keeps(0.5, "disk full")
+        for d in self.daemons:
+            d.node.run(["rm", f"{self.disk(d)}/filler"])
+        begin = time.monotonic()
+        self.ends(begin, "disk not full any more")
+        for d in self.daemons:
+            wait_until(lambda d=d: not [w for w in self.status(d)["warnings"] if "o space" in w], max(0.1, begin + RECOVERY_S - time.monotonic()), "written")
+        return f"{told}; meanwhile {first}"
+
+    def files_damaged(self):
+        """An octet of each file that was kept is another one."""
+        node, seen = self.agent.node, []
+
+        def damage():
+            for path in node.run(["find", self.disk(self.agent), "-type", "f"]).split():
+                if int(node.run(["stat", "-c", "%s", path])) < 8:
+                    continue
+                old = node.run(["sh", "-c", f"tail -c 5 {path} | head -c 1 | od -An -tu1"])
+                size = int(node.run(["stat", "-c", "%s", path]))
+                node.run(["sh", "-c", f"printf '\\{(int(old) ^ 1):03o}' | dd of={path} bs=1 seek={size - 5} conv=notrunc 2>/dev/null"])
+                seen.append(os.path.basename(path))
+        begin = self.restart(damage)
+        text = self.ends(begin, "files damaged")
+        log = self.agent.log_tail(300)
+        told = {e for e in ("state_unusable", "kept_zone_unusable", "registrations_copy_not_read", "damaged") if e in log}
+        expect("state_unusable" in told, f"the log tells only of {told}")
+        return f"{', '.join(seen)}: {', '.join(sorted(told))}; {text}"
+
+    def exclusive(self):
+        """Another agent's program on our cgroup, attached to be alone there."""
+        if not shutil.which("clang-14"):
+            raise Skip("no clang to build a foreign program")
+        node, group = self.agent.node, self.clients[self.agent.node, "sock"].cgroup
+        source = os.path.join(self.lab.dir, "foreign.c")
+        with open(source, "w", encoding="ascii") as f:
+            f.write('__attribute__((section("cgroup/connect6"), used)) int theirs(void *c) { return 1; }\n'
+                    'char gpl[] __attribute__((section("license"), used)) = "GPL";\n')
+        subprocess.run(["clang-14", "-O2", "-target", "bpf", "-c", source, "-o", source.replace(".c", ".o")], check=True)
+
+        def attach():
+            node.run(["bpftool", "prog", "load", source.replace(".c", ".o"), "/sys/fs/bpf/theirs"])
+            node.run(["sh", "-c", f"for l in {PIN}/links/connect6-*; do bpftool link detach pinned $l; rm $l; done"])
+            node.run(["bpftool", "cgroup", "attach", group, "connect6", "pinned", "/sys/fs/bpf/theirs"])
+        begin = self.restart(attach)
+        found = [a for a in self.status(self.agent)["attachments"] if a["hook"] == "connect6"]
+        expect(found and found[0]["state"] == "foreign" and group in found[0]["error"], f"{found}")
+        text = self.ends(begin, "exclusive program")
+        expect("theirs" in node.run(["bpftool", "cgroup", "show", group]), "their program was replaced")
+        node.run(["bpftool", "cgroup", "detach", group, "connect6", "pinned", "/sys/fs/bpf/theirs"])
+        node.run(["rm", "/sys/fs/bpf/theirs"])
+        wait_until(lambda: all(a["state"] == "attached" for a in self.status(self.agent)["attachments"]), RECOVERY_S + 1, "attached when it went")
+        return text
+
+    def no_descriptors(self):
+        """Both daemons have all the files open that they may; the stream from Mesos ends, and no other one can be opened."""
+        held, pids, cpu = [], {d: d.process.pid for d in self.daemons}, {}
+        limits = {}
+        for d, pid in pids.items():
+            limits[d] = self.limit(pid)
+            many = max(int(x) for x in os.listdir(f"/proc/{pid}/fd")) + 4
+            d.node.run(["prlimit", "--pid", str(pid), f"--nofile={many}:{limits[d][1]}"])
+        for d in self.daemons:
+            for _ in range(40):
+                s = socket.socket(socket.AF_UNIX)
+                s.setblocking(False)
+                try:
+                    s.connect(d.socket)
+                except OSError:
+                    pass
+                held.append(s)
+        time.sleep(0.3)
+        self.mesos[1].cut()
+        cpu = {d: self.cpu(pid) for d, pid in pids.items()}
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            self.steady.unbroken_so_far("no descriptors")
+            time.sleep(0.2)
+        busy = {d.node.name: (self.cpu(pid) - cpu[d]) / 2 for d, pid in pids.items()}
+        expect(max(busy.values()) < 0.6, f"it turns round and round: {busy} of a CPU")
+        refused = not self.mesos[1].streams
+        for s in held:
+            s.close()
+        for d, pid in pids.items():
+            expect(d.process.poll() is None, f"{d.node.name} ended")
+            d.node.run(["prlimit", "--pid", str(pid), f"--nofile={limits[d][0]}:{limits[d][1]}"])
+        return f"busy {busy}, stream refused: {refused}; " + self.ends(time.monotonic(), "no descriptors")
+
+    @staticmethod
+    def limit(pid):
+        with open(f"/proc/{pid}/limits", encoding="ascii") as f:
+            words = next(line for line in f if line.startswith("Max open files")).split()
+        return words[3], words[4]
+
+    @staticmethod
+    def cpu(pid):
+        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+            fields = f.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def everything(self):
+        """All names that were ever registered, on both nodes; nothing dropped, nothing left on the network untranslated."""
+        for name, address in self.names.items():
+            self.hears(name, list(address), 1, "in the end")
+        expect(self.lab.leaked() == 0, f"{self.lab.leaked()} packets to service addresses on the network")
+        for d in self.daemons:
+            drops = {k: n for k, n in d.drops().items() if k[1] not in ("backend_dead", "no_backend", "overlay_not_unicast")}
+            expect(not drops, f"{d.node.name} dropped {drops}")
+        return f"{len(self.names)} names"
+
+    def end(self):
+        self.steady.close()
+        for d in self.daemons:
+            if d.process and d.process.poll() is None:
+                d.stop()
+            d.purge()
+
+
+def main():
+    args = arguments(__doc__)
+    if why := zookeeper.missing():
+        print(f"skipped: {why}")
+        return SKIPPED
+    report = Report()
+    with Lab(nodes=2, tools=args.tools) as lab:
+        s = Scene(lab)
+        # The directory as it is now is what the server of the past will show.
+        shutil.copytree(os.path.join(s.zk.dir, "data", "version-2"), os.path.join(s.past.dir, "data", "version-2"))
+        checks = [("the cluster", s.begins), ("ZooKeeper slow", s.zookeeper_slow), ("ZooKeeper down", s.zookeeper_down), ("Mesos down, another leads", s.mesos_down),
+                  ("ZooKeeper shows the past", s.stale_read), ("redirect loop", s.redirect_loop), ("states cut short and large", s.bad_state),
+                  ("cut in a record", s.cut_in_a_record), ("events twice and in a wrong order", s.odd_events),
+                  ("maps of other layouts", s.other_layouts), ("tables full", s.tables_full), ("updates fail", s.updates_fail),
+                  ("killed between updates", s.killed_between_updates), ("disk full", s.disk_full), ("files damaged", s.files_damaged),
+                  ("exclusive program", s.exclusive), ("no descriptors", s.no_descriptors), ("in the end", s.everything)]
+        for name, check in checks:
+            if args.only in name or check in (s.begins, s.everything):
+                begin = time.monotonic()
+                report.run(f"{name}", check)
+                if os.environ.get("LS_TIMES"):
+                    print(f"     {time.monotonic() - begin:.1f} s")
+        if report.failed:
+            for d in s.daemons:
+                print(d.node.name, d.log_tail(40))
+        s.end()
+    return report.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
