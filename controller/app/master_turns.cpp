@@ -3,6 +3,9 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 
+#include <algorithm>
+#include <utility>
+
 #include "app/master_terms.h"
 #include "app/overlay_local_link.h"
 #include "app/zookeeper_url.h"
@@ -38,7 +41,7 @@ struct MasterTurns::Impl : std::enable_shared_from_this<Impl> {
   OverlayTurnsLink* link = nullptr;  ///< control loop; OverlayNode's, which outlives the loop's last turn
   // Control loop: how the turn stands, for a link that is made later.
   bool here = false;
-  std::string leader;
+  std::vector<std::string> others;  ///< to follow: who leads first, then who else stood for it when that was last known
 
   void control(std::function<void(Impl&)> work) {
     boost::asio::post(io, [weak = weak_from_this(), work = std::move(work)] {
@@ -57,21 +60,30 @@ struct MasterTurns::Impl : std::enable_shared_from_this<Impl> {
   void lost() {
     registrations->let_go();
     overlay.let_go();
-    overlay.set_other_leads(terms->other_leads());
-    control([](Impl& m) { m.here = false; });
+    told();
   }
-  void told(const std::string& who) {
-    overlay.set_other_leads(terms->other_leads());
-    if (!who.empty() && who != advertised_address(config)) control([who](Impl& m) { m.turn(false, who); });
+  /// Another one leads, or nobody is known to. A master that is cut off from ZooKeeper alone still hears of it from the others, of which one may
+  /// lead by now: whoever does not answers so.
+  void told() {
+    auto leader = terms->other_leads();
+    overlay.set_other_leads(leader);
+    if (!leader) return;
+    auto stood = terms->status().election.candidates;
+    stood.insert(stood.begin(), *leader);
+    std::vector<std::string> list;
+    for (auto& c : stood) {
+      if (!c.empty() && c != advertised_address(config) && std::find(list.begin(), list.end(), c) == list.end()) list.push_back(std::move(c));
+    }
+    control([list = std::move(list)](Impl& m) { m.turn(false, list); });
   }
 
   // --- control loop --------------------------------------------------------------------------------------------------
 
-  void turn(bool now_here, const std::string& who) {
-    here = now_here;
-    leader = who;
-    registrations->follow_leader(who);
-    if (link) link->turn(here, who);
+  void turn(bool now_here, const std::vector<std::string>& list) {
+    if (!std::exchange(here, now_here) && !now_here && list == others) return;
+    others = list;
+    registrations->follow_leader(others);
+    if (link) link->turn(here, others);
   }
 };
 
@@ -94,7 +106,7 @@ Result<> MasterTurns::start(std::function<void(std::function<void()>)> post, Reg
   auto* m = impl_.get();  // hooks are called between start and stop only
   MasterTerms::Hooks hooks{.gained = [m](auto store, int32_t term) { m->gained(store, term); },
                            .lost = [m] { m->lost(); },
-                           .leader = [m](const std::string& who) { m->told(who); }};
+                           .leader = [m](const std::string&) { m->told(); }};
   impl_->terms = std::make_unique<MasterTerms>(std::move(o), std::move(post), std::move(hooks));
   impl_->terms->start();
   return {};
@@ -138,18 +150,18 @@ std::vector<std::string> MasterTurns::warnings() const {
 
 Result<std::unique_ptr<OverlayLink>> MasterTurns::make_link(OverlayLinkEvents events, std::optional<OverlayHeld> held,
                                                             std::function<void(std::function<void()>)> post) {
-  auto make = [m = impl_.get(), post = std::move(post)](const std::string& leader, OverlayLinkEvents e, std::optional<OverlayHeld> h) -> Result<std::unique_ptr<OverlayLink>> {
+  auto make = [m = impl_.get(), post = std::move(post)](const std::vector<std::string>& others, OverlayLinkEvents e, std::optional<OverlayHeld> h) -> Result<std::unique_ptr<OverlayLink>> {
     OverlayLinkOptions options;
     options.token_file = m->config.api.token_file;
     options.held = std::move(h);
     options.times.backoff_max = kTurnPause;
-    if (leader.empty()) return make_local_overlay_link(m->io, m->clock, m->overlay, post, std::move(options), std::move(e));
-    options.masters = {leader};
+    if (others.empty()) return make_local_overlay_link(m->io, m->clock, m->overlay, post, std::move(options), std::move(e));
+    options.masters = others;
     return make_overlay_link(m->io, m->clock, std::move(options), std::move(e));
   };
   auto made = std::make_unique<OverlayTurnsLink>(std::move(make), std::move(events), std::move(held));
   impl_->link = made.get();
-  if (impl_->here || !impl_->leader.empty()) made->turn(impl_->here, impl_->leader);
+  if (impl_->here || !impl_->others.empty()) made->turn(impl_->here, impl_->others);
   return std::unique_ptr<OverlayLink>(std::move(made));
 }
 

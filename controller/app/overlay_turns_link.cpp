@@ -17,17 +17,18 @@ OverlayLinkEvents OverlayTurnsLink::told() {
   return out;
 }
 
-void OverlayTurnsLink::turn(bool here, const std::string& leader) {
-  if (stopped_ || (!here && (leader.empty() || leader == leader_))) return;
-  auto next = make_(here ? std::string() : leader, told(), held_);
+void OverlayTurnsLink::turn(bool here, const std::vector<std::string>& others) {
+  auto list = here ? std::vector<std::string>() : others;
+  if (stopped_ || (!here && (others.empty() || others == others_))) return;
+  auto next = make_(list, told(), held_);
   if (!next) {
     problem_ = next.error().text();
-    log::error("overlay_link", {{"leader", leader}, {"error", problem_}});
+    log::error("overlay_link", {{"leader", here ? std::string("this") : others.front()}, {"error", problem_}});
     return;
   }
   if (link_) link_->stop();
   link_ = std::move(*next);
-  leader_ = here ? std::string() : leader;
+  others_ = std::move(list);
   if (!started_) return;
   link_->start();
   if (said_) link_->say(*said_);

@@ -111,9 +111,8 @@ void Registrations::push() {
   });
 }
 
-void Registrations::follow_leader(const std::string& leader) {
-  if (auto r = follower_->set_masters(leader.empty() ? std::vector<std::string>() : std::vector<std::string>{leader}); !r)
-    log::error("registrations_not_followed", {{"leader", leader}, {"error", r.error().text()}});
+void Registrations::follow_leader(const std::vector<std::string>& leaders) {
+  if (auto r = follower_->set_masters(leaders); !r) log::error("registrations_not_followed", {{"leader", leaders.front()}, {"error", r.error().text()}});
 }
 
 std::vector<std::string> Registrations::warnings() const {

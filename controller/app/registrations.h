@@ -38,8 +38,8 @@ class Registrations {
   void lead(std::shared_ptr<Store> store);
   /// It is over. Admin thread.
   void let_go();
-  /// Whose registrations to follow, "10.0.0.1:62080"; empty: nobody else's. Control loop.
-  void follow_leader(const std::string& leader);
+  /// Whose registrations to follow, "10.0.0.1:62080", most likely the first; empty: nobody else's. Control loop.
+  void follow_leader(const std::vector<std::string>& leaders);
 
   dns::Registry* registry() { return registry_.get(); }
   std::shared_ptr<const dns::RegistrationFeed> followed() const { return followed_.get()->feed; }  ///< any thread

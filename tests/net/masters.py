@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Three masters that take turns at a store in a real ZooKeeper, and an agent that follows them. The leader killed with SIGKILL, its session
-expired, the ensemble split, the ensemble stopped: names that were registered are answered by every node at every moment, no address of the overlay is
-given twice or taken back, and a new leader accepts writes. Prints how long each took."""
+expired, the ensemble split, the ensemble stopped: names that were registered are answered by every node at every moment, containers reach each
+other and a service, no address of the overlay is given twice or taken back, and a new leader accepts writes. Prints how long each took."""
 import os
 import sys
 import time
@@ -15,6 +15,7 @@ RECOVERY_S = 5.0
 SESSION_S = 2
 RESOLVER = "198.51.100.1"
 ZONE = "reg.thisdcos.directory"
+PORT = 8080
 
 
 class Scene:
@@ -24,13 +25,13 @@ class Scene:
         self.ensemble = zookeeper.Ensemble(lab, 3)
         cluster = state.Cluster()
         cluster.add_agents(lab)
-        self.mesos = Master(lab, cluster)
-        self.names = {}
-        self.vteps = {}
+        self.mesos, self.cluster = Master(lab, cluster), cluster
+        self.names, self.vteps = {}, {}
+        self.containers, self.vip, self.looks = [], None, 0
         self.ensemble.wait_for_leader()
         listen = [f"{n.address[4]}:62080" for n in self.nodes[:3]]
         self.masters = [self.daemon(n, {
-            "node.roles": ["master"], "store.kind": "zookeeper", "store.zookeeper": self.ensemble.url("/loadstar"), "store.session": f"{SESSION_S}s",
+            "node.roles": ["master", "agent"], "store.kind": "zookeeper", "store.zookeeper": self.ensemble.url("/loadstar"), "store.session": f"{SESSION_S}s",
             "overlay.vtep_subnet": "44.128.0.0/20", "overlay.vtep_subnet6": "fd01:a::/64", "overlay.network": overlay_cluster.NETWORK,
             "overlay.check_address": False, "api.listen": [f"{n.address[4]}:62080"]}) for n in self.nodes[:3]]
         self.agent = self.daemon(self.nodes[3], {"registration.follow": listen, "overlay.follow": listen})
@@ -61,6 +62,18 @@ class Scene:
             for name, address in self.names.items():
                 m = self.clients[d].ask(f"{name}.{ZONE}", timeout=2)
                 expect(m.data("A") == [address], lambda d=d, name=name, m=m: f"{what}: {name} on {d.node.name}: {m}")
+        for a, b in zip(self.containers, self.containers[1:] + self.containers[:1]):
+            for to, port in ((b.address[4], PORT), (self.vip, 80)):
+                one = a.dial("once", to, port, timeout=1000)[0]
+                expect(one["ok"], lambda a=a, to=to, one=one: f"{what}: {a.name} to {to}: {one}")
+        self.looks += 1
+
+    def knows(self, d, name):
+        """The zone exists with its first name; until then the question goes to an upstream that is not there."""
+        try:
+            return self.clients[d].ask(f"{name}.{ZONE}", timeout=1).data("A") == [self.names[name]]
+        except TimeoutError:
+            return False
 
     def keeps(self, condition, seconds, what):
         """Looks at everything until the condition is true; gives its value."""
@@ -103,7 +116,7 @@ class Scene:
         wrote = time.monotonic() - since
         for node in list(self.vteps) + [f"10.20.0.{len(self.vteps) + 1}"]:
             self.enroll(m, node)
-        wait_until(lambda: all(self.clients[d].ask(f"{name}.{ZONE}", timeout=2).data("A") == [self.names[name]] for d in self.living()), 15, f"{name} everywhere")
+        wait_until(lambda: all(self.knows(d, name) for d in self.living()), 15, f"{name} everywhere")
         heard = time.monotonic() - since
         self.look(what)
         return wrote, heard
@@ -121,6 +134,21 @@ class Scene:
         expect(m.metric("loadstar_term") >= 1 and m.metric("loadstar_zookeeper_connected") == 1, "metrics")
         return f"written after {wrote:.2f} s, everywhere after {heard:.2f} s"
 
+    def carries(self):
+        """A container on every node, and a service of two of them: asked by look() from now on, also while a node's own daemon is dead."""
+        containers = []
+        for d in self.daemons:
+            overlay_cluster.wait_ok(d, 3)
+            c = overlay_cluster.Container(d, "c", "mesos")
+            c.echo(c.name, PORT)
+            containers.append(c)
+        self.mesos.tell(*[self.cluster.add(state.routed_task(f"web.{c.name}", c, 4, PORT, ["/web:80"])) for c in (containers[0], containers[3])])
+        vips = {d.service(f"web.{state.FRAMEWORK_NAME}", 80, "tcp", 4)["address"] for d in self.daemons}
+        expect(len(vips) == 1, f"one service, several addresses: {vips}")
+        self.vip, self.containers = vips.pop(), containers
+        self.look("containers")
+        return f"{len(containers)} containers, one service at {self.vip}"
+
     def killed(self):
         m = self.leader()
         begin = time.monotonic()
@@ -128,9 +156,13 @@ class Scene:
         m.process.wait()
         wrote, heard = self.works(begin, "killed leader")
         expect(wrote < SESSION_S + RECOVERY_S and heard < SESSION_S + RECOVERY_S, f"{wrote:.2f} s, {heard:.2f} s")
-        m.start()
+        back = time.monotonic()
+        m.start()  # begins with what its disk held when it was killed
+        self.clients[m] = dns.Client(m.node, RESOLVER)
+        wait_until(lambda: all(self.knows(m, n) for n in self.names), RECOVERY_S, "it knows what was registered meanwhile")
+        back = time.monotonic() - back
         self.keeps(lambda: len(self.turns(m)["candidates"]) == 3, 10, "it is back in line")
-        return f"written after {wrote:.2f} s, everywhere after {heard:.2f} s (session {SESSION_S} s)"
+        return f"written after {wrote:.2f} s, everywhere after {heard:.2f} s (session {SESSION_S} s); restarted, it knows all after {back:.2f} s"
 
     def expired(self):
         m = self.leader()
@@ -150,6 +182,7 @@ class Scene:
                    + ", ".join(s.ip_address for s in self.ensemble.servers if s is not server) + " } drop\n }\n}\n")
         begin = time.monotonic()
         wrote, heard = self.works(begin, "split", but=m)
+        expect(heard < RECOVERY_S + SESSION_S, f"{heard:.2f} s")
         expect(not self.turns(m)["leading"] and not self.register(m, "late"), "the one that is cut off still leads")
         m.node.nft("delete table inet masters_split\n")
         server.heal()
@@ -188,12 +221,13 @@ def main():
     report = Report()
     with Lab(nodes=4, tools=args.tools) as lab:
         s = Scene(lab)
-        for name, check in [("a leader", s.begins), ("leader killed", s.killed), ("session expired", s.expired), ("split", s.split), ("ensemble stopped", s.stopped)]:
-            if args.only in name or check == s.begins:
+        for name, check in [("a leader", s.begins), ("containers and a service", s.carries), ("leader killed", s.killed), ("session expired", s.expired), ("split", s.split), ("ensemble stopped", s.stopped)]:
+            if args.only in name or check in (s.begins, s.carries):
                 report.run(name, check)
         if report.failed:
             for d in s.daemons:
                 print(d.node.name, d.log_tail(25))
+        print(f"looked {s.looks} times")
         s.end()
     return report.close()
 

@@ -295,7 +295,7 @@ TEST_F(MasterTurnsTest, ADamagedRecordIsNamedAndNothingIsWithdrawn) {
 TEST(StaleLeader, ItsRegistrationsAreNotBelieved) {
   boost::asio::io_context io;
   Zones zones;
-  auto f = RegistrationFollower::make(io, {.masters = {}, .told = true, .file = {}}, [&](const std::string& zone, const RecordDelta& d) { zones.apply(zone, d); });
+  auto f = RegistrationFollower::make(io, {.masters = {}, .told = true, .file = {}, .times = {}}, [&](const std::string& zone, const RecordDelta& d) { zones.apply(zone, d); });
   ASSERT_TRUE(f);
   (*f)->start();
   auto feed = [&](uint64_t epoch, bool elected, std::vector<std::string> names, std::string store = "s") {
