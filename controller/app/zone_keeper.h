@@ -17,7 +17,7 @@ namespace ls {
 
 class ZoneKeeper {
  public:
-  static constexpr std::chrono::seconds kPause{30}, kRetry{3}, kLook{1};
+  static constexpr std::chrono::seconds kPause{30}, kRetry{2}, kLook{1};
 
   /// Files are `folder`/<name>; the folder is made when only its last level is missing.
   ZoneKeeper(std::filesystem::path folder, Epoch& epoch, std::map<std::string, std::shared_ptr<const dns::ZoneTable>> zones);
