@@ -5,7 +5,6 @@ follows its hub, its names and its overlay. While ZooKeeper is slow or shows the
 damaged, tables are full, the kernel refuses updates and daemons are killed between two of them, clients on both nodes connect to virtual IPs and to a
 container of the overlay and ask for names without a pause, and none may miss an answer. Within 5 s of a fault's end what is new is heard on both nodes."""
 import errno
-import itertools
 import os
 import re
 import shutil
@@ -16,148 +15,12 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from lab import (Daemon, Lab, OddMaster, Report, Steady, Wire, arguments, dns, expect, overlay_cluster, state, wait_until,  # noqa: E402
-                 zookeeper)
-from lab.report import SKIPPED, Skip  # noqa: E402
-
-RECOVERY_S = 5.0
-REPAIR_S = RECOVERY_S + 2  # what a look at everything puts right, every 5 s
-SLOW_S = 2.0
-RESOLVER = "198.51.100.1"
-ZONE = "reg.thisdcos.directory"
-HUB_PORT, ECHO_PORT = 62081, 7000
-PIN = "/sys/fs/bpf/loadstar"
-OVERLAY = [{"name": "dcos", "subnet": "9.128.0.0/9", "prefix": 24, "subnet6": "fd01:b::/64", "prefix6": 80}]
-SERVICES, NODES = 64, 16  # what the tables of node 2 have room for
+from cluster_faults_scene import NODES, PIN, RECOVERY_S, REPAIR_S, SERVICES, SLOW_S, Cluster  # noqa: E402
+from lab import Lab, Report, arguments, expect, state, wait_until, zookeeper  # noqa: E402
+from lab.report import SKIPPED  # noqa: E402
 
 
-class Scene:
-    def __init__(self, lab):
-        self.lab = lab
-        self.nodes = n1, n2 = lab.node(1), lab.node(2)
-        self.zk = zookeeper.Server(lab, 1, 1)
-        self.past = zookeeper.Server(lab, 2, 1)
-        self.zk.launch()
-        self.places = {"w1": n1.routed("w1"), "w2": n2.routed("w2"), "w3": n2.routed("w3")}
-        for name, place in self.places.items():
-            place.echo(name, 8080)
-        self.clients = {(n, path): n.routed(f"{path}c") for n in self.nodes for path in ("tc", "sock")}
-        self.cluster = state.Cluster()
-        self.cluster.add_agents(lab)
-        for name, vip in (("w1", "one"), ("w2", "two")):
-            # One backend each: if it were withdrawn for an instant, nobody else would answer.
-            self.cluster.add(state.routed_task(f"{vip}.1", self.places[name], 4, 8080, [f"/{vip}:80"]))
-        self.mesos = [OddMaster(lab, ip, self.cluster) for ip in ("10.10.0.241", "10.10.0.242")]
-        self.wires = {"mesos": Wire(lab, "10.10.0.244", 2181, self.zk.address), "store": Wire(lab, "10.10.0.245", 2181, self.zk.address)}
-        self.names = {}
-        self.numbers = itertools.count(1)
-        wait_until(self.zk.mode, 30, "ZooKeeper")
-        self.entries = [zookeeper.Entry(self.zk, m.address) for m in self.mesos]
-        self.token = os.path.join(lab.dir, "hub-token")
-        with open(self.token, "w", encoding="ascii") as f:
-            f.write("tell-me\n")
-        self.master = self.make(n1, {"mesos": []}, {
-            "node.roles": ["master", "agent"], "mesos.zk": f"zk://{self.wires['mesos'].address}/mesos", "mesos.zk_session": "8s", "mesos.backoff_max": "300ms",
-            "mesos.reregister_timeout": "60s", "store.kind": "zookeeper", "store.zookeeper": f"zk://{self.wires['store'].address}/loadstar",
-            "store.session": "8s", "hub_server.listen": [f"{n1.address[4]}:{HUB_PORT}"], "hub_server.token_file": self.token, "hub_server.heartbeat": "500ms",
-            "overlay.vtep_subnet": "44.128.0.0/20", "overlay.vtep_subnet6": "fd01:a::/64", "overlay.network": OVERLAY,
-            "api.listen": [f"{n1.address[4]}:62080"]})
-        self.agent = self.make(n2, {"hub": [f"{n1.address[4]}:{HUB_PORT}"]}, {
-            "node.id": "n2", "hub.token_file": self.token, "registration.follow": [f"{n1.address[4]}:62080"], "lb.services": SERVICES,
-            "overlay.kernel_nodes": NODES})
-        self.daemons = [self.master, self.agent]
-        self.steady = Steady(lab)
-
-    def make(self, node, source, more):
-        """What it keeps is on a small disk of its own."""
-        disk = os.path.join(self.lab.dir, node.name, "disk")
-        os.makedirs(disk)
-        node.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk])
-        own = {k: v for k, v in overlay_cluster.settings(node, self.nodes[0]).items() if k not in more}
-        return Daemon(node, source, settings={
-            **own, "lb.ports": ["r-*"], "lb.cgroup": self.clients[node, "sock"].cgroup, "overlay.docker": False, "store.path": os.path.join(disk, "store.db"),
-            "state.save_every": "100ms", "resolver.enabled": True, "resolver.upstreams": ["10.10.0.250:53"], "resolver.mesos_servers": [], "dns.workers": 1,
-            "dns.rate_limit": 0, **more})
-
-    # --- the cluster
-
-    def begins(self):
-        for d in self.daemons:
-            d.launch()
-        for d in self.daemons:
-            wait_until(lambda d=d: os.path.exists(d.socket) and self.status(d)["ready"], 30, f"{d.node.name} is ready")
-        for d in self.daemons:
-            overlay_cluster.wait_ok(d, 1)
-        inside = [overlay_cluster.Container(d, "o", "mesos") for d in self.daemons]
-        for c in inside:
-            c.echo(c.name, ECHO_PORT)
-        vips = {vip: self.agent.service(f"{vip}.{state.FRAMEWORK_NAME}", 80, "tcp", 4)["address"] for vip in ("one", "two")}
-        self.vip = vips["one"]
-        took = self.recovers(time.monotonic(), "at the start")
-        names = {f"{vip}.{state.FRAMEWORK_NAME}.mesos": {self.places[w].address[4]} for vip, w in (("one", "w1"), ("two", "w2"))}
-        names.update({f"{vip}.{state.FRAMEWORK_NAME}.l4lb.thisdcos.directory": {address} for vip, address in vips.items()})
-        names.update(self.names)
-        for n in self.nodes:
-            self.steady.asks(f"names on {n.name}", n, RESOLVER, dict(names))
-            for vip, address in vips.items():
-                self.steady.connects(f"{vip} by packets of {n.name}", self.clients[n, "tc"], address, 80)
-            self.steady.connects(f"two by sockets of {n.name}", self.clients[n, "sock"], vips["two"], 80)
-        for a, b in (inside, reversed(inside)):
-            self.steady.connects(f"{a.name} to {b.name}", a, b.address[4], ECHO_PORT)
-        time.sleep(0.5)
-        self.steady.unbroken("at the start")
-        return f"a task and a name heard everywhere after {took}"
-
-    def status(self, d):
-        return d.get("/v1/status")
-
-    def register(self, within):
-        """A new name. With an answer that is not known (500, 503) another one is tried."""
-        def put():
-            name, address = f"name{next(self.numbers)}", f"10.9.0.{next(self.numbers)}"
-            status, _, body = self.master.call("PUT", f"/v1/zones/{ZONE}/records/{name}/A", {"data": [address], "ttl": 5}, timeout=10)
-            expect(status in (200, 201, 500, 503), f"{name}: {status} {body}")
-            return (f"{name}.{ZONE}", address) if status in (200, 201) else None
-        name, address = wait_until(put, within, "a name is taken")
-        self.names[name] = {address}
-        return name
-
-    def hears(self, name, address, within, what):
-        for n in self.nodes:
-            with dns.Client(n, RESOLVER) as c:
-                wait_until(lambda c=c: c.ask(name, timeout=1).data("A") == address, max(0.1, within), f"{what}: {name} is {address} on {n.name}")
-
-    def recovers(self, since, what, limit=RECOVERY_S):
-        """A task and a name that are new are heard of on both nodes, in time; a task that ends too. A name stays for good."""
-        left = lambda: since + limit - time.monotonic()  # noqa: E731
-        task = f"t{next(self.numbers)}"
-        added = self.cluster.add(state.routed_task(f"{task}.1", self.places["w3"], 4, 8080, []))
-        for m in self.mesos:
-            m.tell(added)
-        self.hears(f"{task}.{state.FRAMEWORK_NAME}.mesos", [self.places["w3"].address[4]], left(), what)
-        name = self.register(left())
-        self.hears(name, list(self.names[name]), left(), what)
-        took = time.monotonic() - since
-        ended = self.cluster.update(f"{task}.1", "TASK_KILLED")
-        for m in self.mesos:
-            m.tell(ended)
-        self.hears(f"{task}.{state.FRAMEWORK_NAME}.mesos", [], left(), what)
-        return f"{took:.1f} s"
-
-    def keeps(self, seconds, what):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.steady.unbroken_so_far(what)
-            for d in self.daemons:
-                if d.process.poll() is None:
-                    found = {s["name"].partition(".")[0] for s in d.services().values() if any(b["state"] == "active" for b in s["backends"])}
-                    expect({"one", "two"} <= found, f"{what}: {d.node.name} has only {found}")
-            time.sleep(0.2)
-
-    def ends(self, since, what, limit=RECOVERY_S):
-        took = self.recovers(since, what, limit)
-        return f"recovered after {took}, {self.steady.unbroken(what)} answers"
-
+class Scene(Cluster):
     # --- ZooKeeper and Mesos
 
     def zookeeper_slow(self):
@@ -306,14 +169,6 @@ class Scene:
 
     # --- the node's own kernel, disk and limits
 
-    def restart(self, change):
-        """Node 2's daemon ends, something is done, it starts; gives when it was ready. Packets go on; its names are for the caller to ask again."""
-        self.steady.pause("names on n2")
-        self.agent.stop()
-        change()
-        self.agent.start()
-        return time.monotonic()
-
     def maps_and_programs(self):
         """Pinned maps of other layouts, as another version would leave them; another agent's program on our cgroup, attached to be alone there."""
         node, group = self.agent.node, self.clients[self.agent.node, "sock"].cgroup
@@ -361,20 +216,6 @@ class Scene:
         wait_until(lambda: not self.full(), REPAIR_S, "the warnings go")
         return f"{len(told)} warnings, {told[-1]}; " + self.ends(begin, "tables full", REPAIR_S)
 
-    def full(self):
-        """What node 2 says about tables without room, from the name of the table on."""
-        return [w[w.index("ls_"):] for w in self.status(self.agent)["warnings"] if re.search("ls_(svc|ovl)", w)]
-
-    def traced(self, d, inject):
-        """strace on a running daemon, when it has hold of it."""
-        if not shutil.which("strace"):
-            raise Skip("no strace")
-        p = d.node.spawn(["strace", "-f", "-p", str(d.process.pid), "-e", "trace=bpf", "-e", f"inject=bpf:{inject}", "-o", "/dev/null"],
-                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        line = p.stderr.readline()
-        expect("attached" in line, f"strace: {line}")
-        return p
-
     def updates_fail(self):
         """Of the daemon's calls to the kernel's tables every second one fails, then all: what was refused is there soon after."""
         tasks = []
@@ -396,15 +237,9 @@ class Scene:
         self.tables_are_right("updates fail")
         return text
 
-    def tables_are_right(self, what):
-        def right():
-            s = self.status(self.agent)
-            return {x["name"].partition(".")[0] for x in self.agent.services().values() if x["number"]} == {"one", "two"} \
-                and not any(r["last_error"] for r in s["reconcile"]) and not s["warnings"]
-        wait_until(right, REPAIR_S, f"{what}: the tables are the state")
-
     def killed_between_updates(self):
         """SIGKILL at the second and at the fifth call to the kernel after a change set was told."""
+        self.needs_strace()
         self.steady.pause("names on n2")
         killed = 0
         for n in (2, 5):
@@ -426,9 +261,6 @@ class Scene:
         text = self.ends(time.monotonic(), "killed between updates")
         self.tables_are_right("killed between updates")
         return f"{killed} times within a change; {text}"
-
-    def disk(self, d):
-        return os.path.join(self.lab.dir, d.node.name, "disk")
 
     def disk_full(self):
         for d in self.daemons:
@@ -502,18 +334,6 @@ class Scene:
             d.node.run(["prlimit", "--pid", str(pid), f"--nofile={limits[d][0]}:{limits[d][1]}"])
         return f"{busy} of a CPU; " + self.ends(time.monotonic(), "no descriptors")
 
-    @staticmethod
-    def limit(pid):
-        with open(f"/proc/{pid}/limits", encoding="ascii") as f:
-            words = next(line for line in f if line.startswith("Max open files")).split()
-        return words[3], words[4]
-
-    @staticmethod
-    def cpu(pid):
-        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-            fields = f.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     def everything(self):
         """All names that were ever registered, on both nodes; nothing dropped, nothing left on the network untranslated."""
         for name, address in self.names.items():
@@ -523,13 +343,6 @@ class Scene:
             drops = {k: n for k, n in d.drops().items() if k[1] not in ("backend_dead", "no_backend", "overlay_not_unicast", "overlay_unallocated")}
             expect(not drops, f"{d.node.name} dropped {drops}")
         return f"{len(self.names)} names"
-
-    def end(self):
-        self.steady.close()
-        for d in self.daemons:
-            if d.process and d.process.poll() is None:
-                d.stop()
-            d.purge()
 
 
 def main():
@@ -551,7 +364,7 @@ def main():
         for name, check in checks:
             if args.only in name or check in (s.begins, s.everything):
                 begin = time.monotonic()
-                report.run(f"{name}", check)
+                report.run(name, check)
                 if os.environ.get("LS_TIMES"):
                     print(f"     {time.monotonic() - begin:.1f} s")
         if report.failed:
