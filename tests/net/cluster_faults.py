@@ -99,7 +99,7 @@ class Scene(Cluster):
 
     def bad_state(self):
         """States that end early, in three ways, and one of 100 MiB."""
-        m = self.mesos[1]
+        m = self.leading()
         whole = m.state()
         body = whole.partition(b"\n")[2]
         cut = body[: len(body) // 2]
@@ -129,7 +129,7 @@ class Scene(Cluster):
         return f"100 MiB read after {time.monotonic() - begin:.1f} s; " + self.ends(begin, "bad state")
 
     def cut_in_a_record(self):
-        m = self.mesos[1]
+        m = self.leading()
         added = state.frame(self.cluster.add(state.routed_task("half.1", self.places["w3"], 4, 8080, [])))
         before = m.subscribed
         for at in (1, 2, len(added) // 2, len(added) - 1):
@@ -145,7 +145,7 @@ class Scene(Cluster):
 
     def odd_events(self):
         """Everything twice, the end before the beginning, the past after the present, and of what nobody knows."""
-        m = self.mesos[1]
+        m = self.leading()
         one = dict(self.cluster.tasks["one.1"])
         added = {"type": "TASK_ADDED", "task_added": {"task": one}}
         again = {"type": "TASK_UPDATED", "task_updated": {"framework_id": {"value": state.FRAMEWORK}, "state": "TASK_RUNNING", "status": one["statuses"][-1]}}
@@ -202,14 +202,14 @@ class Scene(Cluster):
         """Twice the services and nodes that node 2 has room for: what does not fit is named, everything else works."""
         many = [f"many{i}.1" for i in range(2 * SERVICES)]
         added = [self.cluster.add(state.routed_task(t, self.places["w3"], 4, 8080, [f"/{t.partition('.')[0]}:80"], ["tcp"])) for t in many]
-        self.mesos[1].tell(*added)
+        self.tell(*added)
         extra = [f"10.20.0.{i}" for i in range(1, 2 * NODES)]
         for ip in extra:
             status, _, body = self.master.call("POST", "/v1/overlay/nodes", {"format": 1, "node": ip})
             expect(status == 200, f"{ip}: {status} {body}")
         told = wait_until(lambda: (lambda w: w if {x[:6] for x in w} == {"ls_svc", "ls_ovl"} else None)(self.full()), 5, "warnings of both")
         self.keeps(1, "tables full")
-        self.mesos[1].tell(*[self.cluster.update(t, "TASK_KILLED") for t in many])
+        self.tell(*[self.cluster.update(t, "TASK_KILLED") for t in many])
         status, _, body = self.master.call("POST", "/overlay-master/agents/delete", {"agents": extra})
         expect(status == 200, f"{status} {body}")
         begin = time.monotonic()
@@ -222,7 +222,7 @@ class Scene(Cluster):
         for error, when in (("ENOMEM", "1+2"), ("EBUSY", "1+1")):
             tracer = self.traced(self.agent, f"error={error}:when={when}")
             tasks.append(f"refused{len(tasks)}")
-            self.mesos[1].tell(self.cluster.add(state.routed_task(f"{tasks[-1]}.1", self.places["w3"], 4, 8080, [f"/{tasks[-1]}:80"])))
+            self.tell(self.cluster.add(state.routed_task(f"{tasks[-1]}.1", self.places["w3"], 4, 8080, [f"/{tasks[-1]}:80"])))
             self.keeps(1, error)
             expect(re.search(f"event=left_out.* update ls_svc: {os.strerror(getattr(errno, error))}", self.agent.log_tail(50)), f"{error}: nothing was refused")
             tracer.terminate()
@@ -232,7 +232,7 @@ class Scene(Cluster):
             for proto in ("tcp", "udp"):
                 wait_until(lambda t=t, proto=proto: (s := self.agent.services().get((f"{t}.{state.FRAMEWORK_NAME}", 80, proto, 4))) and s["number"],
                            REPAIR_S, f"{t}/{proto}, which was refused")
-        self.mesos[1].tell(*[self.cluster.update(f"{t}.1", "TASK_KILLED") for t in tasks])
+        self.tell(*[self.cluster.update(f"{t}.1", "TASK_KILLED") for t in tasks])
         text = self.ends(begin, "updates fail", REPAIR_S)
         self.tables_are_right("updates fail")
         return text
@@ -240,12 +240,11 @@ class Scene(Cluster):
     def killed_between_updates(self):
         """SIGKILL at the second and at the fifth call to the kernel after a change set was told."""
         self.needs_strace()
-        self.steady.pause("names on n2")
         killed = 0
         for n in (2, 5):
             tracer = self.traced(self.agent, f"signal=KILL:when={n}")
             tasks = [f"churn{n}-{i}.1" for i in range(4)]
-            self.mesos[1].tell(*[self.cluster.add(state.routed_task(t, self.places["w3"], 4, 8080, [f"/{t.partition('.')[0]}:80"])) for t in tasks])
+            self.tell(*[self.cluster.add(state.routed_task(t, self.places["w3"], 4, 8080, [f"/{t.partition('.')[0]}:80"])) for t in tasks])
             try:
                 self.agent.process.wait(2)
                 killed += 1
@@ -253,10 +252,9 @@ class Scene(Cluster):
                 self.agent.process.kill()
             self.agent.stop(signal.SIGKILL)
             tracer.wait(5)
-            self.mesos[1].tell(*[self.cluster.update(t, "TASK_KILLED") for t in tasks])
+            self.tell(*[self.cluster.update(t, "TASK_KILLED") for t in tasks])
             self.steady.unbroken_so_far(f"killed at update {n}")
             self.agent.start()
-        self.steady.resume("names on n2")
         expect(killed == 2, f"only {killed} of 2 were killed by an update")
         text = self.ends(time.monotonic(), "killed between updates")
         self.tables_are_right("killed between updates")
@@ -305,7 +303,7 @@ class Scene(Cluster):
 
     def no_descriptors(self):
         """Both daemons have all the files open that they may; the stream from Mesos ends, and no other one can be opened."""
-        held, pids, limits, m = [], {d: d.process.pid for d in self.daemons}, {}, self.mesos[1]
+        held, pids, limits, m = [], {d: d.process.pid for d in self.daemons}, {}, self.leading()
         for d, pid in pids.items():
             limits[d] = self.limit(pid)
             d.node.run(["prlimit", "--pid", str(pid), f"--nofile={len(os.listdir(f'/proc/{pid}/fd')) + 2}:{limits[d][1]}"])

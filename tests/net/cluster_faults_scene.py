@@ -104,6 +104,14 @@ class Cluster:
     def status(self, d):
         return d.get("/v1/status")
 
+    def tell(self, *events):
+        for m in self.mesos:
+            m.tell(*events)
+
+    def leading(self):
+        """The master that has a stream."""
+        return wait_until(lambda: next((m for m in self.mesos if m.streams), None), RECOVERY_S, "a stream")
+
     def register(self, within):
         """A new name. With an answer that is not known (500, 503) another one is tried."""
         def put():
@@ -124,16 +132,12 @@ class Cluster:
         """A task and a name that are new are heard of on both nodes, in time; a task that ends too. A name stays for good."""
         left = lambda: since + limit - time.monotonic()  # noqa: E731
         task = f"t{next(self.numbers)}"
-        added = self.cluster.add(state.routed_task(f"{task}.1", self.places["w3"], 4, 8080, []))
-        for m in self.mesos:
-            m.tell(added)
+        self.tell(self.cluster.add(state.routed_task(f"{task}.1", self.places["w3"], 4, 8080, [])))
         self.hears(f"{task}.{state.FRAMEWORK_NAME}.mesos", [self.places["w3"].address[4]], left(), what)
         name = self.register(left())
         self.hears(name, list(self.names[name]), left(), what)
         took = time.monotonic() - since
-        ended = self.cluster.update(f"{task}.1", "TASK_KILLED")
-        for m in self.mesos:
-            m.tell(ended)
+        self.tell(self.cluster.update(f"{task}.1", "TASK_KILLED"))
         self.hears(f"{task}.{state.FRAMEWORK_NAME}.mesos", [], left(), what)
         return f"{took:.1f} s"
 
