@@ -187,7 +187,6 @@ class Scene(Cluster):
             node.run(["sh", "-c", f"for l in {PIN}/links/connect6-*; do bpftool link detach pinned $l; rm $l; done"])
             node.run(["bpftool", "cgroup", "attach", group, "connect6", "pinned", "/sys/fs/bpf/theirs"])
         begin = self.restart(change)
-        self.steady.resume("names on n2")
         text = self.ends(begin, "maps and programs")
         told = set(re.findall(r"event=map_changed.* map=(ls_\w+) ", self.agent.log_tail(300)))
         expect({"ls_svc", "ls_ovl_hash", "ls_dns_bucket"} <= told, f"the log tells of {told}")
@@ -290,8 +289,9 @@ class Scene(Cluster):
                 size = int(node.run(["stat", "-c", "%s", path]))
                 node.run(["sh", "-c", f"printf '\\{(int(old) ^ 1):03o}' | dd of={path} bs=1 seek={size - 5} conv=notrunc 2>/dev/null"])
                 seen.append(os.path.basename(path))
+        # Names of others are known again when a master was heard. Until then nothing here knows even their zone.
+        self.steady.pause("names on n2")
         begin = self.restart(damage)
-        # Names of others are known again when a master was heard; until then they are not denied.
         for name, address in self.names.items():
             self.hears(name, list(address), begin + RECOVERY_S - time.monotonic(), "files damaged")
         self.steady.resume("names on n2")

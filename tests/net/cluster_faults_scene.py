@@ -158,8 +158,7 @@ class Cluster:
     # --- what checks have in common
 
     def restart(self, change):
-        """Node 2's daemon ends, something is done, it starts; gives when it was ready. Packets go on; its names are for the caller to ask again."""
-        self.steady.pause("names on n2")
+        """Node 2's daemon ends, something is done, it starts; gives when it was ready."""
         self.agent.stop()
         change()
         self.agent.start()
