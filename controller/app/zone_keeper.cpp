@@ -40,15 +40,14 @@ void ZoneKeeper::start() {
 std::string ZoneKeeper::problem() const { return *shared_->problem.get(); }
 
 void ZoneKeeper::run() {
-  auto last = std::chrono::steady_clock::time_point::min();
+  auto next = std::chrono::steady_clock::now();
   while (!shared_->end.try_acquire_for(kLook)) {
     auto now = std::chrono::steady_clock::now();
-    if (last != std::chrono::steady_clock::time_point::min() && now - last < kPause) continue;
-    if (write_changed()) last = now;
+    if (now >= next) next = now + write_changed();
   }
 }
 
-bool ZoneKeeper::write_changed() {
+std::chrono::seconds ZoneKeeper::write_changed() {
   std::string problem;
   bool tried = false;
   std::error_code ec;  // what is wrong with the folder shows when a file is written
@@ -71,7 +70,8 @@ bool ZoneKeeper::write_changed() {
   }
   if (!problem.empty() && *shared_->problem.get() != problem) log::warn("zones_not_kept", {{"error", problem}});
   shared_->problem.publish(problem);
-  return tried;
+  if (!tried) return std::chrono::seconds(0);
+  return problem.empty() ? kPause : kRetry;
 }
 
 }  // namespace ls

@@ -1,6 +1,6 @@
 #pragma once
 /// ZoneKeeper: writes zones to disk in the background (last_good.h), soon after a change but at most every kPause, and once more at
-/// the end. Thread: owner's; the writing is done by a thread of its own with its own Epoch::Reader.
+/// the end. A write that failed is tried again after kRetry. Thread: owner's; the writing is done by a thread of its own with its own Epoch::Reader.
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -17,7 +17,7 @@ namespace ls {
 
 class ZoneKeeper {
  public:
-  static constexpr std::chrono::seconds kPause{30}, kLook{1};
+  static constexpr std::chrono::seconds kPause{30}, kRetry{2}, kLook{1};
 
   /// Files are `folder`/<name>; the folder is made when only its last level is missing.
   ZoneKeeper(std::filesystem::path folder, Epoch& epoch, std::map<std::string, std::shared_ptr<const dns::ZoneTable>> zones);
@@ -30,7 +30,8 @@ class ZoneKeeper {
 
  private:
   void run();
-  bool write_changed();  ///< true: something had changed
+  /// How long until the next write may be: nothing had changed, zero.
+  std::chrono::seconds write_changed();
 
   std::filesystem::path folder_;
   Epoch::Reader reader_;

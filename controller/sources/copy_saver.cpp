@@ -36,7 +36,7 @@ struct CopySaver::Impl : std::enable_shared_from_this<Impl> {
 
 void CopySaver::Impl::plan() {
   if (saving || !dirty || stopping) return;
-  timer.expires_at(std::max(saved_at + every, Steady::now()));
+  timer.expires_at(std::max(saved_at + (error.empty() ? every : std::min(every, kRetry)), Steady::now()));
   timer.async_wait([self = shared_from_this()](const boost::system::error_code& ec) {
     if (!ec) self->save();
   });
@@ -61,7 +61,7 @@ void CopySaver::Impl::done(const std::string& why) {
   saving = false;
   if (!why.empty()) {
     if (error.empty()) log::warn(event, {{"error", why}});
-    dirty = true;  // tried again with the next turn of the timer
+    dirty = true;
   }
   error = why;
   plan();

@@ -1,5 +1,6 @@
 // Random histories of nodes that come, change and go, with a restart or a failing write at any moment: afterwards every address has
 // the owner that the last sync() named, and nothing else is in the maps.
+#include <array>
 #include <map>
 #include <random>
 
@@ -40,8 +41,8 @@ TEST_P(OverlayHistory, EndsWithWhatWasSaidLast) {
       ASSERT_TRUE(t.remove(nth_node(n).node));
     }
     if (below(20) == 0) {  // a write fails in the middle of a change, and the process ends there
-      int left = int(below(5));
-      set_map_write_hook_for_tests([&](const std::string& map) { return map == "ls_ovl_hash" && left-- <= 0 ? EIO : 0; });
+      int left = int(below(5)), error = std::array{EIO, ENOMEM, EBUSY, E2BIG}[below(4)];
+      set_map_write_hook_for_tests([&](const std::string& map) { return map == "ls_ovl_hash" && left-- <= 0 ? error : 0; });
       (void)t.put(changed(1 + below(12)));
       (void)t.remove(nth_node(1 + below(12)).node);
       set_map_write_hook_for_tests({});

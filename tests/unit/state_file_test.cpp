@@ -217,6 +217,20 @@ TEST_F(StateFile, TheKeeperWritesWhatChanged) {
   EXPECT_LT(std::chrono::system_clock::now() - got->saved, 1min);
 }
 
+TEST_F(StateFile, AKeeperThatCouldNotWriteDoesNotWaitForItsNextTurn) {
+  boost::asio::io_context io;
+  auto work = boost::asio::make_work_guard(io);  // the writing thread is none
+  auto folder = dir_ / "later";
+  StateKeeper keeper(io, folder / "cluster", 1h, [] { return saved(1); });
+  keeper.changed();
+  for (int i = 0; i < 500 && keeper.error().empty(); ++i) io.run_one_for(10ms);
+  ASSERT_NE(keeper.error(), "");
+  fs::create_directory(folder);
+  for (int i = 0; i < 6000 && !keeper.error().empty(); ++i) io.run_one_for(10ms);
+  EXPECT_EQ(keeper.error(), "");
+  EXPECT_TRUE(load_state(folder / "cluster"));
+}
+
 // --- the daemon's use of it ------------------------------------------------------------------------------------------------
 
 hub::SourceHealth fed(const std::string& leader = {}, const std::vector<IpAddress>& unreachable = {}) {

@@ -3,6 +3,7 @@
 """A Mesos master's part in the election, in a process of its own, because it needs Debian's kazoo (zookeeper.py starts it).
 
   mesos_election.py master HOSTS PATH ADDRESS CONTROL SESSION_S   takes part for the stand-in behind the socket CONTROL
+  mesos_election.py entry HOSTS PATH ADDRESS SESSION_S            names a master there; says its session's number
   mesos_election.py end-session HOSTS NUMBER                      ends somebody's session
 
 Like a master (spec/mesos-state.md section 12) it makes an ephemeral sequential json.info_ node; the least number leads. Without ZooKeeper for
@@ -110,6 +111,15 @@ def master(hosts, path, address, control, session_s):
         time.sleep(0.2)
 
 
+def entry(hosts, path, address, session_s):
+    client = client_of(hosts, session_s)
+    client.start(timeout=20)
+    client.ensure_path(path)
+    client.create(f"{path}/{LABEL}", master_info(address), ephemeral=True, sequence=True)
+    print(client.client_id[0], flush=True)
+    signal.pause()
+
+
 def password_of(session):
     """The server makes it from the number by java.util.Random (ZooKeeperServer of ZooKeeper 3.8)."""
     seed = (session ^ 0xB3415C00 ^ 0x5DEECE66D) & (1 << 48) - 1
@@ -131,5 +141,7 @@ def end_session(hosts, number):
 if __name__ == "__main__":
     if sys.argv[1] == "master":
         master(*sys.argv[2:6], float(sys.argv[6]))
+    elif sys.argv[1] == "entry":
+        entry(*sys.argv[2:5], float(sys.argv[5]))
     else:
         end_session(sys.argv[2], int(sys.argv[3]))

@@ -122,6 +122,10 @@ class Server(Place):
         found = re.search(r"^Mode: (\w+)", self.ask("srvr"), re.M)
         return found[1] if found else ""
 
+    def end_session(self, number, hosts=""):
+        """As its time-out would: another client takes it over and closes it."""
+        self.run([PYTHON, _beside("mesos_election.py"), "end-session", hosts or self.address, number])
+
     def sessions(self):
         """Address of the client and number of the session, of each connection here."""
         return re.findall(r"/([0-9.]+):\d+\[.*?sid=(0x[0-9a-f]+)", self.ask("cons"))
@@ -171,8 +175,25 @@ class Ensemble:
         return None
 
     def end_session(self, number):
-        """As its time-out would: another client takes it over and closes it."""
-        self.servers[0].run([PYTHON, _beside("mesos_election.py"), "end-session", self.hosts(), number])
+        self.servers[0].end_session(number, self.hosts())
+
+
+class Entry:
+    """A master's node in the directory, for a master that takes no part in an election itself. leave() removes it at once."""
+
+    def __init__(self, server, address, path="/mesos", session_s=60):
+        self.server = server
+        self.process = server.spawn([PYTHON, _beside("mesos_election.py"), "entry", server.address, path, address, session_s],
+                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        line = self.process.stdout.readline()
+        if not line:
+            raise proc.CommandFailed(f"{address} could not enter {path}")
+        self.number = int(line)
+
+    def leave(self):
+        self.process.kill()
+        self.process.wait()
+        self.server.end_session(self.number)
 
 
 class ElectedMaster:
