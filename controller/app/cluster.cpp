@@ -147,6 +147,8 @@ Result<> Cluster::make_source() {
     LS_ASSIGN(auto hub, make_hub_source(io_, hub_config(config_), *this));
     hub_ = hub.get();
     source_ = std::move(hub);
+    // When it was written all of it was so; a clock that was set back makes it no newer than now.
+    if (restored_) hub_->holds(std::max(Millis(0), std::chrono::duration_cast<Millis>(std::chrono::system_clock::now() - *restored_)));
     return {};
   }
   ReplayConfig replay;

@@ -542,6 +542,69 @@ TEST_F(HubSourceTest, StaysWhenAllHaveLostTheirSource) {
   EXPECT_EQ(sink.connected[1].endpoint, hubs[2]->address());
 }
 
+TEST_F(HubSourceTest, WhatIsOlderThanWhatIsHeldIsNotTaken) {
+  make_hubs(2);
+  serve(1, kOtherRun, 5000, lost_for(3'600'000));
+  start();
+  ASSERT_TRUE(streamed(1));
+  stream().send(changes(8, 8));
+  ASSERT_TRUE(run_until([&] { return sink.has("changes 8-8"); }));
+  hubs[0]->down();
+  ASSERT_TRUE(run_until([&] { return hubs[1]->requests >= 4; })) << "it asks again and again";
+  settle();
+  EXPECT_EQ(sink.connected.size(), 1u);
+  EXPECT_THAT(sink.records, ElementsAre("snapshot 7", "changes 8-8"));
+  EXPECT_THAT(error(), HasSubstr("what is held here is newer"));
+  // Its source is lost still, but was there after the other hub went.
+  serve(1, kOtherRun, 5000, lost_for(0));
+  ASSERT_TRUE(streamed(2));
+  EXPECT_EQ(sink.connected[1].endpoint, hubs[1]->address());
+}
+
+TEST_F(HubSourceTest, AHubGoesOnWithItsOwnRunHoweverOldItIs) {
+  make_hubs(1);
+  serve(0, kRun, 5000, lost_for(3'600'000));
+  start();
+  ASSERT_TRUE(streamed(1)) << "without anything, anything is taken";
+  stream().close();
+  ASSERT_TRUE(streamed(2));
+  EXPECT_EQ(source->hub_status().resumed, 1u);
+  stream().raw("no record\n");  // what it has of this run is dropped: a snapshot of the same run is no older
+  ASSERT_TRUE(streamed(3));
+  ASSERT_TRUE(run_until([&] { return source->hub_status().snapshots == 2; }));
+}
+
+TEST_F(HubSourceTest, WhatIsOfTheDiskHasAnAgeToo) {
+  make_hubs(1);
+  serve(0, kRun, 5000, lost_for(60'000));
+  auto made = make_hub_source(io, config, sink);
+  ASSERT_TRUE(made) << made.error().text();
+  source = std::move(*made);
+  sink.source = source.get();
+  source->holds(5s);
+  source->start();
+  ASSERT_TRUE(run_until([&] { return hubs[0]->requests >= 3; }));
+  EXPECT_TRUE(sink.connected.empty());
+  serve(0, kRun, 5000, lost_for(100));
+  ASSERT_TRUE(streamed(1));
+}
+
+TEST_F(HubSourceTest, MovesToNoHubWithoutItsSource) {
+  config.rebalance = 20ms;
+  make_hubs(2);
+  hubs[0]->down();
+  start();
+  ASSERT_TRUE(streamed(1));
+  serve(0, kRun, 5000, lost_for(1'000));  // too short to be left for it, but what it has is older
+  hubs[0]->up();
+  size_t before = hubs[0]->requests;
+  ASSERT_TRUE(run_until([&] { return hubs[0]->requests >= before + 3; })) << "it looks";
+  EXPECT_EQ(sink.connected.size(), 1u);
+  serve(0, kRun);
+  ASSERT_TRUE(streamed(2));
+  EXPECT_EQ(sink.connected[1].endpoint, hubs[0]->address());
+}
+
 TEST_F(HubSourceTest, PausesAreSpread) {
   config.backoff_min = config.backoff_max = 100ms;
   make_hubs(1);
