@@ -228,7 +228,8 @@ void Stream::pump() {
       if (!keep_) return linger();
       phase_ = Phase::kRequest;
       progress_ = hub_.now();
-      return read_head();
+      // The next request may be there already, and the one after it: each has a turn of its own, and no stack grows.
+      return boost::asio::post(hub_.io, [self] { self->turn(); });
     }
     if (sent >= kAtOnce) {
       posted_ = true;

@@ -229,6 +229,26 @@ TEST(HubServer, TheClockOnOneConnection) {
   }
 }
 
+TEST(HubServer, ThousandsOfRequestsAtOnceOnOneConnection) {
+  Hub hub;
+  Client c(hub.port(), 4 << 20);
+  constexpr size_t kRequests = 8000;
+  std::string request = "GET /v1/hub/time HTTP/1.1\r\n\r\n", all;
+  for (size_t i = 0; i < kRequests; i++) all += request;
+  ASSERT_GE(all.size(), 200'000u);
+  std::thread sender([&] { c.send(all); });
+  std::string said;
+  size_t answers = 0;
+  while (answers < kRequests) {
+    auto part = c.read();
+    if (part.empty()) break;
+    said += part;
+    for (size_t at; (at = said.find("clock_us")) != said.npos; answers++) said.erase(0, at + 8);
+  }
+  sender.join();
+  EXPECT_EQ(answers, kRequests);
+}
+
 TEST(HubServer, NoMoreFollowersThanAllowed) {
   ServerOptions o;
   o.max_followers = 2;
