@@ -286,6 +286,32 @@ TEST(HubServer, TwoThousandConnects) {
   EXPECT_LE(hub.server->status().snapshots_made, 3u);  // one text for all
 }
 
+/// What a machine without power does: its connections stand, and nothing is acknowledged.
+TEST(HubServer, WhoAcknowledgesNothingCountsAsGone) {
+  std::atomic<int> there = 0, told = 0;
+  ServerOptions o;
+  o.heartbeat = 100ms;
+  o.on_follower = [&](const IpAddress&, bool is) { there += is ? 1 : -1, told++; };
+  Hub hub(o);
+  auto dead = std::make_unique<Client>(hub.port());
+  Client lives(hub.port());
+  ASSERT_TRUE(dead->follow() && lives.follow());
+  ASSERT_TRUE(dead->until(hub.seq) && lives.until(hub.seq));
+  for (int beats = lives.beats; lives.beats < beats + 5;) lives.take(*lives.record());
+  EXPECT_EQ(there, 2);
+  EXPECT_EQ(told, 2) << "who reads nothing is there all the same";
+  dead->hear(false);
+  EXPECT_TRUE(comes([&] { return there == 1; }));
+  EXPECT_EQ(hub.server->status().followers, 2u);
+  dead->hear(true);
+  EXPECT_TRUE(comes([&] { return there == 2; })) << "what was lost is sent again";
+  dead->hear(false);
+  EXPECT_TRUE(comes([&] { return there == 1; }));
+  dead.reset();  // its end is heard of, and told once
+  EXPECT_TRUE(comes([&] { return hub.server->status().followers == 1; }));
+  EXPECT_EQ(there, 1);
+}
+
 TEST(HubServer, EndsWithStreamsOpen) {
   auto hub = std::make_unique<Hub>();
   std::vector<std::unique_ptr<Client>> all;
