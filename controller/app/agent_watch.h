@@ -1,6 +1,6 @@
 #pragma once
 /// AgentWatch: which machines of the cluster cannot be reached, as this master sees it. What follows from it is derive/reachability.h's: their
-/// backends are left out while another one is there.
+/// backends get no new connections while another one is there.
 ///
 /// Mesos needs more than a minute to find out that a machine is gone (agent_ping_timeout x max_agent_ping_timeouts). Here:
 ///   * whoever follows our hub and acknowledges what it is sent lives;
