@@ -360,6 +360,8 @@ void Cluster::on_health(const hub::SourceHealth& health) {
 
 void Cluster::set_reachable(const IpAddress& agent, bool reachable) {
   VipDelta delta = vips_.set_reachable(agent, reachable);
+  // Until a source has said what there is, the kernel may hold what is newer than what was kept. The first snapshot has this in it.
+  if (restored_ || !state_.synced()) return;
   if (!delta.empty()) hooks_.changed({}, std::move(delta), reachable ? "agent_reachable" : "agent_unreachable", clock_.now());
 }
 

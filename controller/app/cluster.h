@@ -45,7 +45,7 @@ class Cluster final : public SourceSink, public HubSink {
   Result<> start();
   void stop();
 
-  /// What is known from elsewhere of an agent (app/agent_watch.h): told as a change.
+  /// What is known from elsewhere of an agent (app/agent_watch.h): told as a change, or with the first snapshot of a source.
   void set_reachable(const IpAddress& agent, bool reachable);
 
   const ClusterState& state() const { return state_; }

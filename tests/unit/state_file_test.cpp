@@ -368,6 +368,23 @@ TEST_F(RestoredCluster, WhatAHubCannotReachGetsNothingNew) {
   EXPECT_EQ(serving(), 2);
 }
 
+TEST_F(RestoredCluster, WhatAHubCannotReachWaitsForItsSnapshot) {
+  ASSERT_TRUE(save_state(file_, saved(4)));
+  config.source.kind = SourceKind::kHub;
+  config.hub.masters = {"10.0.0.1:62081"};
+  start();
+  connect("");
+  cluster->on_health(fed("", {ip("10.0.0.12")}));
+  EXPECT_THAT(kinds, IsEmpty()) << "what the kernel has may be newer than what is of the disk";
+  cluster->on_snapshot(image_of(cluster_of(2)));
+  EXPECT_FALSE(from_disk);
+  auto service = cluster->vips().full().services.at(0);
+  ASSERT_THAT(service.backends, SizeIs(2));
+  EXPECT_EQ(service.backends[0].weight, 1);
+  EXPECT_EQ(service.backends[1].weight, 0);
+  EXPECT_THAT(kinds, IsEmpty());
+}
+
 TEST_F(RestoredCluster, OfAnotherClusterOrDamagedIsNotTaken) {
   auto other = saved(2);
   other.hosts = {"192.0.2.1"};
