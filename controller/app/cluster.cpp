@@ -176,8 +176,8 @@ void Cluster::restore() {
     return;
   }
   restored_ = kept->saved;
-  restored_from_.leader_id = kept->leader_id;
-  restored_from_.elected = kept->elected;
+  state_from_.leader_id = kept->leader_id;
+  state_from_.elected = kept->elected;
   StateDelta change;
   for (auto& event : hub::events_of(std::move(kept->image), kDefaultHeartbeat)) append(change, state_.apply(std::move(event), clock_.now()));
   auto age = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now() - kept->saved);
@@ -194,8 +194,8 @@ SavedState Cluster::to_save() const {
   s.hosts = hosts_;
   s.leader = leader_;
   s.masters = masters_;
-  s.leader_id = connection_.leader_id;
-  s.elected = connection_.elected;
+  s.leader_id = state_from_.leader_id;
+  s.elected = state_from_.elected;
   s.image = image_of(state_.everything());
   return s;
 }
@@ -231,7 +231,7 @@ void Cluster::stop() {
 void Cluster::on_connected(const SourceInfo& info) {
   leader_changed_ = info.leader == LeaderChange::kChanged || info.leader == LeaderChange::kUnknown;
   // What is held is of the disk, so the leader of before is the one that was kept with it.
-  if (restored_) leader_changed_ = info.leader_id.empty() || info.leader_id != restored_from_.leader_id || !same_second(info.elected, restored_from_.elected);
+  if (restored_) leader_changed_ = info.leader_id.empty() || info.leader_id != state_from_.leader_id || !same_second(info.elected, state_from_.elected);
   log::info("source_connected", {{"endpoint", info.endpoint}, {"leader", info.leader_id}, {"leader_changed", leader_changed_}});
   hooks_.connected();
   if (config_.source.kind != SourceKind::kMesos) return;
@@ -301,6 +301,7 @@ void Cluster::apply(Event&& event, SnapshotContext context, std::string_view kin
 /// The followers of a snapshot look at all services.
 void Cluster::applied_snapshot(const StateDelta& change, bool first) {
   restored_.reset();
+  state_from_ = connection_;
   vips_.apply(change);
   arm_timer();
   log::info("snapshot", {{"first", first}, {"tasks", state_.task_count()}, {"services", vips_.service_count()},

@@ -105,7 +105,7 @@ class Cluster final : public SourceSink, public HubSink {
   std::vector<std::string> hosts_;          ///< whom this node asks: what its cluster is known by
   std::vector<IpAddress> unreachable_;      ///< agents, by the hub
   std::optional<std::chrono::system_clock::time_point> restored_;
-  SourceInfo restored_from_;                ///< the leader of that time
+  SourceInfo state_from_;                   ///< the leader whose state this is: of `connection_`, once its snapshot was there
   std::string state_problem_;               ///< why what was kept was not taken
   std::unique_ptr<StateKeeper> keeper_;     ///< null: nothing is kept
   std::map<std::string, uint64_t> events_;

@@ -385,6 +385,19 @@ TEST_F(RestoredCluster, WhatAHubCannotReachWaitsForItsSnapshot) {
   EXPECT_THAT(kinds, IsEmpty());
 }
 
+TEST_F(RestoredCluster, TheLeaderThatIsKeptIsTheOneThatToldTheState) {
+  start();
+  connect("id-1");
+  mesos_knows_half();
+  cluster->on_disconnected({});
+  connect("id-2");  // and nothing is heard from it before the end
+  cluster->stop();
+  EXPECT_EQ(load_state(file_)->leader_id, "id-1");
+  start();
+  connect("id-2");
+  EXPECT_TRUE(cluster->leader_changed()) << "it may not know all agents yet";
+}
+
 TEST_F(RestoredCluster, OfAnotherClusterOrDamagedIsNotTaken) {
   auto other = saved(2);
   other.hosts = {"192.0.2.1"};
