@@ -229,6 +229,7 @@ void Cluster::stop() {
 }
 
 void Cluster::on_connected(const SourceInfo& info) {
+  whole_ = whole_ && hub_ && info.leader == LeaderChange::kSame;
   leader_changed_ = info.leader == LeaderChange::kChanged || info.leader == LeaderChange::kUnknown;
   // What is held is of the disk, so the leader of before is the one that was kept with it.
   if (restored_) leader_changed_ = info.leader_id.empty() || info.leader_id != state_from_.leader_id || !same_second(info.elected, state_from_.elected);
@@ -237,6 +238,14 @@ void Cluster::on_connected(const SourceInfo& info) {
   if (config_.source.kind != SourceKind::kMesos) return;
   connection_ = info;
   set_leader(info.endpoint);
+}
+
+SourceStatus Cluster::fed() const {
+  auto s = source();
+  s.connected = s.connected && whole_;
+  if (hub_) s.connected = s.connected && hub_->health().connected;
+  if (!s.connected && taken_) s.since = *taken_;
+  return s;
 }
 
 void Cluster::set_leader(const std::string& leader) {
@@ -289,6 +298,7 @@ void Cluster::on_record(PaddedRecord record) {
 
 void Cluster::apply(Event&& event, SnapshotContext context, std::string_view kind, Instant received) {
   bool snapshot = std::holds_alternative<Subscribed>(event);
+  if (whole_) taken_ = received;
   bool first = snapshot && (!state_.synced() || restored_);
   StateDelta change = state_.apply(std::move(event), clock_.now(), context);
   if (snapshot) {
@@ -301,6 +311,8 @@ void Cluster::apply(Event&& event, SnapshotContext context, std::string_view kin
 /// The followers of a snapshot look at all services.
 void Cluster::applied_snapshot(const StateDelta& change, bool first) {
   restored_.reset();
+  whole_ = true;
+  taken_ = clock_.now();
   state_from_ = connection_;
   vips_.apply(change);
   arm_timer();
@@ -341,6 +353,7 @@ void Cluster::on_changes(hub::Changes changes) {
   StateDelta change;
   for (auto& event : hub::events_of(std::move(changes))) append(change, state_.apply(std::move(event), now));
   hub_->applied(at);
+  if (whole_) taken_ = now;
   applied(change, kind, received);
 }
 

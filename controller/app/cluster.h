@@ -51,6 +51,8 @@ class Cluster final : public SourceSink, public HubSink {
   const ClusterState& state() const { return state_; }
   const VipDeriver& vips() const { return vips_; }
   SourceStatus source() const { return source_ ? source_->status() : SourceStatus{}; }
+  /// As others may rely on it: connected once a whole state came by this connection; else `since` is when the newest record was taken over.
+  SourceStatus fed() const;
   /// The follower of a hub; null when the source is another one.
   const HubSource* hub() const { return hub_; }
   /// When what is served was kept, as long as it is from the disk.
@@ -102,6 +104,8 @@ class Cluster final : public SourceSink, public HubSink {
   std::string leader_;
   std::vector<std::string> masters_;
   SourceInfo connection_;                   ///< of Mesos, the newest
+  bool whole_ = false;                      ///< a snapshot came by the connection that stands or stood last
+  std::optional<Instant> taken_;            ///< when the newest record came that belongs to a whole state
   std::vector<std::string> hosts_;          ///< whom this node asks: what its cluster is known by
   std::vector<IpAddress> unreachable_;      ///< agents, by the hub
   std::optional<std::chrono::system_clock::time_point> restored_;

@@ -334,7 +334,7 @@ struct Daemon::Impl {
   }
 
   void on_snapshot(const StateDelta& delta) {
-    hub.change(delta, clock.now());
+    Instant received = clock.now();
     bool from_disk = cluster->restored().has_value();
     if (!from_disk) startup.reach(StartupState::kInSync);
     bool recovering = !cluster->state().recovered_agents().empty();
@@ -348,9 +348,10 @@ struct Daemon::Impl {
       dns->on_snapshot(delta, cluster->state(), cluster->vips().full().services);
       return {};
     });
+    hub.change(delta, received);  // behind the rest: what it finds of machines may be a change of its own
     if (older) return;
     synced = true;
-    if (!from_disk) hub.tick(cluster->source(), true);
+    if (!from_disk) hub.tick(cluster->fed(), true);
     serve();
   }
 
@@ -432,7 +433,6 @@ struct Daemon::Impl {
 
   /// Names go before the data path's entries and come after them.
   void on_change(const StateDelta& change, VipDelta&& delta, std::string_view kind, Instant received) {
-    hub.change(change, received);
     dns->before_change(delta);
     if (!delta.empty()) apply_vips(delta, kind, received);
     run_driver("dns", false, [&]() -> Result<> {
@@ -441,6 +441,7 @@ struct Daemon::Impl {
       return {};
     });
     if (delta.empty()) views.converged(kind, seconds_of(clock.now() - received));
+    hub.change(change, received);  // last: what it finds of machines may be a change of its own, which is newer than this one
   }
 
   void apply_vips(const VipDelta& changed, std::string_view kind, Instant received) {
@@ -487,7 +488,7 @@ struct Daemon::Impl {
       for (auto& silent : manager.pet()) log::warn("loop_silent", {{"loop", silent}});
     }
     if (overlay_node) overlay_node->tick();
-    hub.tick(cluster->source(), synced && !cluster->restored());  // others are not given what is only from the disk
+    hub.tick(cluster->fed(), synced && !cluster->restored());  // others are not given what is only from the disk
     publish_status();
     tick_due = now + kTick;
     tick_timer.expires_at(std::chrono::steady_clock::time_point(tick_due.time_since_epoch()));
