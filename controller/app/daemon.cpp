@@ -31,6 +31,7 @@
 #include "bpf/ring_buffer.h"
 #include "datapath/attachments.h"
 #include "datapath/flow_migrate.h"
+#include "datapath/flow_reset.h"
 #include "datapath/programs.h"
 #include "datapath/svc_tables.h"
 #include "loadstar/abi/event.h"
@@ -267,7 +268,7 @@ struct Daemon::Impl {
     LS_TRY(views.open(opener(), programs->maps()));
     if (int inject = programs->program("ls_inject"); inject >= 0) {
       LS_ASSIGN(auto reset, datapath::FlowReset::open(opener(), inject));
-      waker.emplace(io, clock, std::move(reset));
+      waker.emplace(io, clock, [reset = std::make_shared<datapath::FlowReset>(std::move(reset))](size_t limit) { return reset->wake(limit); });
     }
     LS_ASSIGN(ring, bpf::RingBuffer::open(programs->map("ls_events"), [this](std::span<const std::byte> record) { views.publish_event(record); }));
     ring_fd.emplace(io, ring->epoll_fd());
