@@ -1,6 +1,7 @@
 // loadstard(8).
 #include <CLI/CLI.hpp>
 #include <malloc.h>
+#include <sysexits.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -99,7 +100,7 @@ int main(int argc, char** argv) {
   }
   if (!loaded.good()) {
     std::fputs(ls::report(loaded).c_str(), stderr);
-    return 1;
+    return EX_CONFIG;  // the unit does not start it again
   }
   if (print) {
     std::fputs(ls::print_config(loaded.config).c_str(), stdout);

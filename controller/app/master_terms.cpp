@@ -29,6 +29,7 @@ struct MasterTerms::Impl : std::enable_shared_from_this<Impl> {
     bool leading = false;
     std::string problem;
     uint64_t terms = 0;
+    Millis pause{0};
   };
 
   const MasterTermsOptions options;
@@ -39,9 +40,8 @@ struct MasterTerms::Impl : std::enable_shared_from_this<Impl> {
   // The session's thread.
   int32_t won = 0;
   std::string leader;
+  std::vector<std::string> line;
   bool leader_told = false;
-  // The worker's.
-  Millis pause{0};
   // The admin thread.
   bool held = false;
   std::optional<std::string> other = std::string();
@@ -65,10 +65,12 @@ struct MasterTerms::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void on_election(const zk::ElectionState& s) {
-    if (s.leader != leader || !leader_told) {
+    bool other_leader = s.leader != leader || !leader_told;
+    if (other_leader) log::info("master_leader", {{"leader", s.leader.empty() ? "nobody" : s.leader}});
+    if (other_leader || s.candidates != line) {
       leader = s.leader;
+      line = s.candidates;
       leader_told = true;
-      log::info("master_leader", {{"leader", s.leader.empty() ? "nobody" : s.leader}});
       admin([to = s.leader](Impl& m) { m.told(to); });
     }
     if (s.leading && s.term != won) {
@@ -87,8 +89,8 @@ struct MasterTerms::Impl : std::enable_shared_from_this<Impl> {
 
   void open(int32_t term) {
     if (!still(term)) return;
-    ZkStoreOptions o{.path = store_path(options.path), .fence = election.fence(term), .on_over = [weak = weak_from_this()](const std::string& why) {
-                       if (auto self = weak.lock()) self->give_up(why, self->options.retry);
+    ZkStoreOptions o{.path = store_path(options.path), .fence = election.fence(term), .on_over = [weak = weak_from_this(), term](const std::string& why) {
+                       if (auto self = weak.lock()) self->give_up(term, why, self->options.retry);
                      }};
     auto store = open_zk_store(session, std::move(o));
     Result<> good;
@@ -96,18 +98,20 @@ struct MasterTerms::Impl : std::enable_shared_from_this<Impl> {
     else good = check_copied(**store);
     if (!good) {
       if (!still(term)) return;  // that is why
-      pause = pause == Millis(0) ? options.retry : std::min(2 * pause, kLongestPause);
-      return give_up(good.error().text(), pause);
+      return give_up(term, good.error().text(), longer());
     }
-    pause = Millis(0);
     auto held_store = std::shared_ptr<Store>(std::move(*store));
     admin([held_store, term](Impl& m) { m.gain(held_store, term); });
   }
 
-  void give_up(const std::string& why, Millis after) {
+  Millis longer() {
+    return shared.with([&](Shared& s) { return s.pause = s.pause == Millis(0) ? options.retry : std::min(2 * s.pause, kLongestPause); });
+  }
+
+  void give_up(int32_t term, const std::string& why, Millis after) {
     bool news = shared.with([&](Shared& s) { return std::exchange(s.problem, why) != why; });
     if (news) log::error("master_gives_up", {{"error", why}});
-    election.resign(why, after);
+    election.resign(term, why, after);
   }
 
   void told(const std::string& to) {
@@ -119,14 +123,20 @@ struct MasterTerms::Impl : std::enable_shared_from_this<Impl> {
     if (!still(term)) return;
     lose("another term begins");
     held = true;
+    if (hooks.gained) {
+      if (auto r = hooks.gained(store); !r) {
+        give_up(term, r.error().text(), longer());
+        return lose("what is stored cannot be read");
+      }
+    }
     other.reset();
     shared.with([](Shared& s) {
       s.leading = true;
       s.problem.clear();
+      s.pause = Millis(0);
       s.terms++;
     });
     log::info("master_leads", {{"term", term}});
-    if (hooks.gained) hooks.gained(store, term);
   }
   void lose(std::string_view why) {
     if (!std::exchange(held, false)) return;

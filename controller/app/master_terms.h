@@ -2,9 +2,9 @@
 /// MasterTerms: this master's turns at the store in ZooKeeper (store.kind = "zookeeper"). Owns the session, the election and the store of the
 /// present term.
 ///
-///   election won --> store opened (a thread of its own) --> gained(store, term)     on the admin thread
+///   election won --> store opened (a thread of its own) --> gained(store)           on the admin thread
 ///   connection or session lost, store over, resigned    --> lost()                  on the admin thread
-///   another leader is known, or none                    --> leader(address)         on the admin thread
+///   another leader is known, or none, or another line   --> leader(address)         on the admin thread
 ///
 /// gained and lost alternate. Between the two the store belongs to who was given it, who must have let go when lost() returns, but may hold it
 /// until MasterTerms ends. A store that cannot be opened, or whose write was refused or not answered, gives the place up: another master, or
@@ -43,9 +43,10 @@ struct MasterTermsStatus {
 class MasterTerms {
  public:
   struct Hooks {
-    std::function<void(std::shared_ptr<Store>, int32_t term)> gained;
+    /// An error gives the place up: lost() follows at once.
+    std::function<Result<>(std::shared_ptr<Store>)> gained;
     std::function<void()> lost;
-    std::function<void(const std::string& leader)> leader;  ///< empty: nobody is known to lead
+    std::function<void(const std::string& leader)> leader;  ///< empty: nobody is known to lead. Also when somebody else stands in line or no longer
   };
   /// `post`: api::Server::poster().
   MasterTerms(MasterTermsOptions options, std::function<void(std::function<void()>)> post, Hooks hooks);

@@ -4,11 +4,13 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "app/master_terms.h"
 #include "app/overlay_local_link.h"
 #include "app/zookeeper_url.h"
+#include "sources/master_address.h"
 #include "sources/master_follow.h"
 
 namespace ls {
@@ -38,6 +40,7 @@ struct MasterTurns::Impl : std::enable_shared_from_this<Impl> {
   OverlayService& overlay;
   Registrations* registrations = nullptr;
   std::unique_ptr<MasterTerms> terms;
+  std::atomic<MasterTerms*> shown = nullptr;  ///< `terms` for the admin thread, which runs before they are made
   OverlayTurnsLink* link = nullptr;  ///< control loop; OverlayNode's, which outlives the loop's last turn
   // Control loop: how the turn stands, for a link that is made later.
   bool here = false;
@@ -51,11 +54,13 @@ struct MasterTurns::Impl : std::enable_shared_from_this<Impl> {
 
   // --- admin thread --------------------------------------------------------------------------------------------------
 
-  void gained(const std::shared_ptr<Store>& store, int32_t term) {
+  /// The overlay's term is the store's, not the election's: it goes on over a copy of the store to other servers.
+  Result<> gained(const std::shared_ptr<Store>& store) {
+    LS_ASSIGN(auto turn, registrations->lead(store));
+    LS_TRY(overlay.start(store, turn));
     overlay.set_other_leads(std::nullopt);
-    registrations->lead(store);
-    overlay.start(store, uint64_t(term));
     control([](Impl& m) { m.turn(true, {}); });
+    return {};
   }
   void lost() {
     registrations->let_go();
@@ -72,7 +77,7 @@ struct MasterTurns::Impl : std::enable_shared_from_this<Impl> {
     stood.insert(stood.begin(), *leader);
     std::vector<std::string> list;
     for (auto& c : stood) {
-      if (!c.empty() && c != advertised_address(config) && std::find(list.begin(), list.end(), c) == list.end()) list.push_back(std::move(c));
+      if (parse_master_address(c) && c != advertised_address(config) && std::find(list.begin(), list.end(), c) == list.end()) list.push_back(std::move(c));
     }
     control([list = std::move(list)](Impl& m) { m.turn(false, list); });
   }
@@ -104,10 +109,11 @@ Result<> MasterTurns::start(std::function<void(std::function<void()>)> post, Reg
   o.advertise = advertised_address(c);
   impl_->registrations = &registrations;
   auto* m = impl_.get();  // hooks are called between start and stop only
-  MasterTerms::Hooks hooks{.gained = [m](auto store, int32_t term) { m->gained(store, term); },
+  MasterTerms::Hooks hooks{.gained = [m](auto store) { return m->gained(store); },
                            .lost = [m] { m->lost(); },
                            .leader = [m](const std::string&) { m->told(); }};
   impl_->terms = std::make_unique<MasterTerms>(std::move(o), std::move(post), std::move(hooks));
+  impl_->shown = impl_->terms.get();
   impl_->terms->start();
   return {};
 }
@@ -117,13 +123,14 @@ void MasterTurns::stop() {
 }
 
 std::optional<std::string> MasterTurns::other_leads() const {
-  if (impl_->terms) return impl_->terms->other_leads();
+  if (auto* t = impl_->shown.load()) return t->other_leads();
   return impl_->config.store.kind == StoreKind::kZookeeper ? std::optional<std::string>("") : std::nullopt;
 }
 
 std::optional<api::TurnsView> MasterTurns::view() const {
-  if (!impl_->terms) return std::nullopt;
-  auto s = impl_->terms->status();
+  auto* t = impl_->shown.load();
+  if (!t) return std::nullopt;
+  auto s = t->status();
   api::TurnsView v;
   v.leading = s.leading;
   v.leader = s.election.leader;
@@ -138,7 +145,10 @@ std::optional<api::TurnsView> MasterTurns::view() const {
   return v;
 }
 
-int64_t MasterTurns::session() const { return impl_->terms ? impl_->terms->status().session.id : 0; }
+int64_t MasterTurns::session() const {
+  auto* t = impl_->shown.load();
+  return t ? t->status().session.id : 0;
+}
 
 std::vector<std::string> MasterTurns::warnings() const {
   auto v = view();

@@ -44,7 +44,9 @@ struct AdminSide : std::enable_shared_from_this<AdminSide> {
   }
   void begin() {
     service.on_change([weak = weak_from_this()] {
-      if (auto self = weak.lock()) self->changed();
+      auto self = weak.lock();
+      if (self) self->changed();
+      return self != nullptr;
     });
     push();
   }

@@ -45,7 +45,7 @@ void OverlayService::start() {
   auto store = open_file_store(config_.store.path.parent_path() / "overlay.db");
   if (!store) return unusable(store.error().text());
   if (auto whole = check_copied(**store); !whole) return unusable(whole.error().text());
-  start(std::move(*store));
+  (void)start(std::move(*store));  // what is wrong is the problem that is shown
 }
 
 void OverlayService::let_go() {
@@ -57,23 +57,28 @@ void OverlayService::let_go() {
   problem_.clear();
 }
 
-void OverlayService::start(std::shared_ptr<Store> store, uint64_t term) {
+Result<> OverlayService::start(std::shared_ptr<Store> store, uint64_t term) {
   let_go();
   master_ = config_.allocates_overlay();
-  if (!master_) return;
+  if (!master_) return {};
+  auto refuse = [this](Error e) -> Result<> {
+    unusable(e.text());
+    return pass(std::move(e), "read the overlay's allocations");
+  };
   auto plan = overlay::check_plan(config_.overlay.plan());
-  if (!plan) return unusable(plan.error().text());  // the settings were checked; this is for whoever made a Config by hand
+  if (!plan) return refuse({{}, plan.error().text()});  // the settings were checked; this is for whoever made a Config by hand
   store_ = std::move(store);
   overlay::AllocatorOptions options{.hold_down = config_.overlay.hold_down, .takeover = config_.overlay.takeover, .id = random_name()};
   auto made = overlay::Allocator::open(*store_, clock_, std::move(*plan), options);
-  if (!made) return unusable(made.error().text());
+  if (!made) return refuse(std::move(made.error()));
   allocator_ = std::move(*made);
   feed_ = std::make_unique<overlay::FeedSource>(*allocator_, random_name(), term);
   allocator_->observe([this](overlay::Allocator::Event, const overlay::Allocation&) {
-    for (auto& f : changed_) f();
+    std::erase_if(changed_, [](auto& f) { return !f(); });
   });
   if (auto& rejected = allocator_->rejected()) log::error("overlay_plan_rejected", {{"reason", rejected->reason}, {"detail", rejected->detail}});
   log::info("overlay_allocator_ready", {{"nodes", allocator_->size()}});
+  return {};
 }
 
 std::optional<OverlayFailure> OverlayService::missing() const {

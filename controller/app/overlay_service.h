@@ -26,8 +26,8 @@ class OverlayService final : public api::OverlaySource {
 
   /// On a master with [overlay]: opens "overlay.db" beside store.path and reads everything in it.
   void start();
-  /// The same over a store that is there, whatever it is kept in. `term`: of masters that take turns.
-  void start(std::shared_ptr<Store> store, uint64_t term = 0);
+  /// The same over a store that is there, whatever it is kept in. `term`: of masters that take turns. Errors are master_view().problem too.
+  Result<> start(std::shared_ptr<Store> store, uint64_t term = 0);
   /// The turn is over, or was none yet: nothing is given out. Admin thread, as start() of a turn.
   void let_go();
   /// api::Provider::other_leads() from now on.
@@ -41,8 +41,8 @@ class OverlayService final : public api::OverlaySource {
   // For the node that this machine is itself (app/overlay_local_link.h), without texts; admin thread.
   tl::expected<overlay::RegistrationAnswer, api::OverlayFailure> register_here(overlay::NodeRegistration said, std::string_view caller);
   tl::expected<overlay::AllocationFeed, api::OverlayFailure> allocations(const overlay::FeedPosition& after) const;
-  /// Called on the admin thread after each change of what allocations() gives; must not call back.
-  void on_change(std::function<void()> changed) { changed_.push_back(std::move(changed)); }
+  /// Called on the admin thread after each change of what allocations() gives; must not call back. Gives false when nobody is left to hear it.
+  void on_change(std::function<bool()> changed) { changed_.push_back(std::move(changed)); }
 
   api::OverlayBody master_state() override;
   api::OverlayBody delete_agents(std::string_view body, std::string_view caller) override;
@@ -73,7 +73,7 @@ class OverlayService final : public api::OverlaySource {
   overlay::FeedPosition texts_at_;
   std::map<uint64_t, std::shared_ptr<const std::string>> texts_;  ///< of feeds, by the version they begin at; kEverything: full
   std::function<api::OverlayBody()> agent_;
-  std::vector<std::function<void()>> changed_;
+  std::vector<std::function<bool()>> changed_;
 };
 
 }  // namespace ls

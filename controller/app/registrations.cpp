@@ -82,7 +82,7 @@ Result<> Registrations::load(const dns::Registry::OnChange& on_change) {
   return {};
 }
 
-void Registrations::lead(std::shared_ptr<Store> store) {
+Result<uint64_t> Registrations::lead(std::shared_ptr<Store> store) {
   let_go();
   trouble({});
   store_ = std::move(store);
@@ -91,9 +91,16 @@ void Registrations::lead(std::shared_ptr<Store> store) {
     if (!loading_) push();
   });
   loading_ = false;
-  if (!loaded) return trouble("registered names could not be read: " + loaded.error().text());
+  if (loaded && registry_->left_out()) loaded = fail(EPROTO, fmt::format("{} of them are not readable for this version", registry_->left_out()));
+  if (!loaded) {
+    registry_.reset();
+    store_.reset();
+    trouble("registered names could not be read: " + loaded.error().text());
+    return pass(std::move(loaded.error()), "read registered names");
+  }
   pushed_ = {};
   push();
+  return registry_->position().epoch;
 }
 
 void Registrations::let_go() {

@@ -34,8 +34,10 @@ class Registrations {
   Result<> start();
   void stop();
 
-  /// This master's turn begins: reads what is in `store`, which nobody else writes. Admin thread.
-  void lead(std::shared_ptr<Store> store);
+  /// This master's turn begins: reads what is in `store`, which nobody else writes. Gives the number of the turn, which is higher than
+  /// any of this store and of every store that it was copied from. Errors: a name that this version cannot read; then nothing has changed for
+  /// anybody, for another master may be able to. Admin thread.
+  Result<uint64_t> lead(std::shared_ptr<Store> store);
   /// It is over. Admin thread.
   void let_go();
   /// Whose registrations to follow, "10.0.0.1:62080", most likely the first; empty: nobody else's. Control loop.

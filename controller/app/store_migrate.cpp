@@ -75,7 +75,7 @@ Result<std::vector<MigratedArea>> to_zookeeper(const Config& c, Store& zookeeper
   LS_ASSIGN(auto names, open_existing(names_file(c)));
   LS_ASSIGN(auto overlay, open_existing(overlay_file(c)));
   if (!names && !overlay) return fail(ENOENT, fmt::format("neither {} nor {} is there", names_file(c).native(), overlay_file(c).native()));
-  StoreCopy copy{.parts = {}, .to = &zookeeper, .to_name = "the store in ZooKeeper"};
+  StoreCopy copy{.parts = {}, .to = &zookeeper, .unchanged = {}, .to_name = "the store in ZooKeeper"};
   for (auto* from : {names.get(), overlay.get()}) {
     if (!from) continue;
     LS_ASSIGN(auto areas, from->areas());
@@ -91,8 +91,13 @@ Result<std::vector<MigratedArea>> to_file(const Config& c, Store& zookeeper) {
   if (areas.empty()) return fail(ENOENT, "the store in ZooKeeper is empty");
   std::vector<std::string> of_overlay;
   if (std::erase(areas, overlay::kStoreArea)) of_overlay.emplace_back(overlay::kStoreArea);
-  std::vector<StoreCopy> copies{{.parts = {{&zookeeper, std::move(areas)}}, .to = names.get(), .to_name = names_file(c).native()},
-                                {.parts = {{&zookeeper, std::move(of_overlay)}}, .to = overlay.get(), .to_name = overlay_file(c).native()}};
+  // A write that our term must allow: had a master begun meanwhile, there may be more than what was read.
+  auto unchanged = [&]() -> Result<> {
+    LS_ASSIGN(auto last, zookeeper.last_version());
+    return zookeeper.skip_versions(last + 1);
+  };
+  std::vector<StoreCopy> copies{{.parts = {{&zookeeper, std::move(areas)}}, .to = names.get(), .unchanged = unchanged, .to_name = names_file(c).native()},
+                                {.parts = {{&zookeeper, std::move(of_overlay)}}, .to = overlay.get(), .unchanged = unchanged, .to_name = overlay_file(c).native()}};
   return copy_stores(copies);
 }
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -165,7 +166,7 @@ int main(int argc, char** argv) {
   auto args = arguments(argc, argv, status);
   if (!args) return status;
   auto config = read_config(args->config);
-  if (!config) return 1;
+  if (!config) return EX_CONFIG;  // the unit does not start it again
   watchdog::ResolvConf file(config->watchdog.resolv_conf, args->before);
   if (args->restore) return restore(file, *config);
   log::setup(config->log.level, config->log.format);

@@ -20,6 +20,7 @@ using Json = nlohmann::json;
 using Kind = Refusal::Kind;
 
 constexpr std::string_view kRecords = "dns.registrations", kLeases = "dns.leases", kOwn = "dns.registry";
+constexpr Millis kExpireFor{200};
 constexpr size_t kMaxLog = 4096;  // changes a follower may be behind and still gets only these
 
 /// Zone and type hold no space, so the key is unique.
@@ -154,6 +155,7 @@ Result<> Registry::Impl::open_position(int64_t unix_ms) {
     at.epoch = *started;
     return {};
   }
+  if (options.elected) return pass(std::move(started.error()), "begin a turn");
   // A full disk must not end the names that are there. Without a number of its own this start goes on in the epoch of
   // the one before, with versions that one cannot have reached.
   log::warn("registry_start_not_saved", {{"error", started.error().text()}});
@@ -299,10 +301,16 @@ std::vector<std::string> Registry::zones() const {
 size_t Registry::expire(RegistryTime now) {
   auto& m = *impl_;
   size_t gone = 0;
-  while (!m.due.empty() && m.due.begin()->first <= now.monotonic) {
+  auto begin = std::chrono::steady_clock::now();  // not the argument: how long the store takes is what counts here
+  while (!m.due.empty() && m.due.begin()->first <= now.monotonic && std::chrono::steady_clock::now() - begin < kExpireFor) {
     auto found = m.entries.find(*m.due.begin()->second);
-    // When the disk refuses, the name goes all the same; after a restart it would be there for half a lease once more.
+    // When the disk refuses, the name goes all the same; after a restart it would be there for half a lease once more. A master that takes turns
+    // may be one no more: the lease may have been renewed at another, so the name stays.
     if (auto done = m.erase_stored(found->first, true); !done) {
+      if (m.options.elected) {
+        log::warn("registration_end_refused", {{"name", stored_key(found->first)}, {"error", done.error().text()}});
+        break;
+      }
       log::warn("registration_end_not_saved", {{"name", stored_key(found->first)}, {"error", done.error().text()}});
     }
     log::info("registration_expired", {{"zone", found->first.zone}, {"name", found->first.name}, {"type", to_text(found->first.type)}});

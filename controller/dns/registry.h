@@ -28,7 +28,7 @@ struct RegistryOptions {
   uint32_t default_ttl = 5;
   Millis max_lease{86'400'000};
   size_t max_records = 10'000;
-  bool elected = false;  ///< RegistrationFeed::elected
+  bool elected = false;  ///< RegistrationFeed::elected; load() fails then when the store takes no writes
 };
 
 /// Both clocks of one moment.
@@ -53,7 +53,8 @@ class Registry {
   std::optional<Registration> get(std::string_view zone, std::string_view name, RrType type) const;
   std::vector<Registration> list(std::string_view zone = {}) const;  ///< sorted; empty: all zones
   std::vector<std::string> zones() const;
-  /// Takes away what was not renewed.
+  /// Takes away what was not renewed, for at most 200 ms and one lease more; the rest the next time. With `elected` nothing that the store does not
+  /// let go.
   size_t expire(RegistryTime now);
   uint64_t version() const;  ///< of the whole; grows with each change
   size_t left_out() const;   ///< stored entries that could not be read at load

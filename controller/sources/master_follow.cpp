@@ -33,6 +33,7 @@ struct MasterFollow::Impl : std::enable_shared_from_this<Impl> {
   const MasterFollowOptions options;
   User user;
   MasterFollowStatus status;
+  std::vector<std::string> failures = std::vector<std::string>(masters.size());  ///< the last of each, logged
   asio::steady_timer pause;
   HttpLink* link = nullptr;  ///< what stop() and leave() must end
   size_t current = 0;        ///< the master it goes to
@@ -88,6 +89,7 @@ asio::awaitable<bool> MasterFollow::Impl::follow(size_t which) {
     answered = status.connected = true;
     status.endpoint = master.text();
     status.last_error.clear();
+    failures[which].clear();
     if (user.answered) user.answered(which);
     if (which > 0 && Steady::now() - first_tried >= options.times.retry_first) break;
     if (!to.reusable()) break;  // asked to close: connect anew at once
@@ -97,7 +99,7 @@ asio::awaitable<bool> MasterFollow::Impl::follow(size_t which) {
     status.failures++;
     auto error = left.empty() ? std::move(result.error()) : Error{{}, left};
     auto why = std::move(error).within(options.doing + " " + master.text()).text();
-    if (why != status.last_error) log::warn(options.event + "_not_followed", {{"master", master.text()}, {"error", why}});
+    if (std::exchange(failures[which], why) != why) log::warn(options.event + "_not_followed", {{"master", master.text()}, {"error", why}});
     status.last_error = std::move(why);
     status.connected = false;
   }

@@ -49,13 +49,16 @@ Result<bool> prepare(const StoreCopy& c) {
 }
 
 Result<> fill(const StoreCopy& c) {
+  // Before any record: its new version is one that nobody holds for an older content.
+  for (auto& part : c.parts) {
+    LS_ASSIGN(auto last, part.from->last_version());
+    LS_TRY(c.to->skip_versions(last));
+  }
   for (auto& part : c.parts) {
     for (auto& area : part.areas) {
       LS_ASSIGN(auto records, part.from->list(area));
       for (auto& r : records) LS_TRY(c.to->put(area, r.key, r.value, 0));
     }
-    LS_ASSIGN(auto last, part.from->last_version());
-    LS_TRY(c.to->skip_versions(last));
   }
   LS_ASSIGN(bool good, holds_all(c));
   if (!good) return fail(EILSEQ, fmt::format("{} does not hold what was copied to it", c.to_name));
@@ -84,6 +87,9 @@ Result<std::vector<MigratedArea>> copy_stores(const std::vector<StoreCopy>& copi
     todo.push_back(&c);
   }
   for (auto* c : todo) LS_TRY(fill(*c));
+  for (auto* c : todo) {
+    if (c->unchanged) LS_TRY(c->unchanged());
+  }
   for (auto* c : todo) LS_TRY(c->to->erase(kMarkArea, kMarkKey));
   std::vector<MigratedArea> out;
   for (auto& c : copies) {

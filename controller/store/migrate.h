@@ -6,6 +6,7 @@
 ///
 /// Thread: the owner of both stores; calls wait. Errors: EEXIST: the target holds records and no mark; EILSEQ: what was written is not what is
 /// read back; those of the stores.
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,7 @@ struct StoreCopy {
   };
   std::vector<Part> parts;
   Store* to = nullptr;
+  std::function<Result<>()> unchanged;  ///< asked before the copy counts: whether there is no more than what was read; may be empty
   std::string to_name;  ///< for errors: "/var/lib/loadstar/store.db"
 };
 

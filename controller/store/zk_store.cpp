@@ -132,7 +132,10 @@ class ZkStore final : public Store {
       if (o_.path[at] != '/') continue;
       auto path = o_.path.substr(0, at);
       auto made = zk::wait<std::string>(o_.limit, [&](auto done) { session_.create(path, "", zk::Mode::kPersistent, std::move(done)); });
-      if (!made && !is(made.error(), EEXIST)) return pass_on(std::move(made), "make " + path);
+      if (made || is(made.error(), EEXIST)) continue;
+      // ZooKeeper refuses to make a node below one that we may not write to, also when it is there.
+      bool there = is(made.error(), EACCES) && read(path).has_value();
+      if (!there) return pass_on(std::move(made), "make " + path);
     }
     return {};
   }

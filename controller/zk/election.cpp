@@ -56,6 +56,7 @@ struct Election::Impl : std::enable_shared_from_this<Impl> {
 
   ElectionState now;
   bool connected = false, stopped = false, asking = false, again = false;
+  uint64_t resigned = 0, back = 0;  ///< times; while they differ this candidate looks on without a place
   int64_t id = 0;         ///< of the session
   std::string mine;       ///< name of this candidate's node; empty: none
   uint64_t round = 0;     ///< answers of an earlier one are passed over
@@ -123,7 +124,16 @@ struct Election::Impl : std::enable_shared_from_this<Impl> {
     auto levels = with_parents(options.folder);
     if (level == levels.size()) return look();
     session.create(levels[level], "", Mode::kPersistent, in_round([level](Impl& m, Result<std::string> r) {
+                     if (!r && r.error().code == std::errc::permission_denied) return m.look_for_folder(level, std::move(r.error()));
                      if (!r && r.error().code != std::errc::file_exists) return m.failed(std::move(r.error()));
+                     m.make_folder(level + 1);
+                   }));
+  }
+  /// ZooKeeper refuses to make a node below one that we may not write to, also when it is there.
+  void look_for_folder(size_t level, Error refused) {
+    session.exists(with_parents(options.folder)[level], {}, in_round([level, refused = std::move(refused)](Impl& m, Result<std::optional<Stat>> r) mutable {
+                     if (!r) return m.failed(std::move(r.error()));
+                     if (!*r) return m.failed(std::move(refused));
                      m.make_folder(level + 1);
                    }));
   }
@@ -162,8 +172,10 @@ struct Election::Impl : std::enable_shared_from_this<Impl> {
     if (found.empty()) {
       step_down();
       mine.clear();
-      publish();
-      return join();
+      if (resigned == back) {
+        publish();
+        return join();
+      }
     }
     std::erase_if(values, [&](auto& v) { return std::find(names.begin(), names.end(), v.first) == names.end(); });
     read_values(std::move(names), 0);
@@ -174,7 +186,7 @@ struct Election::Impl : std::enable_shared_from_this<Impl> {
     auto path = join_path(name);
     session.exists(path, {}, in_round([name, path](Impl& m, Result<std::optional<Stat>> r) {
                      if (!r) return m.failed(std::move(r.error()));
-                     if (*r && (*r)->owner == m.id) {
+                     if (*r && (*r)->owner == m.id && m.resigned == m.back) {
                        m.mine = name;
                        return m.reread();
                      }
@@ -201,6 +213,7 @@ struct Election::Impl : std::enable_shared_from_this<Impl> {
   std::string join_path(std::string_view name) const { return zk::join(options.folder, name); }
 
   void read_values(std::vector<std::string> names, size_t from) {
+    if (names.empty()) return nobody();
     while (from < names.size() && values.contains(names[from])) from++;
     if (from == names.size()) return decide(names);
     auto name = names[from];
@@ -212,10 +225,16 @@ struct Election::Impl : std::enable_shared_from_this<Impl> {
                 }));
   }
 
+  void nobody() {
+    now.candidates.clear();
+    now.leader.clear();
+    settled();
+  }
+
   void decide(const std::vector<std::string>& names) {
     now.candidates.clear();
     for (auto& n : names) now.candidates.push_back(values[n]);
-    now.last_error.clear();
+    if (resigned == back) now.last_error.clear();
     if (names.front() != mine) {
       step_down();
       now.leader = now.candidates.front();
@@ -286,14 +305,20 @@ void Election::stop() {
   });
 }
 
-void Election::resign(std::string why, Millis pause) {
-  impl_->session.post([m = impl_, why = std::move(why), pause] {
-    if (m->stopped) return;
+void Election::resign(int32_t term, std::string why, Millis pause) {
+  impl_->session.post([m = impl_, term, why = std::move(why), pause] {
+    if (m->stopped || !m->now.leading || m->now.term != term) return;
     m->step_down();
     m->now.last_error = why;
     m->give_up_place();
     m->publish();
-    m->begin_after(pause);
+    m->session.post_after(pause, [weak = std::weak_ptr(m), times = ++m->resigned] {
+      auto self = weak.lock();
+      if (!self || self->stopped || self->resigned != times) return;
+      self->back = times;
+      self->begin();
+    });
+    m->begin();
   });
 }
 

@@ -47,8 +47,8 @@ class Election {
   void start();
   /// Gives the place up, if the connection stands. No call after it.
   void stop();
-  /// Steps down at once and comes back at the end of the line after `pause`: this leader cannot work. Any thread.
-  void resign(std::string why, Millis pause);
+  /// Steps down at once if it leads in `term`, and comes back at the end of the line after `pause`: this leader cannot work. Any thread.
+  void resign(int32_t term, std::string why, Millis pause);
   void session_changed(SessionState state, int64_t id);  ///< session's thread
   ElectionState state() const;                            ///< any thread
   /// The step that every multi() of the leader of `term` begins with.

@@ -129,7 +129,7 @@ class Checks(Scene):
         self.agent.launch()
         r = self.result(load)
         self.mesos.say("leader 1")
-        wait_until(lambda: self.agent.get("/v1/status")["ready"], 15, "ready")
+        wait_until(lambda: os.path.exists(self.agent.socket) and self.agent.get("/v1/status")["ready"], 30, "ready")
         said = unharmed(r)
         return f"{said}; then {unharmed(self.result(self.load(names, 2, QPS)))}"
 

@@ -18,6 +18,7 @@ from deb import SOURCE, deb, run, run_checks, skip
 # Below a folder that no source tree is in: it is hidden by what is mounted over it.
 ROOT = "/mnt/root"
 MASTER, AGENT, OTHER = "192.168.56.11", "192.168.56.21", "192.168.56.22"
+NOT_CONFIGURED = 78  # EX_CONFIG
 CAPS = "+bpf,+net_admin,+net_bind_service,+perfmon"
 AS_UNIT = ("setpriv", "--reuid=loadstar", "--regid=loadstar", "--init-groups", f"--bounding-set=-all,{CAPS}", f"--inh-caps={CAPS}",
            f"--ambient-caps={CAPS}", "--no-new-privs")
@@ -90,6 +91,9 @@ def installs_and_starts_nothing():
     assert inside("dpkg", "--verify", "loadstar") == ""
     said = inside("loadstard", "--check", code=1)
     assert "node.address" in said, said
+    assert inside("loadstard", code=NOT_CONFIGURED) == said
+    for unit in ("loadstard", "loadstar-watchdog"):
+        assert f"\nRestartPreventExitStatus={NOT_CONFIGURED}\n" in inside("cat", f"/lib/systemd/system/{unit}.service"), f"{unit} would be started again and again"
 
 
 def units_are_understood():
@@ -129,7 +133,7 @@ def networkd_leaves_our_devices_alone():
 
 def is_configured_like_the_testbed():
     """the testbed's configuration is good, for the user of the unit too"""
-    run(f"{SOURCE}/vagrant/config", "agent", "--root", ROOT, "--address", AGENT, "--masters", MASTER, "--uplink", "eth1", "--set", "lb.socket=false",
+    run(f"{SOURCE}/vagrant/config", "agent", "--root", ROOT, "--kind", "static", "--address", AGENT, "--masters", MASTER, "--uplink", "eth1", "--set", "lb.socket=false",
         "--set", "lb.ring_slots=1048576", "--set", "dns.kernel_megabytes=16", "--set", "mesos.backoff_min=\"100ms\"")
     inside("chgrp", "loadstar", "/etc/loadstar/token")
     assert "good (2 files)" in inside("loadstard", "--check")

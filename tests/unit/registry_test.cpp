@@ -198,6 +198,22 @@ TEST_F(RegistryTest, LeasesEndWithoutRenewal) {
   EXPECT_EQ(registry_->list().size(), 1u) << "ended on the disk too";
 }
 
+TEST_F(RegistryTest, AMasterThatLeadsNoMoreTakesNothingAway) {
+  start({.default_ttl = 5, .max_lease = 1h, .max_records = 10, .elected = true});
+  ASSERT_TRUE(put(leased("web", 30s)));
+  ASSERT_TRUE(put(leased("mail", 30s)));
+  auto version = registry_->version();
+  store_.fails = ESTALE;
+  pass(31s);
+  EXPECT_EQ(registry_->expire(now_), 0u);
+  EXPECT_EQ(registry_->version(), version) << "what followers would hear of";
+  EXPECT_EQ(zones_[kZone].size(), 2u);
+  Registry next(store_, {.default_ttl = 5, .max_lease = 1h, .max_records = 10, .elected = true}, {});
+  EXPECT_FALSE(next.load(now_)) << "a turn that cannot be written down is none";
+  store_.fails = 0;
+  EXPECT_EQ(registry_->expire(now_), 2u);
+}
+
 TEST_F(RegistryTest, ALeaseCanBeTakenOffAndPutOn) {
   ASSERT_TRUE(put(leased("web", 30s)));
   ASSERT_TRUE(put(a("web", {"10.0.0.1"})));

@@ -55,6 +55,7 @@ TEST_F(StoreMigrate, ThereAndBack) {
   ASSERT_TRUE(names && overlay);
   EXPECT_EQ((*names)->list("dns.registrations")->size(), 100u);
   EXPECT_EQ((*(*names)->get("dns.registrations", "zone A n7"))->value, "value 7");
+  EXPECT_GT((*(*names)->get("dns.registrations", "zone A n7"))->version, last_) << "an ETag of before would fit another content";
   EXPECT_EQ((*(*overlay)->get(overlay::kStoreArea, "plan"))->value, "p");
   EXPECT_EQ(*(*names)->areas(), std::vector<std::string>{"dns.registrations"});
   EXPECT_GT(*(*names)->put("x", "y", "z"), last_) << "what was told of versions stays older";

@@ -102,8 +102,38 @@ TEST(Election, WhoseNodeIsRemovedOrResignsGoesToTheEnd) {
   }
   ASSERT_TRUE(eventually([&] { return b->leads() && a->state().candidates == std::vector<std::string>{"b:1", "a:1"}; }));
   EXPECT_FALSE(a->leads());
-  b->election.resign("its store cannot be opened", Millis(2));
+  b->election.resign(b->election.state().term, "its store cannot be opened", Millis(2));
   ASSERT_TRUE(eventually([&] { return a->leads() && candidates_of(ensemble) == 2; }));
+}
+
+TEST(Election, WhoResignedLooksOn) {
+  FakeEnsemble ensemble("election8");
+  auto a = candidate(ensemble, "a:1");
+  ASSERT_TRUE(eventually([&] { return a->leads(); }));
+  auto term = a->state().term;
+  a->election.resign(term - 1, "of a term before", Millis(3'600'000));
+  a->election.resign(term, "its store cannot be opened", Millis(3'600'000));
+  ASSERT_TRUE(eventually([&] { return !a->leads() && candidates_of(ensemble) == 0 && a->state().candidates.empty(); }));
+  auto b = candidate(ensemble, "b:1");
+  ASSERT_TRUE(eventually([&] { return a->state().leader == "b:1" && a->state().candidates == std::vector<std::string>{"b:1"}; }));
+  EXPECT_EQ(a->state().last_error, "its store cannot be opened");
+  b.reset();
+  ASSERT_TRUE(eventually([&] { return a->state().leader.empty(); }));
+  EXPECT_FALSE(a->leads());
+}
+
+TEST(Election, FoldersOfOthersMayBeClosed) {
+  FakeEnsemble ensemble("election9");
+  { auto made = candidate(ensemble, "a:1"); ASSERT_TRUE(eventually([&] { return made->leads(); })); }
+  ensemble.on_operation([](int64_t, const std::string& what, const std::string& path) {
+    return what == "create" && path == "/l" ? Fault::kDenied : Fault::kNone;
+  });
+  auto a = candidate(ensemble, "a:1");
+  EXPECT_TRUE(eventually([&] { return a->leads(); })) << a->state().last_error;
+  FakeEnsemble empty("election10");
+  empty.on_operation([](int64_t, const std::string& what, const std::string&) { return what == "create" ? Fault::kDenied : Fault::kNone; });
+  auto b = candidate(empty, "b:1");
+  EXPECT_TRUE(eventually([&] { return b->state().last_error.find("/l") != std::string::npos; }));
 }
 
 TEST(Election, NothingIsMadeTwiceWhateverAnswerIsLost) {
@@ -144,7 +174,7 @@ TEST(Election, NoTermIsLedTwice) {
     switch (random() % 3) {
       case 0: ensemble.expire(all[i]->session.status().id); break;
       case 1: make(i); break;
-      default: all[i]->election.resign("test", Millis(2));
+      default: all[i]->election.resign(all[i]->election.state().term, "test", Millis(2));
     }
   }
   ensemble.on_operation({});

@@ -233,7 +233,7 @@ TEST_F(ZkStores, VersionsGoOnAcrossTermsAndCopies) {
 TEST_F(ZkStores, ACopyThatWasInterruptedAnywhereIsKnownAndBegunAnew) {
   auto from = make_memory_store();
   for (int i = 0; i < 6; i++) ASSERT_TRUE(from->put(i % 2 ? "a" : "b", std::to_string(i), "v" + std::to_string(i)));
-  auto copy = [&](Store& to) { return copy_stores({{.parts = {{from.get(), {"a", "b"}}}, .to = &to, .to_name = "x"}}); };
+  auto copy = [&](Store& to) { return copy_stores({{.parts = {{from.get(), {"a", "b"}}}, .to = &to, .unchanged = {}, .to_name = "x"}}); };
   bool beyond = false;
   for (int at = 0; !beyond; at++) {
     ASSERT_LT(at, 60);

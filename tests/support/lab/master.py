@@ -2,8 +2,8 @@
 """A Mesos master that says what it is told, for tests that time what follows from one event.
 
 It shares its events with the replay files (state.py): the caller's Cluster is the truth, a subscriber gets its snapshot
-and then every event passed to tell(). Elections, agents that come and go and authentication are the business of
-ls-mesos-standin; this one lives in the fabric of the lab and knows one thing: when an event left."""
+and then every event passed to tell(). Agents that come and go and authentication are the business of ls-mesos-standin; this one
+lives in the fabric of the lab, or on a machine of the testbed, and knows two things: when an event left, and who leads (lead())."""
 import http.server
 import json
 import os
@@ -62,9 +62,20 @@ class _Shared:
         self.lock = threading.Lock()
         self.snapshot = None
         self.subscribers = set()
+        self.leader = LEADS
 
 
+LEADS = "leads"  # this master; else the address of the one that does, or "" while nobody does
 _shared = _Shared()
+
+
+def lead(leader):
+    """Who leads from now on. Whoever follows a master that leads no more loses its stream."""
+    with _shared.lock:
+        _shared.leader = leader
+        if leader != LEADS:
+            for s in _shared.subscribers:
+                s.put(None)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -75,7 +86,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         call = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
-        if call.get("type") == "SUBSCRIBE":
+        with _shared.lock:
+            leader = _shared.leader
+        if leader == "":
+            body = b"No leader elected"
+            self.send_response(503)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        elif leader != LEADS:
+            self.send_response(307)
+            self.send_header("Location", f"//{leader}/master/api/v1")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif call.get("type") == "SUBSCRIBE":
             self._subscribe()
         elif call.get("type") == "GET_MASTER":
             self._answer({"type": "GET_MASTER", "get_master": {
@@ -107,14 +131,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with _shared.lock:
             snapshot = _shared.snapshot
             _shared.subscribers.add(events)
+            if _shared.leader != LEADS:
+                events.put(None)
         try:
             self._chunk(snapshot)
             self._chunk(HEARTBEAT)
             while True:
                 try:
-                    self._chunk(events.get(timeout=HEARTBEAT_S))
+                    event = events.get(timeout=HEARTBEAT_S)
                 except queue.Empty:
-                    self._chunk(HEARTBEAT)
+                    event = HEARTBEAT
+                if event is None:
+                    break
+                self._chunk(event)
         except OSError:
             pass  # the subscriber left
         finally:

@@ -72,7 +72,7 @@ def clean(run_id):
         pass  # other runs live
 
 
-def _owner_alive(run_id):
+def owner_alive(run_id):
     """True while the run's owner lives: the lab itself, or with --keep the process that holds it open."""
     try:
         with open(os.path.join(run_dir(run_id), "owner")) as f:
@@ -105,7 +105,7 @@ def runs():
 
 def sweep():
     """Removes what dead runs left behind; the runs that live are not touched."""
-    dead = [r for r in runs() if not _owner_alive(r)]
+    dead = [r for r in runs() if not owner_alive(r)]
     for r in dead:
         clean(r)
     return dead

@@ -25,6 +25,7 @@ class FakeEnsemble {
     kLostAfter,   ///< the same, but it was done
     kUnanswered,  ///< done, and no answer comes (until the session ends); the connection stands
     kExpired,     ///< done, then the session ends
+    kDenied,      ///< not done: no permission
   };
   /// `what`: "create", "set", "erase", "multi", "get", "children", "exists", "sync". Called in order of the operations, under a lock.
   using Decide = std::function<Fault(int64_t session, const std::string& what, const std::string& path)>;

@@ -315,10 +315,11 @@ struct Session::Impl : std::enable_shared_from_this<Impl> {
       std::optional<Result<T>> answer;
       ensemble->tree.with([&](Tree& t) {
         if (t.decide) fault = t.decide(id, what, path);
-        if (fault != Fault::kLostBefore) answer = work(t);
+        if (fault != Fault::kLostBefore && fault != Fault::kDenied) answer = work(t);
         if (fault == Fault::kExpired) t.expire(id);
       });
       if (fault == Fault::kNone) return done(std::move(*answer));
+      if (fault == Fault::kDenied) return done(fail(EACCES, std::string(what) + " " + path));
       if (fault == Fault::kUnanswered) {
         unanswered.push_back([done, l = lost()] { done(l); });
         return;
