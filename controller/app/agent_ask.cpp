@@ -9,7 +9,14 @@ namespace ls {
 
 namespace asio = boost::asio;
 
-void ask_tcp(asio::io_context& io, const Endpoint& where, Millis limit, std::function<void(bool alive)> answer) {
+Heard heard_of(const std::error_code& result) {
+  if (!result || result == std::errc::connection_refused || result == std::errc::connection_reset) return Heard::kAnswer;
+  for (auto silence : {std::errc::operation_canceled, std::errc::timed_out, std::errc::host_unreachable, std::errc::network_unreachable})
+    if (result == silence) return Heard::kSilence;
+  return Heard::kNothing;
+}
+
+void ask_tcp(asio::io_context& io, const Endpoint& where, Millis limit, std::function<void(Heard)> answer) {
   struct Question {
     explicit Question(asio::io_context& i) : socket(i), timer(i) {}
     asio::ip::tcp::socket socket;
@@ -25,7 +32,7 @@ void ask_tcp(asio::io_context& io, const Endpoint& where, Millis limit, std::fun
   });
   q->socket.async_connect({address, where.port}, [q, answer = std::move(answer)](boost::system::error_code result) {
     q->timer.cancel();
-    answer(!result || result == asio::error::connection_refused || result == asio::error::connection_reset);
+    answer(heard_of(result));
     boost::system::error_code ignored;
     q->socket.close(ignored);
   });

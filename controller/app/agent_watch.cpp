@@ -1,5 +1,6 @@
 #include "app/agent_watch.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "util/log.h"
@@ -21,8 +22,8 @@ void AgentWatch::apply(const StateDelta& delta) {
           continue;
         }
         auto address = it->first;
+        forget(address, it->second);
         it = machines_.erase(it);
-        silent_.erase(address);
         if (unreachable_.erase(address)) on_change_(address, true);  // nothing of it is left to be judged
       }
       continue;
@@ -50,11 +51,20 @@ void AgentWatch::follower(const IpAddress& address, bool there) {
   else found_alive(address, it->second);
 }
 
+void AgentWatch::forget(const IpAddress& address, const Machine& m) {
+  if (m.heard) heard_--;
+  suspects_.erase(address);
+  silent_.erase(address);
+  gone_.erase(address);
+}
+
 void AgentWatch::found_alive(const IpAddress& address, Machine& m) {
-  m.heard = true;
+  if (!std::exchange(m.heard, true)) heard_++;
   m.failures = 0;
   m.due = clock_.now() + options_.every;
+  suspects_.erase(address);
   silent_.erase(address);
+  gone_.erase(address);
   if (unreachable_.erase(address)) {
     log::info("agent_reachable", {{"agent", address.text()}});
     on_change_(address, true);
@@ -62,50 +72,102 @@ void AgentWatch::found_alive(const IpAddress& address, Machine& m) {
   judge();
 }
 
+size_t AgentWatch::at_once() const {
+  auto a_question = options_.again + Millis(1000);  // it takes this long when nobody answers: ticks come once a second
+  size_t needed = machines_.size() * size_t(a_question.count()) / size_t(std::max<int64_t>(options_.every.count(), 1));
+  return std::clamp(needed, kAtOnce, kMostAtOnce);
+}
+
 void AgentWatch::tick() {
   Instant now = clock_.now();
-  for (auto& [address, m] : machines_) {
-    if (open_ >= kAtOnce) break;
+  if (isolated_ && silent_.size() == heard_ - gone_.size()) others_since_ = now;
+  if (isolated_ && now - others_since_ >= options_.given_up) {
+    // Others answer all the time, so the network of this master works: those are lost, and not this master.
+    for (auto& address : std::exchange(silent_, {})) give_up(address);
+    judge();
+  }
+  const size_t most = at_once();
+  auto it = machines_.upper_bound(last_asked_);
+  for (size_t left = machines_.size(); left > 0 && open_ < most; left--) {
+    if (it == machines_.end()) it = machines_.begin();
+    auto& [address, m] = *it++;
     if (m.asking || m.due > now) continue;
     if (followers_.contains(address)) {
       found_alive(address, m);
       continue;
     }
     m.asking = true;
+    m.asked_at = now;
+    last_asked_ = address;
     open_++;
-    ask_({address, m.port}, [this, alive = std::weak_ptr<bool>(alive_), where = address](bool answer) {
-      if (auto still = alive.lock(); still && *still) answered(where, answer);
+    ask_({address, m.port}, [this, alive = std::weak_ptr<bool>(alive_), where = address](Heard heard) {
+      if (auto still = alive.lock(); still && *still) answered(where, heard);
     });
   }
 }
 
-void AgentWatch::answered(const IpAddress& address, bool alive) {
+void AgentWatch::answered(const IpAddress& address, Heard heard) {
   open_--;
   auto it = machines_.find(address);
   if (it == machines_.end()) return;
   auto& m = it->second;
   m.asking = false;
-  if (alive || followers_.contains(address)) return found_alive(address, m);
-  m.due = clock_.now() + options_.again;
-  if (++m.failures < options_.failures || !m.heard) return;
-  m.due = clock_.now() + options_.every;
-  silent_.insert(address);
+  if (heard == Heard::kAnswer || followers_.contains(address)) return found_alive(address, m);
+  Instant now = clock_.now();
+  m.due = m.asked_at + options_.again;
+  if (heard == Heard::kNothing) return;
+  if (gone_.contains(address)) {
+    m.due = now + options_.rarely;
+    return;
+  }
+  if (!m.heard) {
+    m.due = now + options_.every;
+    return;
+  }
+  suspects_.insert(address);
+  if (++m.failures < options_.failures) return;
+  m.due = now + options_.every;
+  if (silent_.insert(address).second) {
+    m.silent_since = now;
+  } else if (!isolated_ && now - m.silent_since >= options_.given_up) {
+    silent_.erase(address);
+    give_up(address);
+  }
   judge();
 }
 
+/// It is in silent_ no more.
+void AgentWatch::give_up(const IpAddress& address) {
+  log::info("agent_given_up", {{"agent", address.text()}});
+  suspects_.erase(address);
+  gone_.insert(address);
+  machines_[address].due = clock_.now() + options_.rarely;
+}
+
 void AgentWatch::judge() {
-  bool isolated = silent_.size() * 2 > machines_.size() && machines_.size() > 1;
+  const size_t counted = heard_ - gone_.size();
+  auto most = [&](size_t n) { return counted > 1 && n * 2 > counted; };
+  bool isolated = most(silent_.size());
   if (isolated != isolated_) {
     isolated_ = isolated;
-    log::warn(isolated ? "agents_silent" : "agents_answer", {{"silent", silent_.size()}, {"agents", machines_.size()}});
+    others_since_ = clock_.now();
+    log::warn(isolated ? "agents_silent" : "agents_answer", {{"silent", silent_.size()}, {"agents", counted}});
     if (isolated_) {
-      for (auto& address : std::exchange(unreachable_, {})) on_change_(address, true);
+      auto before = std::exchange(unreachable_, {});
+      for (auto& address : before)
+        if (gone_.contains(address)) unreachable_.insert(address);
+      for (auto& address : before)
+        if (!gone_.contains(address)) on_change_(address, true);
     } else {
       // What was silent then says nothing now.
-      for (auto& address : std::exchange(silent_, {})) machines_[address].failures = 0;
+      for (auto& address : std::exchange(silent_, {})) {
+        machines_[address].failures = 0;
+        suspects_.erase(address);
+      }
     }
   }
-  if (isolated_) return;
+  // Of a round of questions the first ones fail first: who is silent is told when it is known that the others are not.
+  if (isolated_ || most(suspects_.size())) return;
   for (auto& address : silent_) {
     if (!unreachable_.insert(address).second) continue;
     log::warn("agent_unreachable", {{"agent", address.text()}});

@@ -147,6 +147,8 @@ Result<> Cluster::make_source() {
     LS_ASSIGN(auto hub, make_hub_source(io_, hub_config(config_), *this));
     hub_ = hub.get();
     source_ = std::move(hub);
+    // When it was written all of it was so; a clock that was set back makes it no newer than now.
+    if (restored_) hub_->holds(std::max(Millis(0), std::chrono::duration_cast<Millis>(std::chrono::system_clock::now() - *restored_)));
     return {};
   }
   ReplayConfig replay;
@@ -174,8 +176,8 @@ void Cluster::restore() {
     return;
   }
   restored_ = kept->saved;
-  restored_from_.leader_id = kept->leader_id;
-  restored_from_.elected = kept->elected;
+  state_from_.leader_id = kept->leader_id;
+  state_from_.elected = kept->elected;
   StateDelta change;
   for (auto& event : hub::events_of(std::move(kept->image), kDefaultHeartbeat)) append(change, state_.apply(std::move(event), clock_.now()));
   auto age = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now() - kept->saved);
@@ -192,8 +194,8 @@ SavedState Cluster::to_save() const {
   s.hosts = hosts_;
   s.leader = leader_;
   s.masters = masters_;
-  s.leader_id = connection_.leader_id;
-  s.elected = connection_.elected;
+  s.leader_id = state_from_.leader_id;
+  s.elected = state_from_.elected;
   s.image = image_of(state_.everything());
   return s;
 }
@@ -227,14 +229,23 @@ void Cluster::stop() {
 }
 
 void Cluster::on_connected(const SourceInfo& info) {
+  whole_ = whole_ && hub_ && info.leader == LeaderChange::kSame;
   leader_changed_ = info.leader == LeaderChange::kChanged || info.leader == LeaderChange::kUnknown;
   // What is held is of the disk, so the leader of before is the one that was kept with it.
-  if (restored_) leader_changed_ = info.leader_id.empty() || info.leader_id != restored_from_.leader_id || !same_second(info.elected, restored_from_.elected);
+  if (restored_) leader_changed_ = info.leader_id.empty() || info.leader_id != state_from_.leader_id || !same_second(info.elected, state_from_.elected);
   log::info("source_connected", {{"endpoint", info.endpoint}, {"leader", info.leader_id}, {"leader_changed", leader_changed_}});
   hooks_.connected();
   if (config_.source.kind != SourceKind::kMesos) return;
   connection_ = info;
   set_leader(info.endpoint);
+}
+
+SourceStatus Cluster::fed() const {
+  auto s = source();
+  s.connected = s.connected && whole_;
+  if (hub_) s.connected = s.connected && hub_->health().connected;
+  if (!s.connected && taken_) s.since = *taken_;
+  return s;
 }
 
 void Cluster::set_leader(const std::string& leader) {
@@ -287,6 +298,7 @@ void Cluster::on_record(PaddedRecord record) {
 
 void Cluster::apply(Event&& event, SnapshotContext context, std::string_view kind, Instant received) {
   bool snapshot = std::holds_alternative<Subscribed>(event);
+  if (whole_) taken_ = received;
   bool first = snapshot && (!state_.synced() || restored_);
   StateDelta change = state_.apply(std::move(event), clock_.now(), context);
   if (snapshot) {
@@ -299,6 +311,9 @@ void Cluster::apply(Event&& event, SnapshotContext context, std::string_view kin
 /// The followers of a snapshot look at all services.
 void Cluster::applied_snapshot(const StateDelta& change, bool first) {
   restored_.reset();
+  whole_ = true;
+  taken_ = clock_.now();
+  state_from_ = connection_;
   vips_.apply(change);
   arm_timer();
   log::info("snapshot", {{"first", first}, {"tasks", state_.task_count()}, {"services", vips_.service_count()},
@@ -338,6 +353,7 @@ void Cluster::on_changes(hub::Changes changes) {
   StateDelta change;
   for (auto& event : hub::events_of(std::move(changes))) append(change, state_.apply(std::move(event), now));
   hub_->applied(at);
+  if (whole_) taken_ = now;
   applied(change, kind, received);
 }
 
@@ -358,6 +374,8 @@ void Cluster::on_health(const hub::SourceHealth& health) {
 
 void Cluster::set_reachable(const IpAddress& agent, bool reachable) {
   VipDelta delta = vips_.set_reachable(agent, reachable);
+  // Until a source has said what there is, the kernel may hold what is newer than what was kept. The first snapshot has this in it.
+  if (restored_ || !state_.synced()) return;
   if (!delta.empty()) hooks_.changed({}, std::move(delta), reachable ? "agent_reachable" : "agent_unreachable", clock_.now());
 }
 

@@ -45,12 +45,14 @@ class Cluster final : public SourceSink, public HubSink {
   Result<> start();
   void stop();
 
-  /// What is known from elsewhere of an agent (app/agent_watch.h): told as a change.
+  /// What is known from elsewhere of an agent (app/agent_watch.h): told as a change, or with the first snapshot of a source.
   void set_reachable(const IpAddress& agent, bool reachable);
 
   const ClusterState& state() const { return state_; }
   const VipDeriver& vips() const { return vips_; }
   SourceStatus source() const { return source_ ? source_->status() : SourceStatus{}; }
+  /// As others may rely on it: connected once a whole state came by this connection; else `since` is when the newest record was taken over.
+  SourceStatus fed() const;
   /// The follower of a hub; null when the source is another one.
   const HubSource* hub() const { return hub_; }
   /// When what is served was kept, as long as it is from the disk.
@@ -102,10 +104,12 @@ class Cluster final : public SourceSink, public HubSink {
   std::string leader_;
   std::vector<std::string> masters_;
   SourceInfo connection_;                   ///< of Mesos, the newest
+  bool whole_ = false;                      ///< a snapshot came by the connection that stands or stood last
+  std::optional<Instant> taken_;            ///< when the newest record came that belongs to a whole state
   std::vector<std::string> hosts_;          ///< whom this node asks: what its cluster is known by
   std::vector<IpAddress> unreachable_;      ///< agents, by the hub
   std::optional<std::chrono::system_clock::time_point> restored_;
-  SourceInfo restored_from_;                ///< the leader of that time
+  SourceInfo state_from_;                   ///< the leader whose state this is: of `connection_`, once its snapshot was there
   std::string state_problem_;               ///< why what was kept was not taken
   std::unique_ptr<StateKeeper> keeper_;     ///< null: nothing is kept
   std::map<std::string, uint64_t> events_;

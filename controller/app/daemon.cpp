@@ -31,6 +31,7 @@
 #include "bpf/ring_buffer.h"
 #include "datapath/attachments.h"
 #include "datapath/flow_migrate.h"
+#include "datapath/flow_reset.h"
 #include "datapath/programs.h"
 #include "datapath/svc_tables.h"
 #include "loadstar/abi/event.h"
@@ -267,7 +268,7 @@ struct Daemon::Impl {
     LS_TRY(views.open(opener(), programs->maps()));
     if (int inject = programs->program("ls_inject"); inject >= 0) {
       LS_ASSIGN(auto reset, datapath::FlowReset::open(opener(), inject));
-      waker.emplace(io, clock, std::move(reset));
+      waker.emplace(io, clock, [reset = std::make_shared<datapath::FlowReset>(std::move(reset))](size_t limit) { return reset->wake(limit); });
     }
     LS_ASSIGN(ring, bpf::RingBuffer::open(programs->map("ls_events"), [this](std::span<const std::byte> record) { views.publish_event(record); }));
     ring_fd.emplace(io, ring->epoll_fd());
@@ -334,7 +335,7 @@ struct Daemon::Impl {
   }
 
   void on_snapshot(const StateDelta& delta) {
-    hub.change(delta, clock.now());
+    Instant received = clock.now();
     bool from_disk = cluster->restored().has_value();
     if (!from_disk) startup.reach(StartupState::kInSync);
     bool recovering = !cluster->state().recovered_agents().empty();
@@ -348,9 +349,10 @@ struct Daemon::Impl {
       dns->on_snapshot(delta, cluster->state(), cluster->vips().full().services);
       return {};
     });
+    hub.change(delta, received);  // behind the rest: what it finds of machines may be a change of its own
     if (older) return;
     synced = true;
-    if (!from_disk) hub.tick(cluster->source(), true);
+    if (!from_disk) hub.tick(cluster->fed(), true);
     serve();
   }
 
@@ -432,7 +434,6 @@ struct Daemon::Impl {
 
   /// Names go before the data path's entries and come after them.
   void on_change(const StateDelta& change, VipDelta&& delta, std::string_view kind, Instant received) {
-    hub.change(change, received);
     dns->before_change(delta);
     if (!delta.empty()) apply_vips(delta, kind, received);
     run_driver("dns", false, [&]() -> Result<> {
@@ -441,6 +442,7 @@ struct Daemon::Impl {
       return {};
     });
     if (delta.empty()) views.converged(kind, seconds_of(clock.now() - received));
+    hub.change(change, received);  // last: what it finds of machines may be a change of its own, which is newer than this one
   }
 
   void apply_vips(const VipDelta& changed, std::string_view kind, Instant received) {
@@ -487,7 +489,7 @@ struct Daemon::Impl {
       for (auto& silent : manager.pet()) log::warn("loop_silent", {{"loop", silent}});
     }
     if (overlay_node) overlay_node->tick();
-    hub.tick(cluster->source(), synced && !cluster->restored());  // others are not given what is only from the disk
+    hub.tick(cluster->fed(), synced && !cluster->restored());  // others are not given what is only from the disk
     publish_status();
     tick_due = now + kTick;
     tick_timer.expires_at(std::chrono::steady_clock::time_point(tick_due.time_since_epoch()));

@@ -33,7 +33,7 @@ class HubFeed {
   void change(const StateDelta& delta, Instant received);
   void leader(const std::string& address) { health_.leader = address; }
   void masters(const std::vector<HostPort>& masters);
-  /// Once a second, and when `synced` changes: a whole state was there in this run.
+  /// Once a second, and when `synced` changes: a whole state was there in this run. `source`: Cluster::fed().
   void tick(const SourceStatus& source, bool synced);
 
  private:

@@ -4,7 +4,10 @@
 
 namespace ls {
 
-std::vector<Backend> filter_reachable(std::vector<Backend> backends, const Reachable& reachable) {
+namespace {
+
+/// Whether those that cannot be reached are to go.
+bool others_serve(const std::vector<Backend>& backends, const Reachable& reachable) {
   bool takes_flows = false, any = false, any_takes_flows = false;
   for (auto& b : backends) {
     bool up = reachable(b.agent);
@@ -12,9 +15,20 @@ std::vector<Backend> filter_reachable(std::vector<Backend> backends, const Reach
     any = any || up;
     any_takes_flows = any_takes_flows || (up && b.weight > 0);
   }
-  if (takes_flows ? any_takes_flows : any)
-    std::erase_if(backends, [&](const Backend& b) { return !reachable(b.agent); });
+  return takes_flows ? any_takes_flows : any;
+}
+
+}  // namespace
+
+std::vector<Backend> filter_reachable(std::vector<Backend> backends, const Reachable& reachable) {
+  if (others_serve(backends, reachable)) std::erase_if(backends, [&](const Backend& b) { return !reachable(b.agent); });
   return backends;
+}
+
+void set_aside(std::vector<Backend>& backends, const Reachable& reachable) {
+  if (!others_serve(backends, reachable)) return;
+  for (auto& b : backends)
+    if (!reachable(b.agent)) b.weight = 0;
 }
 
 bool Membership::reachable(const IpAddress& agent) const {

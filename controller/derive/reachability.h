@@ -19,6 +19,10 @@ using Reachable = std::function<bool(const IpAddress& agent)>;
 
 std::vector<Backend> filter_reachable(std::vector<Backend> backends, const Reachable& reachable);
 
+/// By the same rule, but they are drained (weight 0) in place of being left out: what is found from outside Mesos may be wrong, and a backend that
+/// is left out loses its open connections.
+void set_aside(std::vector<Backend>& backends, const Reachable& reachable);
+
 /// What a membership protocol knows: agent address -> node, node -> distance (nullopt: cannot be reached).
 /// Either table empty means nothing is known: everything counts as reachable. An agent or node that is missing
 /// while others are there counts as unreachable.

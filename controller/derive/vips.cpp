@@ -220,8 +220,7 @@ std::vector<Service> VipDeriver::render(const VipKey& key, const Vip& vip) {
     }
     if (backends.empty()) continue;
     set_weights(backends, kept, options_);
-    if (!unreachable_.empty())
-      backends = filter_reachable(std::move(backends), [&](auto& agent) { return !unreachable_.contains(agent); });
+    if (!unreachable_.empty()) set_aside(backends, [&](auto& agent) { return !unreachable_.contains(agent); });
     backends = rewrite_local(std::move(backends), key.protocol, options_.own_addresses, local_);
     out.push_back({.key = {*address, key.port, key.protocol},
                    .name = key.name,

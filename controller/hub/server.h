@@ -43,7 +43,8 @@ struct ServerOptions {
   Millis idle{10'000}, stuck{30'000};
   size_t send_buffer = 256 << 10;         ///< of a socket
   Millis bind_again{5'000}, look_at_files{2'000};
-  /// A stream from this address began or ended. On the hub's thread; must not wait. Not called for streams that end with the server.
+  /// A stream from this address began or ended; one that leaves a beat without an acknowledgement counts as ended until the next one. On
+  /// the hub's thread; must not wait. Not called for streams that end with the server.
   std::function<void(const IpAddress& address, bool there)> on_follower{};
 };
 

@@ -53,6 +53,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   void drain();
   void linger();
   bool choose_next();
+  void look_at_silence();
   void fail();
 
   Server::Impl& hub_;
@@ -72,6 +73,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   uint64_t current_last_ = 0;  ///< position when it is written
   uint64_t seq_ = 0;
   bool wants_snapshot_ = false, wants_beat_ = false;
+  bool quiet_ = false;  ///< it acknowledged nothing for a while
   std::string node_;
   Instant since_{}, progress_{};
 };

@@ -1,5 +1,6 @@
 // One connection of a hub.
 #include <fmt/format.h>
+#include <netinet/tcp.h>
 
 #include <boost/asio/post.hpp>
 
@@ -31,7 +32,7 @@ void Stream::close() {
   first_.clear();
   if (followed) {
     hub_.count.followers = --hub_.following;
-    if (hub_.options.on_follower) hub_.options.on_follower(address_, false);
+    if (hub_.options.on_follower && !quiet_) hub_.options.on_follower(address_, false);
   }
   hub_.leave(*this);  // may be the last that holds this
 }
@@ -228,7 +229,8 @@ void Stream::pump() {
       if (!keep_) return linger();
       phase_ = Phase::kRequest;
       progress_ = hub_.now();
-      return read_head();
+      // The next request may be there already, and the one after it: each has a turn of its own, and no stack grows.
+      return boost::asio::post(hub_.io, [self] { self->turn(); });
     }
     if (sent >= kAtOnce) {
       posted_ = true;
@@ -252,7 +254,19 @@ void Stream::pump() {
   }
 }
 
+/// A machine that lost its power leaves its streams as they are. The kernel of one that lives acknowledges each beat, whatever runs on it.
+void Stream::look_at_silence() {
+  if (!hub_.options.on_follower) return;
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  if (getsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return;
+  bool quiet = info.tcpi_unacked > 0 && Millis(info.tcpi_last_ack_recv) > hub_.options.heartbeat * 3 / 2;
+  if (quiet == std::exchange(quiet_, quiet)) return;
+  hub_.options.on_follower(address_, !quiet);
+}
+
 void Stream::beat() {
+  look_at_silence();
   wants_beat_ = true;
   pump();
 }

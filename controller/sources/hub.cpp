@@ -23,6 +23,8 @@ namespace asio = boost::asio;
 using std::chrono::microseconds;
 using std::chrono::steady_clock;
 
+constexpr Millis kLongestLost = std::chrono::hours(24 * 365);  // a hub that says more means as much
+
 /// Spreads the bits of a hash whose low bits are good and whose high ones are not (the end of MurmurHash3's 64-bit mixing).
 uint64_t spread(uint64_t h) {
   h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdull;
@@ -55,7 +57,12 @@ class HubSourceImpl final : public HubSource {
   void stop() override { run_->stop(); }
   SourceStatus status() const override;
 
-  void applied(const hub::Position& at) override { run_->have = at; }
+  void applied(const hub::Position& at) override {
+    run_->have = at;
+    run_->held_run = at.run;
+    run_->note_held();
+  }
+  void holds(Millis age) override { run_->held = steady_clock::now() - age; }
   const std::string& run() const override { return run_->run; }
   std::optional<microseconds> age_of(int64_t hub_clock_us) const override {
     if (!run_->offset) return std::nullopt;
@@ -119,6 +126,13 @@ class HubSourceImpl final : public HubSource {
     asio::awaitable<void> look(Session& session);
 
     bool stale(const hub::SourceHealth& h) const { return !h.connected && h.lost_ms > config.stale.count(); }
+    /// When the state of a hub was that of its source.
+    static Instant as_of(const hub::SourceHealth& h) { return steady_clock::now() - (h.connected ? Millis(0) : Millis(std::clamp<int64_t>(h.lost_ms, 0, kLongestLost.count()))); }
+    void note_held() {
+      if (have.run == run) held = as_of(health);
+    }
+    /// Its snapshot would take back what is held already. Of one run, what comes later is newer.
+    bool older(const hub::Hello& h) const { return held && h.at.run != held_run && as_of(h.source) < *held; }
     Millis part_of(Millis least, Millis most) { return Millis(std::uniform_int_distribution<int64_t>(least.count(), most.count())(random)); }
     asio::awaitable<void> pause(Millis d) {
       boost::system::error_code ec;
@@ -139,6 +153,8 @@ class HubSourceImpl final : public HubSource {
     Millis backoff{0};
     hub::Position have;  ///< what the sink has applied
     std::string run;
+    std::string held_run;         ///< what the sink has is of this run; empty: of the disk
+    std::optional<Instant> held;  ///< when that was the state of the cluster; nothing: it has none
     std::optional<ClockOffset> offset;  ///< of the clock of `run`
     hub::SourceHealth health;
     SourceStatus status;
@@ -247,6 +263,10 @@ asio::awaitable<HubSourceImpl::SessionPtr> HubSourceImpl::Run::find(std::string&
     HubRefusal refusal;
     auto opened = co_await open(place, have, refusal, nullptr);
     if (stopped) co_return nullptr;
+    if (opened && older((*opened)->stream.hello())) {
+      opened = fail(fmt::format("hub {}: it has been without its own source for {} ms, what is held here is newer", (*opened)->stream.master().text(),
+                                (*opened)->stream.hello().source.lost_ms));
+    }
     if (opened && (places.size() == 1 || !stale((*opened)->stream.hello().source))) co_return *opened;
     if (opened) {
       if (!second_choice) second_choice = place;
@@ -258,7 +278,8 @@ asio::awaitable<HubSourceImpl::SessionPtr> HubSourceImpl::Run::find(std::string&
   if (!second_choice) co_return nullptr;
   HubRefusal refusal;
   auto opened = co_await open(*second_choice, have, refusal, nullptr);
-  if (opened) co_return *opened;
+  if (opened && !older((*opened)->stream.hello())) co_return *opened;
+  if (opened) opened = fail("hub " + (*opened)->stream.master().text() + ": what is held here is newer");
   problems += (problems.empty() ? "" : "; ") + opened.error().text();
   co_return nullptr;
 }
@@ -346,6 +367,7 @@ void HubSourceImpl::Run::tell_health(Session& session, const hub::SourceHealth& 
   status.leader_id = now.leader;
   bool told = std::exchange(session.told, true) && health == now;
   health = now;
+  if (session.seq) note_held();
   if (stale(now) && masters.size() > 1 && session.look_pause == Millis(0)) {
     session.look_pause = config.stale;
     session.look_at = std::min<Instant>(session.look_at, steady_clock::now() + part_of(Millis(0), config.stale));
@@ -412,7 +434,7 @@ asio::awaitable<void> HubSourceImpl::Run::look(Session& session) {
       log::debug("hub_not_better", {{"error", opened.error().text()}});
       continue;
     }
-    if (stale((*opened)->stream.hello().source)) continue;
+    if (!(*opened)->stream.hello().source.connected) continue;
     next = *opened;
     ++hub_status.moves;
     session.left = fmt::format("left hub {} for {}: {}", session.stream.master().text(), next->stream.master().text(),

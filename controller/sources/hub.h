@@ -6,7 +6,11 @@
 /// `backoff_min`; when no master answers, the pause doubles up to `backoff_max`. A master that was silent is asked last, so that a dead
 /// machine costs its time-out once. A master whose own source has been lost for longer than `stale` is left for another whose is not, after
 /// a random part of `stale`. When a master that comes earlier in the order answers again, the follower moves there after a random part of
-/// `rebalance`, for each move costs a whole snapshot. A move makes the new stream first and leaves the old one then.
+/// `rebalance`, for each move costs a whole snapshot. A move makes the new stream first and leaves the old one then, and goes to no master
+/// that is without its own source.
+///
+/// Nothing older than what is held: the snapshot of another run replaces everything, so a hub that has been without its own source for longer
+/// than what the sink has is old is not taken; what is held stays until a hub has something newer. Whoever holds nothing takes any.
 ///
 /// Resume: the sink tells by applied() what it has; the next stream to the same run goes on there. A record that cannot be read, a gap in
 /// the numbers, or a number that was there already ends the stream, nothing of the record is handed over, and the next stream
@@ -75,6 +79,8 @@ class HubSource : public Source {
  public:
   /// The sink has applied everything up to here. Called from inside on_snapshot and on_changes.
   virtual void applied(const hub::Position& at) = 0;
+  /// Before start(): the sink holds a state of an earlier time, which was whole `age` ago.
+  virtual void holds(Millis age) = 0;
   /// The run of the stream that stands or stood last.
   virtual const std::string& run() const = 0;
   /// How old an instant of the hub's clock is now; nullopt while the clocks were not compared. May be off by `clock_error`.

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -62,6 +63,16 @@ class Client {
     ssl_ = SSL_new(context_);
     SSL_set_fd(ssl_, fd_.get());
     return SSL_connect(ssl_) == 1;
+  }
+
+  /// False: every packet for this socket is dropped before TCP sees it.
+  void hear(bool anything) {
+    sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+    sock_fprog all{1, &drop};
+    int unused = 0;
+    int done = anything ? setsockopt(fd_.get(), SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused)
+                        : setsockopt(fd_.get(), SOL_SOCKET, SO_ATTACH_FILTER, &all, sizeof all);
+    EXPECT_EQ(done, 0) << strerror(errno);
   }
 
   void send(std::string_view text) {

@@ -229,6 +229,26 @@ TEST(HubServer, TheClockOnOneConnection) {
   }
 }
 
+TEST(HubServer, ThousandsOfRequestsAtOnceOnOneConnection) {
+  Hub hub;
+  Client c(hub.port(), 4 << 20);
+  constexpr size_t kRequests = 8000;
+  std::string request = "GET /v1/hub/time HTTP/1.1\r\n\r\n", all;
+  for (size_t i = 0; i < kRequests; i++) all += request;
+  ASSERT_GE(all.size(), 200'000u);
+  std::thread sender([&] { c.send(all); });
+  std::string said;
+  size_t answers = 0;
+  while (answers < kRequests) {
+    auto part = c.read();
+    if (part.empty()) break;
+    said += part;
+    for (size_t at; (at = said.find("clock_us")) != said.npos; answers++) said.erase(0, at + 8);
+  }
+  sender.join();
+  EXPECT_EQ(answers, kRequests);
+}
+
 TEST(HubServer, NoMoreFollowersThanAllowed) {
   ServerOptions o;
   o.max_followers = 2;
@@ -264,6 +284,32 @@ TEST(HubServer, TwoThousandConnects) {
   EXPECT_TRUE(comes([&] { return hub.server->status().followers == 0 && there == 0; }));
   EXPECT_GE(came, 667);
   EXPECT_LE(hub.server->status().snapshots_made, 3u);  // one text for all
+}
+
+/// What a machine without power does: its connections stand, and nothing is acknowledged.
+TEST(HubServer, WhoAcknowledgesNothingCountsAsGone) {
+  std::atomic<int> there = 0, told = 0;
+  ServerOptions o;
+  o.heartbeat = 100ms;
+  o.on_follower = [&](const IpAddress&, bool is) { there += is ? 1 : -1, told++; };
+  Hub hub(o);
+  auto dead = std::make_unique<Client>(hub.port());
+  Client lives(hub.port());
+  ASSERT_TRUE(dead->follow() && lives.follow());
+  ASSERT_TRUE(dead->until(hub.seq) && lives.until(hub.seq));
+  for (int beats = lives.beats; lives.beats < beats + 5;) lives.take(*lives.record());
+  EXPECT_EQ(there, 2);
+  EXPECT_EQ(told, 2) << "who reads nothing is there all the same";
+  dead->hear(false);
+  EXPECT_TRUE(comes([&] { return there == 1; }));
+  EXPECT_EQ(hub.server->status().followers, 2u);
+  dead->hear(true);
+  EXPECT_TRUE(comes([&] { return there == 2; })) << "what was lost is sent again";
+  dead->hear(false);
+  EXPECT_TRUE(comes([&] { return there == 1; }));
+  dead.reset();  // its end is heard of, and told once
+  EXPECT_TRUE(comes([&] { return hub.server->status().followers == 1; }));
+  EXPECT_EQ(there, 1);
 }
 
 TEST(HubServer, EndsWithStreamsOpen) {

@@ -7,8 +7,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <cmath>
-#include <random>
 #include <thread>
 
 #include "hub_fake.h"
@@ -187,58 +185,6 @@ class HubSourceTest : public testing::Test {
   std::vector<std::unique_ptr<FakeHub>> hubs;
   std::unique_ptr<HubSource> source;
 };
-
-// --- the order -------------------------------------------------------------------------------------------------------------
-
-std::vector<MasterAddress> many_masters(size_t n) {
-  std::vector<MasterAddress> out;
-  for (size_t i = 0; i < n; ++i) out.push_back({fmt::format("10.0.0.{}", i + 1), kHubPort});
-  return out;
-}
-
-TEST(HubOrder, SpreadsEvenly) {
-  constexpr size_t kNodes = 6000;
-  for (size_t n : {1u, 2u, 3u, 5u, 7u}) {
-    auto masters = many_masters(n);
-    // Each place in the order is spread, so that those of a lost master spread over the others.
-    std::vector<std::vector<size_t>> at(n, std::vector<size_t>(n));
-    for (size_t node = 0; node < kNodes; ++node) {
-      auto order = hub_order(fmt::format("node-{}", node), masters);
-      ASSERT_EQ(order.size(), n);
-      for (size_t place = 0; place < n; ++place) at[place][order[place]]++;
-    }
-    double even = double(kNodes) / double(n), sigma = std::sqrt(even * (1 - 1 / double(n)));
-    for (size_t place = 0; place < n; ++place)
-      for (size_t m = 0; m < n; ++m) EXPECT_LE(std::abs(double(at[place][m]) - even), 5 * sigma) << n << " masters, place " << place;
-  }
-}
-
-TEST(HubOrder, MovesOnlyWhoMust) {
-  std::mt19937 random(7);
-  for (int round = 0; round < 50; ++round) {
-    auto masters = many_masters(3 + random() % 4);
-    for (int node = 0; node < 40; ++node) {
-      auto id = fmt::format("{}-{}", round, node);
-      auto texts = [&](const std::vector<MasterAddress>& list) {
-        std::vector<std::string> out;
-        for (size_t i : hub_order(id, list)) out.push_back(list[i].text());
-        return out;
-      };
-      auto before = texts(masters);
-      // One master goes: everybody else's order is as it was, without it. So one that comes is put somewhere into it.
-      auto fewer = masters;
-      auto gone = fewer[random() % fewer.size()].text();
-      std::erase_if(fewer, [&](auto& m) { return m.text() == gone; });
-      auto expected = before;
-      std::erase(expected, gone);
-      EXPECT_EQ(texts(fewer), expected);
-      // The order in which the configuration names them does not matter.
-      auto shuffled = masters;
-      std::shuffle(shuffled.begin(), shuffled.end(), random);
-      EXPECT_EQ(texts(shuffled), before);
-    }
-  }
-}
 
 // --- one stream ------------------------------------------------------------------------------------------------------------
 
@@ -540,6 +486,69 @@ TEST_F(HubSourceTest, StaysWhenAllHaveLostTheirSource) {
   serve(2, fmt::format("{:016x}", 0xa3));
   ASSERT_TRUE(streamed(2));
   EXPECT_EQ(sink.connected[1].endpoint, hubs[2]->address());
+}
+
+TEST_F(HubSourceTest, WhatIsOlderThanWhatIsHeldIsNotTaken) {
+  make_hubs(2);
+  serve(1, kOtherRun, 5000, lost_for(3'600'000));
+  start();
+  ASSERT_TRUE(streamed(1));
+  stream().send(changes(8, 8));
+  ASSERT_TRUE(run_until([&] { return sink.has("changes 8-8"); }));
+  hubs[0]->down();
+  ASSERT_TRUE(run_until([&] { return hubs[1]->requests >= 4; })) << "it asks again and again";
+  settle();
+  EXPECT_EQ(sink.connected.size(), 1u);
+  EXPECT_THAT(sink.records, ElementsAre("snapshot 7", "changes 8-8"));
+  EXPECT_THAT(error(), HasSubstr("what is held here is newer"));
+  // Its source is lost still, but was there after the other hub went.
+  serve(1, kOtherRun, 5000, lost_for(0));
+  ASSERT_TRUE(streamed(2));
+  EXPECT_EQ(sink.connected[1].endpoint, hubs[1]->address());
+}
+
+TEST_F(HubSourceTest, AHubGoesOnWithItsOwnRunHoweverOldItIs) {
+  make_hubs(1);
+  serve(0, kRun, 5000, lost_for(3'600'000));
+  start();
+  ASSERT_TRUE(streamed(1)) << "without anything, anything is taken";
+  stream().close();
+  ASSERT_TRUE(streamed(2));
+  EXPECT_EQ(source->hub_status().resumed, 1u);
+  stream().raw("no record\n");  // what it has of this run is dropped: a snapshot of the same run is no older
+  ASSERT_TRUE(streamed(3));
+  ASSERT_TRUE(run_until([&] { return source->hub_status().snapshots == 2; }));
+}
+
+TEST_F(HubSourceTest, WhatIsOfTheDiskHasAnAgeToo) {
+  make_hubs(1);
+  serve(0, kRun, 5000, lost_for(60'000));
+  auto made = make_hub_source(io, config, sink);
+  ASSERT_TRUE(made) << made.error().text();
+  source = std::move(*made);
+  sink.source = source.get();
+  source->holds(5s);
+  source->start();
+  ASSERT_TRUE(run_until([&] { return hubs[0]->requests >= 3; }));
+  EXPECT_TRUE(sink.connected.empty());
+  serve(0, kRun, 5000, lost_for(100));
+  ASSERT_TRUE(streamed(1));
+}
+
+TEST_F(HubSourceTest, MovesToNoHubWithoutItsSource) {
+  config.rebalance = 20ms;
+  make_hubs(2);
+  hubs[0]->down();
+  start();
+  ASSERT_TRUE(streamed(1));
+  serve(0, kRun, 5000, lost_for(1'000));  // too short to be left for it, but what it has is older
+  hubs[0]->up();
+  size_t before = hubs[0]->requests;
+  ASSERT_TRUE(run_until([&] { return hubs[0]->requests >= before + 3; })) << "it looks";
+  EXPECT_EQ(sink.connected.size(), 1u);
+  serve(0, kRun);
+  ASSERT_TRUE(streamed(2));
+  EXPECT_EQ(sink.connected[1].endpoint, hubs[0]->address());
 }
 
 TEST_F(HubSourceTest, PausesAreSpread) {

@@ -12,6 +12,8 @@
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/write.hpp>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -362,20 +364,130 @@ TEST_F(RestoredCluster, AHubReplacesIt) {
   EXPECT_THAT(kinds, ElementsAre("hub_unmeasured")) << "the clocks were not compared";
 }
 
-TEST_F(RestoredCluster, WhatAHubCannotReachIsLeftOut) {
+TEST_F(RestoredCluster, WhatAHubCannotReachGetsNothingNew) {
   config.source.kind = SourceKind::kHub;
   config.hub.masters = {"10.0.0.1:62081"};
   start();
   connect("");
   cluster->on_health(fed());
   cluster->on_snapshot(image_of(cluster_of(2)));
-  auto serving = [&] { return cluster->vips().full().services.at(0).backends.size(); };
-  ASSERT_EQ(serving(), 2u);
+  auto serving = [&] {
+    auto service = cluster->vips().full().services.at(0);
+    EXPECT_EQ(service.backends.size(), 2u);
+    return std::count_if(service.backends.begin(), service.backends.end(), [](auto& b) { return b.weight > 0; });
+  };
+  ASSERT_EQ(serving(), 2);
   cluster->on_health(fed("", {ip("10.0.0.12")}));
-  EXPECT_EQ(serving(), 1u);
+  EXPECT_EQ(serving(), 1);
   EXPECT_THAT(kinds, ElementsAre("agent_unreachable"));
   cluster->on_health(fed());
-  EXPECT_EQ(serving(), 2u);
+  EXPECT_EQ(serving(), 2);
+}
+
+TEST_F(RestoredCluster, WhatAHubCannotReachWaitsForItsSnapshot) {
+  ASSERT_TRUE(save_state(file_, saved(4)));
+  config.source.kind = SourceKind::kHub;
+  config.hub.masters = {"10.0.0.1:62081"};
+  start();
+  connect("");
+  cluster->on_health(fed("", {ip("10.0.0.12")}));
+  EXPECT_THAT(kinds, IsEmpty()) << "what the kernel has may be newer than what is of the disk";
+  cluster->on_snapshot(image_of(cluster_of(2)));
+  EXPECT_FALSE(from_disk);
+  auto service = cluster->vips().full().services.at(0);
+  ASSERT_THAT(service.backends, SizeIs(2));
+  EXPECT_EQ(service.backends[0].weight, 1);
+  EXPECT_EQ(service.backends[1].weight, 0);
+  EXPECT_THAT(kinds, IsEmpty());
+}
+
+TEST_F(RestoredCluster, TheLeaderThatIsKeptIsTheOneThatToldTheState) {
+  start();
+  connect("id-1");
+  mesos_knows_half();
+  cluster->on_disconnected({});
+  connect("id-2");  // and nothing is heard from it before the end
+  cluster->stop();
+  EXPECT_EQ(load_state(file_)->leader_id, "id-1");
+  start();
+  connect("id-2");
+  EXPECT_TRUE(cluster->leader_changed()) << "it may not know all agents yet";
+}
+
+/// A Mesos master that answers SUBSCRIBE and then says what the test wants it to, or nothing.
+struct MuteMaster {
+  explicit MuteMaster(boost::asio::io_context& i) : io(i), acceptor(i, {boost::asio::ip::address_v4::loopback(), 0}) { accept(); }
+  uint16_t port() const { return acceptor.local_endpoint().port(); }
+  void accept() {
+    acceptor.async_accept([this](boost::system::error_code ec, Tcp::socket s) {
+      if (ec) return;
+      socket = std::make_unique<Tcp::socket>(std::move(s));
+      said.clear();
+      read();
+      accept();
+    });
+  }
+  void read() {
+    socket->async_read_some(boost::asio::buffer(bytes), [this](boost::system::error_code ec, size_t n) {
+      if (ec) return;
+      said.append(bytes.data(), n);
+      if (said.find("GET_MASTER") != said.npos) {
+        write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
+        said.clear();
+      } else if (said.find("SUBSCRIBE") != said.npos) {
+        write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
+        ++subscribers;
+        said.clear();
+      }
+      read();
+    });
+  }
+  void write(const std::string& text) { boost::asio::write(*socket, boost::asio::buffer(text)); }
+  void tell(const std::string& record) {
+    auto framed = fmt::format("{}\n{}", record.size(), record);
+    write(fmt::format("{:x}\r\n{}\r\n", framed.size(), framed));
+  }
+  using Tcp = boost::asio::ip::tcp;
+  boost::asio::io_context& io;
+  Tcp::acceptor acceptor;
+  std::unique_ptr<Tcp::socket> socket;
+  std::array<char, 4096> bytes{};
+  std::string said;
+  int subscribers = 0;
+};
+
+/// What a hub says of its source is by this: a connection alone feeds nobody.
+TEST_F(RestoredCluster, AFeedIsWhatBringsAWholeState) {
+  MuteMaster master(io);
+  config.mesos.masters = {*parse_master_address(fmt::format("127.0.0.1:{}", master.port()))};
+  config.mesos.backoff_min = config.mesos.backoff_max = 5ms;
+  auto run_until = [&](const std::function<bool()>& done) {
+    for (int i = 0; i < 1000 && !done(); ++i) {
+      io.restart();
+      io.run_one_for(10ms);
+    }
+    return done();
+  };
+  start();
+  ASSERT_TRUE(run_until([&] { return cluster->source().connected; }));
+  EXPECT_FALSE(cluster->fed().connected) << "nothing came yet";
+  const std::string whole = R"({"type":"SUBSCRIBED","subscribed":{"heartbeat_interval_seconds":15,"get_state":{}}})";
+  clock.advance(100s);
+  master.tell(whole);
+  ASSERT_TRUE(run_until([&] { return cluster->fed().connected; }));
+  Instant whole_at = clock.now();
+  clock.advance(40s);
+  master.tell(R"({"type":"HEARTBEAT"})");
+  ASSERT_TRUE(run_until([&] { return cluster->events().contains("heartbeat"); }));
+  clock.advance(50s);
+  master.socket->close();
+  ASSERT_TRUE(run_until([&] { return master.subscribers == 2 && cluster->source().connected; })) << "it is there again";
+  EXPECT_FALSE(cluster->fed().connected) << "and says nothing";
+  EXPECT_EQ(cluster->fed().since, whole_at + 40s) << "its state is as old as the last word";
+  clock.advance(500s);
+  EXPECT_EQ(cluster->fed().since, whole_at + 40s);
+  master.tell(whole);
+  ASSERT_TRUE(run_until([&] { return cluster->fed().connected; }));
 }
 
 TEST_F(RestoredCluster, OfAnotherClusterOrDamagedIsNotTaken) {
