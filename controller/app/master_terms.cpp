@@ -29,6 +29,7 @@ struct MasterTerms::Impl : std::enable_shared_from_this<Impl> {
     bool leading = false;
     std::string problem;
     uint64_t terms = 0;
+    Instant leader_since{};
   };
 
   const MasterTermsOptions options;
@@ -68,6 +69,7 @@ struct MasterTerms::Impl : std::enable_shared_from_this<Impl> {
     if (s.leader != leader || !leader_told) {
       leader = s.leader;
       leader_told = true;
+      shared.with([](Shared& now) { now.leader_since = std::chrono::steady_clock::now(); });
       log::info("master_leader", {{"leader", s.leader.empty() ? "nobody" : s.leader}});
       admin([to = s.leader](Impl& m) { m.told(to); });
     }
@@ -161,6 +163,7 @@ MasterTermsStatus MasterTerms::status() const {
     out.leading = s.leading;
     out.problem = s.problem;
     out.terms = s.terms;
+    out.leader_since = s.leader_since;
   });
   return out;
 }

@@ -111,6 +111,7 @@ std::optional<std::string> MasterTurns::other_leads() const {
 
 std::optional<api::TurnsView> MasterTurns::view() const {
   if (!impl_->terms) return std::nullopt;
+  auto age = [now = impl_->clock.now()](Instant since) { return since == Instant{} ? 0 : std::chrono::duration<double>(now - since).count(); };
   auto s = impl_->terms->status();
   api::TurnsView v;
   v.leading = s.leading;
@@ -123,6 +124,9 @@ std::optional<api::TurnsView> MasterTurns::view() const {
   v.terms = s.terms;
   v.sessions = s.session.sessions;
   v.expired = s.session.expired;
+  v.losses = s.session.connects - std::min<uint64_t>(s.session.connects, v.connected);
+  v.since_s = age(s.session.since);
+  v.leads_s = age(s.leader_since);
   return v;
 }
 

@@ -44,7 +44,7 @@ TEST(HubServer, SnapshotThenDeltas) {
   EXPECT_EQ(s.followers, 1u);
   EXPECT_EQ(s.snapshots, 1u);
   EXPECT_EQ(s.connects, 1u);
-  auto followers = hub.server->followers();
+  auto followers = hub.server->followers().value();
   ASSERT_EQ(followers.size(), 1u);
   EXPECT_EQ(followers[0].node, "n1");
   EXPECT_THAT(followers[0].address, StartsWith("127.0.0.1:"));
@@ -126,7 +126,7 @@ TEST(HubServer, ASlowFollowerDelaysNobody) {
   EXPECT_EQ(good.images, 1);
   auto s = hub.server->status();
   EXPECT_LE(s.history_bytes, o.history + 2 * kHeavy);
-  auto followers = hub.server->followers();
+  auto followers = hub.server->followers().value();
   ASSERT_EQ(followers.size(), 2u);
   EXPECT_EQ(followers[0].behind, 0u);
   EXPECT_GT(followers[1].behind, 100u);
@@ -212,8 +212,8 @@ TEST(HubServer, BadRequests) {
   Client c(hub.port());  // nobody was harmed
   ASSERT_TRUE(c.follow({}, "", "a%00b%zz<" + std::string(500, 'n')));
   ASSERT_TRUE(c.until(hub.seq));
-  EXPECT_THAT(hub.server->followers().at(0).node, StartsWith("a?b%zz<nnn"));
-  EXPECT_EQ(hub.server->followers().at(0).node.size(), 128u);
+  EXPECT_THAT(hub.server->followers().value().at(0).node, StartsWith("a?b%zz<nnn"));
+  EXPECT_EQ(hub.server->followers().value().at(0).node.size(), 128u);
 }
 
 TEST(HubServer, TheClockOnOneConnection) {
