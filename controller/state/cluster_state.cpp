@@ -332,6 +332,7 @@ void ClusterState::replace(Snapshot s, Instant now, SnapshotContext context, Sta
   bool leader_changed = context.leader_changed && !s.placed;
   bool fresh = leader_changed || (had_agents && s.agents.empty());
   epoch_++;
+  placed_ = s.placed;
 
   for (auto& f : s.frameworks) framework_added(std::move(f), s.placed, out);
 
@@ -411,7 +412,8 @@ StateDelta ClusterState::expire(Instant now) {
     AgentEntry& a = *timers_.begin()->second;
     if (a.held_until && *a.held_until <= now) {
       set_timer(a, &AgentEntry::held_until, std::nullopt);
-      set_recovered(a, false, out);  // the master marks it unreachable now, and says nothing about it
+      // The master marks it unreachable now, and says nothing about it. Another ClusterState does say for whom it waits no longer.
+      if (!placed_) set_recovered(a, false, out);
       tell_gone(a, out);
     }
     if (a.settles_until && *a.settles_until <= now) set_timer(a, &AgentEntry::settles_until, std::nullopt);

@@ -52,6 +52,35 @@ TEST(HubServer, SnapshotThenDeltas) {
   EXPECT_EQ(followers[0].behind, 0u);
 }
 
+TEST(HubServer, WhoAsksAStuckHubIsNotStuck) {
+  std::atomic<bool> blocked{false}, go_on{false};
+  ServerOptions o;
+  o.on_follower = [&](const IpAddress&, bool there) {
+    if (!there) return;
+    blocked = true;
+    while (!go_on) std::this_thread::sleep_for(1ms);
+  };
+  Hub hub(std::move(o));
+  ASSERT_TRUE(comes([&] { return hub.server->status().beats > 1; }));
+  Client c(hub.port());
+  c.get("/v1/hub?node=n1");
+  ASSERT_TRUE(comes([&] { return blocked.load(); }));
+  auto before = hub.server->status().beats;
+  auto late = hub.server->followers(Millis(30));
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, std::errc::timed_out);
+  EXPECT_THAT(late.error().text(), HasSubstr("ask the hub's thread who follows"));
+  EXPECT_EQ(hub.server->status().beats, before);
+  EXPECT_TRUE(comes([&] { return hub.server->status().beat_age_s > 0.3; })) << "how long it stands still is shown";
+  std::atomic<size_t> told{0};
+  hub.server->ask_followers([&](std::vector<FollowerView> all) { told = all.size(); });
+  EXPECT_EQ(told, 0u) << "asking waits for nothing";
+  go_on = true;
+  EXPECT_TRUE(comes([&] { return told == 1; }));
+  EXPECT_TRUE(comes([&] { return hub.server->status().beats > before; }));
+  EXPECT_EQ(hub.server->followers().value().size(), 1u);
+}
+
 TEST(HubServer, GoesOnWhereAFollowerWas) {
   Hub hub;
   Position at;
