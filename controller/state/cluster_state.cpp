@@ -289,7 +289,9 @@ void ClusterState::agent_recovered(const AgentRecovered& r, StateDelta& out) {
 }
 
 void ClusterState::tell_gone(AgentEntry& a, StateDelta& out) {
-  if (std::exchange(a.told, false)) out.agents.push_back({a.agent, a.address, true});
+  if (!std::exchange(a.told, false)) return;
+  out.agents.push_back({a.agent, a.address, true});
+  if (a.recovered) out.recovered.push_back({a.agent.id, true});  // whoever is told that it is gone waits for it no longer
 }
 
 void ClusterState::agent_removed(std::string_view id, StateDelta& out) {
@@ -301,8 +303,8 @@ void ClusterState::agent_removed(std::string_view id, StateDelta& out) {
   // Tasks end by their own updates; only those that nobody will ever speak of again go with the agent.
   if (held) sweep(*a, out, [](const TaskEntry&) { return true; });
   a->registered = false;
-  tell_gone(*a, out);
   set_recovered(*a, false, out);
+  tell_gone(*a, out);
   drop_if_unused(*a);
 }
 
