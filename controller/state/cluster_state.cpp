@@ -144,8 +144,9 @@ void ClusterState::remove(TaskEntry& entry, TaskPtr last, StateDelta& out) {
   unlink(entry);
   auto node = tasks_.extract(tasks_.find(key_of(*entry.task)));
   out.tasks.push_back({.before = entry.task, .after = std::move(last), .removed = true});
-  // One that no leader since the last snapshot named was there for its tasks only.
-  if (framework.known && framework.epoch != epoch_ && framework.tasks.empty()) return framework_removed(framework.framework.id.str(), out);
+  // One that no leader since the last snapshot named was there for its tasks only; after a placed snapshot, for those that it did not bring.
+  auto keeps = [&](const TaskEntry* e) { return !placed_ || e->epoch != epoch_; };
+  if (framework.known && framework.epoch != epoch_ && std::none_of(framework.tasks.begin(), framework.tasks.end(), keeps)) return framework_removed(framework.framework.id.str(), out);
   drop_if_unused(framework);
 }
 

@@ -224,6 +224,7 @@ TEST(HubHistory, FoundBefore) {
   const std::vector<std::vector<Step>> all{
       {{44, 2, 0}, {15, 0, 0}, {13, 0, 2000}},  // a follower gave up a hold that its hub never had
       {{28, 0, 3183}, {60, 7, 0}, {28, 31, 0}},  // an agent is no longer held, but still waited for
+      {{25, 0, 0}, {0, 0, 3786}, {78, 0, 0}, {28, 4, 0}, {47, 0, 0}, {76, 0, 0}},  // a framework whose last held task went
       {{102, 27, 0}, {0, 4, 28233}, {12, 8, 21638}, {60, 8, 0}},
   };
   for (auto& steps : all) {
