@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <boost/asio/post.hpp>
+#include <cerrno>
 
 #include "hub/server_impl.h"
 #include "util/log.h"
@@ -161,8 +162,11 @@ void Stream::follow(Request&& r) {
 void Stream::drain() {
   char bytes[2048];
   for (int i = 0; i < 8 && phase_ == Phase::kFollowing; i++) {
+    errno = 0;
     auto got = channel_.read(bytes, sizeof bytes);
-    if (got.state == Channel::State::kClosed) return current_ ? fail() : close();
+    // One that leaves when it has everything is no failure; one whose machine did not acknowledge what the kernel had taken is.
+    bool lost = current_ || errno == ETIMEDOUT || errno == EHOSTUNREACH;
+    if (got.state == Channel::State::kClosed) return lost ? fail() : close();
     if (got.state != Channel::State::kDone) break;
   }
   wait_read();
