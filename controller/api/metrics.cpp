@@ -4,6 +4,7 @@
 #include <prometheus/text_serializer.h>
 
 #include "api/labels.h"
+#include "api/metrics_cluster.h"
 #include "api/metrics_dns.h"
 #include "api/metrics_family.h"
 #include "api/metrics_overlay.h"
@@ -27,7 +28,7 @@ class Scrape final : public prometheus::Collectable {
     daemon(out, status);
     source(out, status.source);
     auto more = provider_.metrics();
-    turns(out, status);
+    cluster_families(out, status);
     reconcile(out, status, more);
     maps(out, more);
     packets(out);
@@ -77,25 +78,6 @@ class Scrape final : public prometheus::Collectable {
     counter(out, "loadstar_source_events_total", "Events of the source by kind.", [&](Family& f) {
       for (auto& e : s.events) f.add(double(e.count), {kind, label("kind", e.kind)});
     });
-    auto& z = s.zookeeper;
-    if (!z) return;
-    gauge(out, "loadstar_masters_zookeeper_connected", "1 while ZooKeeper says who the masters are.", [&](Family& f) { f.add(z->connected); });
-    gauge(out, "loadstar_masters_known", "Masters in the last list of ZooKeeper.", [&](Family& f) { f.add(double(z->masters.size())); });
-    counter(out, "loadstar_masters_zookeeper_sessions_total", "Sessions with ZooKeeper, to know the masters.", [&](Family& f) { f.add(double(z->sessions)); });
-    counter(out, "loadstar_masters_zookeeper_expired_total", "Of these, those that expired.", [&](Family& f) { f.add(double(z->expired)); });
-  }
-
-  void turns(Families& out, const StatusView& s) const {
-    if (!s.turns) return;
-    auto& t = *s.turns;
-    gauge(out, "loadstar_zookeeper_connected", "1 while this master has a session with the store's ZooKeeper and a server answers.", [&](Family& f) { f.add(t.connected); });
-    gauge(out, "loadstar_leader", "1 while this master leads: it alone registers names and gives addresses out.", [&](Family& f) { f.add(t.leading); });
-    gauge(out, "loadstar_leader_known", "1 while a master is known to lead.", [&](Family& f) { f.add(!t.leader.empty()); });
-    gauge(out, "loadstar_term", "Number of this master's turn; 0 while another leads.", [&](Family& f) { f.add(double(t.term)); });
-    gauge(out, "loadstar_candidates", "Masters that stand in line to lead, the leader among them.", [&](Family& f) { f.add(double(t.candidates.size())); });
-    counter(out, "loadstar_terms_total", "Turns of this master.", [&](Family& f) { f.add(double(t.terms)); });
-    counter(out, "loadstar_zookeeper_sessions_total", "Sessions with the store's ZooKeeper.", [&](Family& f) { f.add(double(t.sessions)); });
-    counter(out, "loadstar_zookeeper_expired_total", "Of these, those that expired.", [&](Family& f) { f.add(double(t.expired)); });
   }
 
   void reconcile(Families& out, const StatusView& s, const MetricsView& more) const {

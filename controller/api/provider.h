@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/cluster_views.h"
 #include "api/dns_source.h"
 #include "api/event_hub.h"
 #include "api/filter.h"
@@ -54,6 +55,11 @@ class Provider {
   virtual OverlaySource* overlay() { return nullptr; }
   /// What this node has of the overlay and does with it: /v1/overlay/node and below. Null: it takes no part.
   virtual OverlayNodeSource* overlay_node() { return nullptr; }
+
+  // The hub of a master.
+  /// Asks who follows; `done` is called once, on another thread, perhaps before this returns, or never when that thread is stuck. False: this node
+  /// serves no hub.
+  virtual bool hub_followers(std::function<void(std::vector<HubFollowerView>)> done) { return (void)done, false; }
 
   // Registrations and what the reference's node API showed (docs/operate/registration.md).
   /// Where names are registered; used on the admin thread only. Null: this node keeps none of its own.

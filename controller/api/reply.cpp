@@ -43,4 +43,28 @@ Reply not_leading_reply(const std::string& leader) {
   return r;
 }
 
+std::function<std::optional<std::string>()> list_of(std::string head, std::function<std::optional<std::vector<nlohmann::json>>()> next, std::string tail) {
+  struct State {
+    std::string before;
+    std::function<std::optional<std::vector<nlohmann::json>>()> next;
+    std::string tail;
+    bool ended = false, first = true;
+  };
+  auto s = std::make_shared<State>(State{std::move(head), std::move(next), std::move(tail)});
+  return [s]() -> std::optional<std::string> {
+    if (s->ended) return std::nullopt;
+    auto out = std::exchange(s->before, {});
+    auto more = s->next();
+    if (!more) {
+      s->ended = true;
+      return out + (s->first ? "" : "\n") + s->tail;
+    }
+    for (auto& e : *more) {
+      out += (s->first ? "" : ",\n") + text_of(e);
+      s->first = false;
+    }
+    return out;
+  };
+}
+
 }  // namespace ls::api

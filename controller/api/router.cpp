@@ -16,6 +16,7 @@
 #include "api/overlay_node_views.h"
 #include "api/params.h"
 #include "api/router_dns.h"
+#include "api/router_hub.h"
 #include "api/router_overlay.h"
 #include "api/router_overlay_node.h"
 #include "api/router_records.h"
@@ -286,6 +287,7 @@ Reply not_found(std::string_view path) {
   for (auto shown : record_route_list()) list.push_back(shown);
   for (auto shown : overlay_node_route_list()) list.push_back(shown);
   for (auto shown : overlay_route_list()) list.push_back(shown);
+  for (auto shown : hub_route_list()) list.push_back(shown);
   Reply r{.status = 404};
   r.body = text_of({{"error", "there is no path '" + std::string(path) + "'"}, {"routes", list}}) + "\n";
   return r;
@@ -300,6 +302,7 @@ Reply Router::handle(const Request& request, const std::vector<LoopView>& own_lo
   if (auto reply = record_route(provider_, metrics_, request, own_loops)) return std::move(*reply);
   if (auto reply = overlay_node_route(provider_, check_turn_, request)) return std::move(*reply);
   if (auto reply = overlay_route(provider_, request)) return std::move(*reply);
+  if (auto reply = hub_route(provider_, request)) return std::move(*reply);
   if (auto reply = dns_route(provider_, request, request.caller.may_change)) return std::move(*reply);
   auto* route = route_of(routes(), path);
   if (!route) return not_found(path);

@@ -51,31 +51,6 @@ std::string before(const std::string& address) {
   return a && a->is_v4() && a->v4() > 0 ? IpAddress::from_v4(a->v4() - 1).text() : "";
 }
 
-/// A list in JSON, one element a line, made while it is sent. `next` gives the next elements; nullopt: there are no more.
-std::function<std::optional<std::string>()> list_of(std::string head, std::function<std::optional<std::vector<Json>>()> next, std::string tail) {
-  struct State {
-    std::string before;
-    std::function<std::optional<std::vector<Json>>()> next;
-    std::string tail;
-    bool ended = false, first = true;
-  };
-  auto s = std::make_shared<State>(State{std::move(head), std::move(next), std::move(tail)});
-  return [s]() -> std::optional<std::string> {
-    if (s->ended) return std::nullopt;
-    auto out = std::exchange(s->before, {});
-    auto more = s->next();
-    if (!more) {
-      s->ended = true;
-      return out + (s->first ? "" : "\n") + s->tail;
-    }
-    for (auto& e : *more) {
-      out += (s->first ? "" : ",\n") + text_of(e);
-      s->first = false;
-    }
-    return out;
-  };
-}
-
 using NodesAfter = std::function<std::vector<OverlayPeerView>(const std::string& after, size_t most)>;
 
 /// Whoever knows the nodes: this node's own copy, else the allocator.

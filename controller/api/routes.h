@@ -55,5 +55,7 @@ std::optional<Reply> wrong_method(const Route<Call>& route, const Request& q) {
 /// Names of tasks and frameworks are tenants' bytes: what is not UTF-8 is replaced, never an error.
 std::string text_of(const nlohmann::json&);
 Reply json_reply(const nlohmann::json&);  ///< 200, one line
+/// For Reply::parts: a list in JSON, one element a line, made while it is sent. `next` gives the next elements; nullopt: there are no more.
+std::function<std::optional<std::string>()> list_of(std::string head, std::function<std::optional<std::vector<nlohmann::json>>()> next, std::string tail);
 
 }  // namespace ls::api

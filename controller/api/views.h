@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/cluster_views.h"
 #include "api/dns_kernel.h"
 #include "api/overlay_source.h"
 #include "util/address.h"
@@ -30,28 +31,6 @@ struct EventCount {
   uint64_t count = 0;
 };
 
-/// The masters that ZooKeeper names, and how that goes.
-struct MastersView {
-  bool connected = false;
-  std::string server;                ///< of the ensemble; empty: none
-  std::string last_error;
-  std::vector<std::string> masters;  ///< the last list, the leader first
-  uint64_t sessions = 0, expired = 0;
-};
-
-/// Masters that take turns at a store in ZooKeeper, as this one sees it.
-struct TurnsView {
-  bool leading = false;
-  std::string leader;       ///< "10.0.0.1:62080"; empty: nobody is known to lead
-  uint64_t term = 0;        ///< of this master's turn; 0: it is not its turn
-  std::vector<std::string> candidates;  ///< whoever stands in line, the leader first
-  bool connected = false;   ///< with ZooKeeper
-  std::string server;       ///< of the ensemble; empty: none
-  std::string last_error;
-  uint64_t terms = 0;       ///< turns of this master since its start
-  uint64_t sessions = 0, expired = 0;
-};
-
 struct SourceView {
   std::string kind;      ///< "mesos", "hub", "replay"
   std::string endpoint;  ///< "10.0.0.1:5050", or the file of a replay
@@ -61,6 +40,8 @@ struct SourceView {
   std::string last_error;
   std::vector<EventCount> events;  ///< by kind, since the start
   std::optional<MastersView> zookeeper{};  ///< with mesos.zk
+  std::optional<FollowView> hub{};         ///< of kind "hub"
+  std::optional<double> kept_s{};          ///< what is served is from this node's disk: how long ago it was written, by the wall clock
 };
 
 /// One feature of the kernel that was asked for at start.
@@ -150,6 +131,8 @@ struct StatusView {
   std::vector<AttachmentView> attachments;
   std::vector<std::string> warnings;
   std::optional<TurnsView> turns;  ///< with store.kind = "zookeeper"
+  std::optional<HubView> hub;        ///< a master that serves one
+  std::optional<AgentsView> agents;  ///< a master that watches them, a node that is told
   std::vector<ProblemView> problems;  ///< the first ones; problem_count is all of them
   uint64_t problem_count = 0;
   std::vector<ReconcileView> reconcile;

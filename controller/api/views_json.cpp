@@ -46,16 +46,10 @@ Json source_json(const SourceView& s) {
   for (auto& e : s.events) events[e.kind] = e.count;
   Json out{{"kind", s.kind},   {"endpoint", s.endpoint},     {"connected", s.connected}, {"since_s", s.since_s},
            {"age_s", s.age_s}, {"last_error", s.last_error}, {"events", events}};
-  if (auto& z = s.zookeeper) {
-    out["zookeeper"] = {{"connected", z->connected}, {"server", z->server},     {"last_error", z->last_error},
-                        {"masters", z->masters},     {"sessions", z->sessions}, {"expired", z->expired}};
-  }
+  if (s.kept_s) out["kept_s"] = *s.kept_s;
+  if (s.hub) out["hub"] = *s.hub;
+  if (s.zookeeper) out["zookeeper"] = *s.zookeeper;
   return out;
-}
-
-Json turns_json(const TurnsView& t) {
-  return {{"leading", t.leading},   {"leader", t.leader}, {"term", t.term},         {"candidates", t.candidates}, {"connected", t.connected},
-          {"server", t.server},     {"terms", t.terms},   {"sessions", t.sessions}, {"expired", t.expired},       {"last_error", t.last_error}};
 }
 
 Json backend_json(const BackendView& b) {
@@ -92,7 +86,9 @@ void to_json(Json& j, const StatusView& s) {
         {{"vips", s.tables.vips},
          {"backends", {{"active", s.tables.active}, {"draining", s.tables.draining}, {"dead", s.tables.dead}}}}},
        {"maps", s.maps}};
-  if (s.turns) j["turns"] = turns_json(*s.turns);
+  if (s.turns) j["turns"] = *s.turns;
+  if (s.hub) j["hub"] = *s.hub;
+  if (s.agents) j["agents"] = *s.agents;
   for (auto* list : {"startup", "probes", "attachments", "problems", "reconcile", "loops"}) j[list] = Json::array();
   for (auto& st : s.startup) j["startup"].push_back({{"name", st.name}, {"reached", st.reached}, {"age_s", st.age_s}});
   for (auto& p : s.probes) j["probes"].push_back({{"name", p.name}, {"ok", p.ok}, {"detail", p.detail}});

@@ -13,6 +13,7 @@
 #include "api/server.h"
 #include "app/client_waker.h"
 #include "app/cluster.h"
+#include "app/cluster_status.h"
 #include "app/cni_keeper.h"
 #include "app/control_word.h"
 #include "app/dns_node.h"
@@ -201,7 +202,7 @@ struct Daemon::Impl {
     hooks.snapshot = [this](const StateDelta& d) { on_snapshot(d); };
     hooks.changed = [this](const StateDelta& d, VipDelta&& v, std::string_view kind, Instant at) { on_change(d, std::move(v), kind, at); };
     cluster = std::make_unique<Cluster>(io, config, clock, std::move(hooks));
-    LS_TRY(hub.start(config, [this](const IpAddress& agent, bool reachable) { cluster->set_reachable(agent, reachable); }));
+    LS_TRY(hub.start(config, manager, [this](const IpAddress& agent, bool reachable) { cluster->set_reachable(agent, reachable); }));
     views.set_hub(hub.server());
     LS_TRY(cluster->start());
 
@@ -612,6 +613,7 @@ struct Daemon::Impl {
     if (turns) v.turns = turns->view();
     if (turns) warn(turns->warnings());
     if (cluster) warn(cluster->warnings());
+    describe_cluster(v, config, cluster.get(), hub, now);
     nodes.publish(config.node);
     for (auto& [driver, r] : runs) {
       api::ReconcileView view{driver, r.runs, r.errors, repaired_by(driver),
@@ -646,10 +648,6 @@ struct Daemon::Impl {
     v.source.since_s = s.since == Instant{} ? 0 : seconds_of(now - s.since);
     v.source.age_s = s.last_byte_age ? duration<double>(*s.last_byte_age).count() : 0;
     v.source.last_error = s.last_error;
-    if (auto z = cluster->zookeeper()) {
-      v.source.zookeeper = api::MastersView{z->connected, z->server, z->last_error, {}, z->sessions, z->expired};
-      for (auto& m : z->masters) v.source.zookeeper->masters.push_back(m.text());
-    }
     for (auto& [kind, n] : cluster->events()) v.source.events.push_back({kind, n});
     size_t total = 0;
     for (auto& p : cluster->problems(kShownProblems, total)) v.problems.push_back({p.task, p.field, p.why});

@@ -24,7 +24,7 @@ hub::ServerOptions options_of(const Config::HubServer& s) {
 
 }  // namespace
 
-Result<> HubFeed::start(const Config& config, OnReachable on_reachable) {
+Result<> HubFeed::start(const Config& config, ServiceManager& manager, OnReachable on_reachable) {
   auto& s = config.hub_server;
   if (s.listen.empty()) return {};
   masters(config.mesos.masters);  // until others are found
@@ -45,6 +45,7 @@ Result<> HubFeed::start(const Config& config, OnReachable on_reachable) {
   auto made = hub::Server::start(std::move(options));
   if (!made) return pass(std::move(made.error()), "start the hub");
   server_ = std::move(*made);
+  loop_ = &manager.add_loop("hub");
   return {};
 }
 
@@ -61,6 +62,10 @@ void HubFeed::masters(const std::vector<HostPort>& masters) {
 
 void HubFeed::tick(const SourceStatus& source, bool synced) {
   if (!server_) return;
+  if (auto beats = server_->status().beats; beats != beats_) {
+    beats_ = beats;
+    ServiceManager::beat(*loop_);
+  }
   if (watch_) watch_->tick();
   health_.connected = source.connected;
   health_.synced = synced;

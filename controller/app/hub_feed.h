@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "app/agent_watch.h"
+#include "app/service_manager.h"
 #include "app/settings.h"
 #include "hub/server.h"
 #include "sources/source.h"
@@ -25,7 +26,8 @@ class HubFeed {
   HubFeed(boost::asio::io_context& io, const Clock& clock) : io_(io), clock_(clock) {}
 
   /// Without hub_server.listen there is no hub, and everything below does nothing. Errors: those of hub::Server::start().
-  Result<> start(const Config& config, OnReachable on_reachable);
+  /// `manager` watches the hub's thread: while it stands still, the service manager is not told that all is well.
+  Result<> start(const Config& config, ServiceManager& manager, OnReachable on_reachable);
   void stop() { server_.reset(); }
   const hub::Server* server() const { return server_.get(); }
   const AgentWatch* watch() const { return watch_ ? &*watch_ : nullptr; }
@@ -41,6 +43,8 @@ class HubFeed {
   const Clock& clock_;
   std::optional<AgentWatch> watch_;
   hub::SourceHealth health_;
+  ServiceManager::Loop* loop_ = nullptr;  ///< of the hub's thread, which is looked at from here
+  uint64_t beats_ = 0;
   std::unique_ptr<hub::Server> server_;  // last: its thread calls back
 };
 

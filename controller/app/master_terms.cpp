@@ -30,6 +30,7 @@ struct MasterTerms::Impl : std::enable_shared_from_this<Impl> {
     std::string problem;
     uint64_t terms = 0;
     Millis pause{0};
+    Instant leader_since{};
   };
 
   const MasterTermsOptions options;
@@ -66,7 +67,10 @@ struct MasterTerms::Impl : std::enable_shared_from_this<Impl> {
 
   void on_election(const zk::ElectionState& s) {
     bool other_leader = s.leader != leader || !leader_told;
-    if (other_leader) log::info("master_leader", {{"leader", s.leader.empty() ? "nobody" : s.leader}});
+    if (other_leader) {
+      shared.with([](Shared& told) { told.leader_since = std::chrono::steady_clock::now(); });
+      log::info("master_leader", {{"leader", s.leader.empty() ? "nobody" : s.leader}});
+    }
     if (other_leader || s.candidates != line) {
       leader = s.leader;
       line = s.candidates;
@@ -171,6 +175,7 @@ MasterTermsStatus MasterTerms::status() const {
     out.leading = s.leading;
     out.problem = s.problem;
     out.terms = s.terms;
+    out.leader_since = s.leader_since;
   });
   return out;
 }

@@ -38,6 +38,7 @@ struct MasterTermsStatus {
   bool leading = false;   ///< with an open store
   std::string problem{};  ///< why the last store could not be opened, or was over; empty while this master leads
   uint64_t terms = 0;     ///< led since the start
+  Instant leader_since{}; ///< when election.leader became what it is
 };
 
 class MasterTerms {

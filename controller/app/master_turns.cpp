@@ -131,6 +131,7 @@ std::optional<api::TurnsView> MasterTurns::view() const {
   auto* t = impl_->shown.load();
   if (!t) return std::nullopt;
   auto s = t->status();
+  auto age = [now = impl_->clock.now()](Instant since) { return since == Instant{} ? 0 : std::chrono::duration<double>(now - since).count(); };
   api::TurnsView v;
   v.leading = s.leading;
   v.leader = s.election.leader;
@@ -142,6 +143,9 @@ std::optional<api::TurnsView> MasterTurns::view() const {
   v.terms = s.terms;
   v.sessions = s.session.sessions;
   v.expired = s.session.expired;
+  v.losses = s.session.connects - std::min<uint64_t>(s.session.connects, v.connected);
+  v.since_s = age(s.session.since);
+  v.leads_s = age(s.leader_since);
   return v;
 }
 

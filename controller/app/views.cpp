@@ -202,8 +202,32 @@ void DaemonViews::publish_packet(const ls_event& e) {
   hub_.publish(v);
 }
 
+void DaemonViews::publish(api::StatusView status) {
+  status_.publish(std::move(status));
+  published_ = std::chrono::steady_clock::now();
+}
+
+bool DaemonViews::hub_followers(std::function<void(std::vector<api::HubFollowerView>)> done) {
+  auto* hub = served_hub_.load();
+  if (!hub) return false;
+  hub->ask_followers([done = std::move(done)](std::vector<hub::FollowerView> all) {
+    std::vector<api::HubFollowerView> out;
+    out.reserve(all.size());
+    for (auto& f : all) out.push_back({std::move(f.node), std::move(f.address), f.seq, f.behind, f.connected_s});
+    done(std::move(out));
+  });
+  return true;
+}
+
 api::StatusView DaemonViews::status() {
   auto v = *status_.get();
+  // What a loop last said of itself is as old as that.
+  double since_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - published_.load()).count();
+  for (auto& l : v.loops) l.beat_age_s += since_s;
+  if (auto* hub = served_hub_.load()) {
+    auto s = hub->status();
+    v.loops.push_back({"hub", s.lag_s, s.beat_age_s});
+  }
   if (auto m = maps()) v.maps = std::move(*m);
   return v;
 }

@@ -4,6 +4,7 @@
 /// Thread: the Provider's functions on the admin thread; `publish*` and `services` on the control loop. The services are
 /// shared in a map of immutable entries, so that one change costs one entry; the rest is a snapshot published each second. Kernel
 /// tables are read through handles of their own.
+#include <atomic>
 #include <map>
 #include <memory>
 #include <span>
@@ -44,14 +45,14 @@ class DaemonViews final : public api::Provider {
     overlay_node_ = node;
   }
 
-  /// Null: this node serves none. Must outlive the server of the API.
+  /// Null: this node serves none. Must outlive the server of the API, which may run already.
   void set_hub(const hub::Server* hub) { served_hub_ = hub; }
 
   void set_turns(const MasterTurns* turns) { turns_ = turns; }
 
   // Control loop.
   void set_settings(const Config& config);  ///< those of now, again after each reload
-  void publish(api::StatusView status) { status_.publish(std::move(status)); }
+  void publish(api::StatusView status);
   void services_changed(const VipDelta& delta);
   void services_replaced(const std::vector<Service>& all);
   void converged(std::string_view kind, double seconds);
@@ -77,6 +78,7 @@ class DaemonViews final : public api::Provider {
   api::DnsSource* dns() override { return dns_; }
   api::OverlaySource* overlay() override { return overlay_; }
   api::OverlayNodeSource* overlay_node() override { return overlay_node_; }
+  bool hub_followers(std::function<void(std::vector<api::HubFollowerView>)> done) override;
   dns::Registry* registry() override { return registrations_ ? registrations_->registry() : nullptr; }
   std::optional<std::string> other_leads() override { return turns_ ? turns_->other_leads() : std::nullopt; }
   std::shared_ptr<const dns::RegistrationFeed> followed() override { return registrations_ ? registrations_->followed() : nullptr; }
@@ -108,7 +110,7 @@ class DaemonViews final : public api::Provider {
   api::DnsSource* dns_ = nullptr;
   OverlayService* overlay_ = nullptr;
   api::OverlayNodeSource* overlay_node_ = nullptr;
-  const hub::Server* served_hub_ = nullptr;
+  std::atomic<const hub::Server*> served_hub_ = nullptr;
   Registrations* registrations_ = nullptr;
   const MasterTurns* turns_ = nullptr;
   const NodeList* nodes_ = nullptr;
@@ -116,6 +118,7 @@ class DaemonViews final : public api::Provider {
   std::string cluster_key_;
   std::unique_ptr<Kernel> kernel_;
   Published<api::StatusView> status_;
+  std::atomic<Instant> published_{Instant{}};
   Published<std::map<std::string, uint64_t>> usage_;
   Guarded<Services> services_;
   std::map<std::string, std::unique_ptr<Histogram>> convergence_, reconcile_;

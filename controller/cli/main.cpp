@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/completion.h"
 #include "cli/dns_commands.h"
+#include "cli/hub_commands.h"
 #include "cli/overlay_commands.h"
 
 namespace {
@@ -45,6 +46,7 @@ class CommandLine {
     kernel();
     dns();
     overlay();
+    hub();
     completion();
   }
 
@@ -162,6 +164,11 @@ class CommandLine {
     adopt->add_option("FILE", file_, "What /overlay-master/state of the old master says")->required();
   }
 
+  void hub() {
+    auto& all = *command(app_, "hub", "The hub that this master serves: agents that follow it");
+    command(all, "ls", "Who follows, and how far behind", [this] { return hub_ls(context_); });
+  }
+
   void daemon() {
     command(app_, "status", "State of the daemon, what matters first", [this] { return status(context_); });
     command(app_, "health", "Liveness and readiness, by start-up state", [this] { return health(context_); });
@@ -177,7 +184,7 @@ class CommandLine {
     choice(*complete, "SHELL", shell_, {"bash", "zsh", "fish"}, "bash, zsh or fish")->required();
   }
 
-  CLI::App app_{"Shows what loadstard does: VIPs, backends, flows, BPF maps, drops, DNS, overlay.", "loadstar"};
+  CLI::App app_{"Shows what loadstard does: VIPs, backends, flows, BPF maps, drops, DNS, overlay, hub.", "loadstar"};
   Choices choices_;
   std::function<int()> action_;
   Context context_{kDefaultSocket};

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "api/views.h"
+#include "cli/hub_commands.h"
 #include "cli/table.h"
 
 namespace ls::cli {
@@ -37,28 +38,6 @@ std::string source_line(const Json& s) {
   for (auto& count : by_kind) events += count.get<uint64_t>();
   out += fmt::format(", last message {} ago, {} events", duration_text(s.value("age_s", 0.0)), events);
   if (auto error = s.value("last_error", ""); !error.empty()) out += ", last error: " + error;
-  return out;
-}
-
-/// Who the masters are, where ZooKeeper is asked for them.
-std::string masters_line(const Json& source) {
-  auto z = source.value("zookeeper", Json());
-  if (!z.is_object()) return {};
-  auto masters = z.value("masters", Json::array());
-  auto out = masters.empty() ? std::string("none known") : joined(masters, ", ") + " (the first leads)";
-  out += z.value("connected", false) ? ", from ZooKeeper " + z.value("server", "") : std::string(", ZooKeeper not connected");
-  if (auto error = z.value("last_error", ""); !error.empty()) out += ", last error: " + error;
-  return out;
-}
-
-/// Who leads of masters that share a store in ZooKeeper.
-std::string turn_line(const Json& t) {
-  if (!t.is_object()) return {};
-  auto leader = t.value("leader", "");
-  std::string out = t.value("leading", false) ? fmt::format("this master leads, term {}", t.value("term", uint64_t(0))) : leader.empty() ? "nobody is known to lead" : leader + " leads";
-  out += fmt::format(", {} in line", t.value("candidates", Json::array()).size());
-  out += t.value("connected", false) ? ", ZooKeeper " + t.value("server", "") : std::string(", ZooKeeper not connected");
-  if (auto error = t.value("last_error", ""); !error.empty()) out += ", last error: " + error;
   return out;
 }
 
@@ -190,8 +169,11 @@ std::string status_text(const Json& s, bool wide, const std::string& watchdog) {
   out += line("node", joined(list("addresses"), ", ") + " (" + joined(list("roles"), ", ") + ")");
   auto source = s.value("source", Json::object());
   out += line("source", source_line(source));
-  out += line("masters", masters_line(source));
-  out += line("turn", turn_line(s.value("turns", Json())));
+  out += follow_text(source);
+  out += masters_text(source);
+  out += turn_text(s.value("turns", Json()));
+  out += hub_text(s.value("hub", Json()));
+  out += agents_text(s.value("agents", Json()));
 
   std::string startup;
   for (auto& st : list("startup")) {

@@ -188,6 +188,9 @@ void Server::Impl::leave(Stream& stream) { streams.erase(&stream); }
 
 void Server::Impl::tick() {
   auto at = now();
+  count.lag_us = uint64_t(std::max<int64_t>(0, micros(at) - micros(tick_due)));
+  count.ticked_us = micros(at);
+  count.beats++;
   std::vector<StreamPtr> all;
   all.reserve(streams.size());
   for (auto& [key, s] : streams) all.push_back(s);
@@ -197,7 +200,8 @@ void Server::Impl::tick() {
     next_files = at + options.look_at_files;
     reload();
   }
-  ticker.expires_after(kTick);
+  tick_due = now() + kTick;
+  ticker.expires_at(tick_due);
   ticker.async_wait([this](ErrorCode ec) {
     if (!ec) tick();
   });
@@ -215,6 +219,7 @@ Result<> Server::Impl::prepare() {
   }
   next_beat = now() + options.heartbeat;
   next_files = now() + options.look_at_files;
+  tick_due = now();
   for (auto& e : options.listen) try_bind(*listeners.emplace_back(std::make_unique<Listener>(io, e)));
   tick();
   return {};
@@ -279,21 +284,31 @@ ServerStatus Server::status() const {
   s.history_bytes = c.history_bytes;
   s.history_changes = c.history_changes;
   s.sent_bytes = c.sent_bytes;
+  s.beats = c.beats;
+  s.lag_s = double(c.lag_us) / 1e6;
+  s.beat_age_s = double(Impl::micros(Impl::now()) - c.ticked_us) / 1e6;
   s.warnings = *impl_->warnings.get();
   return s;
 }
 
-std::vector<FollowerView> Server::followers() const {
-  std::promise<std::vector<FollowerView>> asked;
-  auto answer = asked.get_future();
-  boost::asio::post(impl_->io, [i = impl_.get(), &asked] {
+void Server::ask_followers(std::function<void(std::vector<FollowerView>)> done) const {
+  boost::asio::post(impl_->io, [i = impl_.get(), done = std::move(done)] {
     std::vector<FollowerView> out;
+    out.reserve(i->following);
     auto at = Impl::now();
     for (auto& [key, s] : i->streams)
       if (s->following()) out.push_back(s->view(at));
     std::sort(out.begin(), out.end(), [](auto& a, auto& b) { return std::tie(a.node, a.address) < std::tie(b.node, b.address); });
-    asked.set_value(std::move(out));
+    done(std::move(out));
   });
+}
+
+Result<std::vector<FollowerView>> Server::followers(Millis patience) const {
+  using List = std::vector<FollowerView>;
+  auto asked = std::make_shared<std::promise<List>>();  // the answer may come after we have gone
+  auto answer = asked->get_future();
+  ask_followers([asked](List list) { asked->set_value(std::move(list)); });
+  if (answer.wait_for(patience) != std::future_status::ready) return fail(ETIMEDOUT, "ask the hub's thread who follows");
   return answer.get();
 }
 

@@ -43,8 +43,8 @@ struct ServerOptions {
   Millis idle{10'000}, stuck{30'000};
   size_t send_buffer = 256 << 10;         ///< of a socket
   Millis bind_again{5'000}, look_at_files{2'000};
-  /// A stream from this address began or ended; one that leaves a beat without an acknowledgement counts as ended until the next one. On
-  /// the hub's thread; must not wait. Not called for streams that end with the server.
+  /// A stream from this address began or ended, or its machine stopped or began again to acknowledge what it is sent (looked at with each
+  /// heartbeat). On the hub's thread; must not wait. Not called for streams that end with the server.
   std::function<void(const IpAddress& address, bool there)> on_follower{};
 };
 
@@ -63,6 +63,8 @@ struct ServerStatus {
   uint64_t dropped_behind = 0, refused = 0, failed = 0;  ///< given a new snapshot; not let in; ended by an error
   uint64_t snapshot_bytes = 0, snapshots_made = 0, history_bytes = 0, history_changes = 0;
   uint64_t sent_bytes = 0;
+  uint64_t beats = 0;                  ///< grows ten times a second while the hub's thread works; what a watchdog looks at
+  double lag_s = 0, beat_age_s = 0;    ///< how late its last timer came, and when that was
   std::vector<std::string> warnings;  ///< addresses that could not be bound, certificates that cannot be read
 };
 
@@ -78,7 +80,11 @@ class Server {
   void health(SourceHealth health);
 
   ServerStatus status() const;                    ///< any thread
-  std::vector<FollowerView> followers() const;    ///< any thread; asks the hub's thread and waits for it
+  /// Who follows, in the order of names. Any thread: `done` is called once, on the hub's thread, where it must not wait; never when the server
+  /// ends before.
+  void ask_followers(std::function<void(std::vector<FollowerView>)> done) const;
+  /// The same for callers that may wait. ETIMEDOUT: the hub's thread did not answer in that time. Never on the hub's own thread.
+  Result<std::vector<FollowerView>> followers(Millis patience = Millis(5'000)) const;
   std::vector<Endpoint> bound() const;            ///< with the port that port 0 became; any thread
 
   struct Impl;  ///< of hub/ alone

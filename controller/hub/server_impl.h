@@ -53,7 +53,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   void drain();
   void linger();
   bool choose_next();
-  void look_at_silence();
+  void look_for_acks(Instant now);
   void fail();
 
   Server::Impl& hub_;
@@ -66,6 +66,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   bool reading_ = false, writing_ = false;  ///< a wait is under way
   bool posted_ = false;                     ///< pump() is called again soon
   bool keep_ = false;
+  bool silent_ = false;  ///< its machine does not acknowledge what it is sent
   std::string head_;  ///< of the request, as far as it is there
   std::deque<TextPtr> first_;  ///< what comes before the position counts: heads, the hello
   TextPtr current_;
@@ -73,9 +74,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
   uint64_t current_last_ = 0;  ///< position when it is written
   uint64_t seq_ = 0;
   bool wants_snapshot_ = false, wants_beat_ = false;
-  bool quiet_ = false;  ///< it acknowledged nothing for a while
   std::string node_;
-  Instant since_{}, progress_{};
+  Instant since_{}, progress_{}, looked_{};
 };
 using StreamPtr = std::shared_ptr<Stream>;
 
@@ -126,7 +126,7 @@ struct Server::Impl {
   std::string files_warning;
   std::vector<std::unique_ptr<Listener>> listeners;
   boost::asio::steady_timer ticker{io}, flusher{io};
-  Instant next_files{}, next_beat{};
+  Instant next_files{}, next_beat{}, tick_due{};
   std::minstd_rand random{std::random_device{}()};
 
   /// What the control loop hands over.
@@ -164,7 +164,9 @@ struct Server::Impl {
 
   struct Counters {
     std::atomic<uint64_t> seq{0}, connects{0}, resumed{0}, snapshots{0}, dropped_behind{0}, refused{0}, failed{0}, snapshot_bytes{0},
-        snapshots_made{0}, history_bytes{0}, history_changes{0}, sent_bytes{0}, followers{0};
+        snapshots_made{0}, history_bytes{0}, history_changes{0}, sent_bytes{0}, followers{0},
+        beats{0}, lag_us{0};
+    std::atomic<int64_t> ticked_us{0};
   } count;
   Published<std::vector<std::string>> warnings;
   Published<std::vector<Endpoint>> bound;

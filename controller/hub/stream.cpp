@@ -1,8 +1,10 @@
 // One connection of a hub.
 #include <fmt/format.h>
 #include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <boost/asio/post.hpp>
+#include <cerrno>
 
 #include "hub/server_impl.h"
 #include "util/log.h"
@@ -32,7 +34,7 @@ void Stream::close() {
   first_.clear();
   if (followed) {
     hub_.count.followers = --hub_.following;
-    if (hub_.options.on_follower && !quiet_) hub_.options.on_follower(address_, false);
+    if (hub_.options.on_follower && !silent_) hub_.options.on_follower(address_, false);
   }
   hub_.leave(*this);  // may be the last that holds this
 }
@@ -160,8 +162,11 @@ void Stream::follow(Request&& r) {
 void Stream::drain() {
   char bytes[2048];
   for (int i = 0; i < 8 && phase_ == Phase::kFollowing; i++) {
+    errno = 0;
     auto got = channel_.read(bytes, sizeof bytes);
-    if (got.state == Channel::State::kClosed) return current_ ? fail() : close();
+    // One that leaves when it has everything is no failure; one whose machine did not acknowledge what the kernel had taken is.
+    bool lost = current_ || errno == ETIMEDOUT || errno == EHOSTUNREACH;
+    if (got.state == Channel::State::kClosed) return lost ? fail() : close();
     if (got.state != Channel::State::kDone) break;
   }
   wait_read();
@@ -254,19 +259,24 @@ void Stream::pump() {
   }
 }
 
-/// A machine that lost its power leaves its streams as they are. The kernel of one that lives acknowledges each beat, whatever runs on it.
-void Stream::look_at_silence() {
-  if (!hub_.options.on_follower) return;
+/// A machine that lost its power or its link ends no stream: TCP asks it for a long time. But each beat is acknowledged by its kernel, whatever
+/// its processes do; so what was not, a whole beat later, is a sign. The stream stays: only whoever watches agents is told.
+void Stream::look_for_acks(Instant now) {
+  auto since = now - looked_;
+  if (since < hub_.options.heartbeat / 2) return;  // a beat out of turn: the one before may be on its way
+  bool first = std::exchange(looked_, now) == Instant{};
   tcp_info info{};
   socklen_t size = sizeof info;
-  if (getsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return;
-  bool quiet = info.tcpi_unacked > 0 && Millis(info.tcpi_last_ack_recv) > hub_.options.heartbeat * 3 / 2;
-  if (quiet == std::exchange(quiet_, quiet)) return;
-  hub_.options.on_follower(address_, !quiet);
+  if (first || getsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return;
+  // The kernel counts in ticks of up to 10 ms; what arrived since the last look is younger than that look by all measures.
+  bool silent = info.tcpi_unacked > 0 && Millis(info.tcpi_last_ack_recv) > since + since / 4;
+  if (silent == std::exchange(silent_, silent)) return;
+  log::info(silent ? "hub_follower_silent" : "hub_follower_heard", {{"node", node_}, {"address", peer_}});
+  if (hub_.options.on_follower) hub_.options.on_follower(address_, !silent);
 }
 
 void Stream::beat() {
-  look_at_silence();
+  look_for_acks(hub_.now());
   wants_beat_ = true;
   pump();
 }

@@ -70,7 +70,12 @@ class HubSourceImpl final : public HubSource {
   }
   microseconds clock_error() const override { return microseconds(run_->offset ? run_->offset->error_us : 0); }
   const hub::SourceHealth& health() const override { return run_->health; }
-  HubStatus hub_status() const override { return run_->hub_status; }
+  HubStatus hub_status() const override {
+    HubStatus s = run_->hub_status;
+    s.masters = run_->masters.size();
+    s.at = run_->have;
+    return s;
+  }
 
  private:
   /// A stream, and what is done beside it.
@@ -294,6 +299,7 @@ asio::awaitable<Error> HubSourceImpl::Run::follow(std::shared_ptr<Run> self, Ses
   info.endpoint = stream.master().text();
   info.leader = status.connects == 0 ? LeaderChange::kFirst : hello.snapshot ? LeaderChange::kChanged : LeaderChange::kSame;
   run = hello.at.run;
+  hub_status.told = hello.at.seq;
   ++(hello.snapshot ? hub_status.snapshots : hub_status.resumed);
   hub_status.place = session->place;
   hub_status.preferred = session->place == 0;
@@ -329,6 +335,7 @@ asio::awaitable<Error> HubSourceImpl::Run::follow(std::shared_ptr<Run> self, Ses
 Result<> HubSourceImpl::Run::take(Session& session, hub::Record&& record) {
   if (auto* image = std::get_if<hub::Image>(&record)) {
     session.seq = image->seq;
+    hub_status.told = std::max(hub_status.told, image->seq);
     sink.on_snapshot(std::move(*image));
   } else if (auto* changes = std::get_if<hub::Changes>(&record)) {
     return take_changes(session, std::move(*changes));
@@ -347,6 +354,7 @@ Result<> HubSourceImpl::Run::take(Session& session, hub::Record&& record) {
 
 /// A beat may be older than what was written before it, and may overtake changes that the hub gathers; but not twice the same.
 Result<> HubSourceImpl::Run::take_beat(Session& session, const hub::Beat& beat) {
+  hub_status.told = std::max(hub_status.told, beat.seq);
   if (!session.seq) return {};
   bool waits = beat.seq > *session.seq;
   if (waits && session.overtaken == session.seq) return fail(EBADMSG, fmt::format("it is at change {}, but sent none after {}", beat.seq, *session.seq));
@@ -359,6 +367,7 @@ Result<> HubSourceImpl::Run::take_changes(Session& session, hub::Changes&& chang
   if (changes.first != *session.seq + 1 || changes.last < changes.first)
     return fail(EBADMSG, fmt::format("changes {} to {} came after change {}", changes.first, changes.last, *session.seq));
   session.seq = changes.last;
+  hub_status.told = std::max(hub_status.told, changes.last);
   sink.on_changes(std::move(changes));
   return {};
 }

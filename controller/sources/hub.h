@@ -72,6 +72,9 @@ struct HubStatus {
   uint64_t snapshots = 0, resumed = 0;  ///< streams that began with a snapshot; streams that went on
   uint64_t moves = 0;       ///< streams left for a better master
   uint64_t faults = 0;      ///< streams ended by a record that was no record, or not the next one
+  size_t masters = 0;       ///< that are configured, each once
+  hub::Position at;         ///< what the sink has applied
+  uint64_t told = 0;        ///< newest change of the run that the hub spoke of
 };
 
 /// Besides what a Source is.

@@ -52,6 +52,7 @@ struct ZkMasters::Impl : std::enable_shared_from_this<Impl> {
   struct Shown {
     std::string error;
     std::vector<MasterAddress> masters;
+    Instant leads_since{};
     uint64_t reads = 0, old_reads = 0;
   };
 
@@ -205,7 +206,10 @@ void ZkMasters::Impl::take() {
   std::sort(found.begin(), found.end(), [](auto& a, auto& b) { return a.sequence < b.sequence; });
   bool news = found != last;
   auto masters = masters_in_order(found);
-  shown.with([&](auto& s) { s.masters = masters; });
+  shown.with([&](auto& s) {
+    if (s.masters.empty() || s.masters.front() != masters.front()) s.leads_since = std::chrono::steady_clock::now();
+    s.masters = masters;
+  });
   if (!news) return;
   last = std::move(found);
   log::info("zookeeper_masters", {{"path", path}, {"first", masters.front().text()}, {"masters", masters.size()}});
@@ -236,11 +240,14 @@ ZkMastersStatus ZkMasters::status() const {
   auto own = impl_->shown.with([](auto& s) { return s; });
   ZkMastersStatus out;
   out.connected = session.state == zk::SessionState::kConnected;
+  out.since = session.since;
   out.server = session.server;
   out.last_error = session.last_error.empty() ? own.error : session.last_error;
   out.masters = std::move(own.masters);
+  out.leads_since = own.leads_since;
   out.sessions = session.sessions;
   out.expired = session.expired;
+  out.connects = session.connects;
   out.reads = own.reads;
   out.old_reads = own.old_reads;
   return out;

@@ -37,10 +37,12 @@ struct ZkMastersOptions {
 
 struct ZkMastersStatus {
   bool connected = false;
+  Instant since{};         ///< when `connected` took its value
   std::string server;      ///< of the ensemble, "10.0.0.1:2181"; empty: none
   std::string last_error;  ///< empty while all is well; never holds the password
   std::vector<MasterAddress> masters;  ///< the list in force, leader first
-  uint64_t sessions = 0, expired = 0;
+  Instant leads_since{};   ///< when the first of them became the first, as it was seen here
+  uint64_t sessions = 0, expired = 0, connects = 0;
   uint64_t reads = 0;      ///< of the whole directory, the failed ones too
   uint64_t old_reads = 0;  ///< of these, not believed
 };

@@ -308,8 +308,8 @@ void ClusterState::agent_removed(std::string_view id, StateDelta& out) {
   // Tasks end by their own updates; only those that nobody will ever speak of again go with the agent.
   if (held) sweep(*a, out, [](const TaskEntry&) { return true; });
   a->registered = false;
-  tell_gone(*a, out);
   set_recovered(*a, false, out);
+  tell_gone(*a, out);
   drop_if_unused(*a);
 }
 

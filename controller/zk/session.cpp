@@ -144,7 +144,10 @@ void Session::Impl::ask(std::function<void(Handle&, Done<T>)> begin, Result<> go
 void Session::Impl::change(SessionState to, int64_t id) {
   if (state == to) return;
   state = to;
-  shown.with([&](auto& s) { s.state = to; });
+  shown.with([&](auto& s) {
+    s.state = to;
+    s.since = Steady::now();
+  });
   if (told) told(to, id);
 }
 
@@ -343,6 +346,7 @@ void Session::Impl::run() {
   work();
   shown.with([](auto& s) {
     s.state = SessionState::kConnecting;
+    s.since = Steady::now();
     s.server.clear();
   });
 }
@@ -351,6 +355,7 @@ Session::Session(SessionOptions options, OnState on_state) : impl_(std::make_sha
 Session::~Session() { stop(); }
 
 void Session::start() {
+  impl_->shown.with([](auto& s) { s.since = Steady::now(); });
   impl_->thread = std::thread([m = impl_.get()] { m->run(); });
 }
 

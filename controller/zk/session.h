@@ -58,6 +58,7 @@ enum class SessionState : uint8_t {
 
 struct SessionStatus {
   SessionState state = SessionState::kConnecting;
+  Instant since{};         ///< when `state` took its value
   std::string server;      ///< of the ensemble, "10.0.0.1:2181"; empty: none
   std::string last_error;  ///< why it is not connected; empty while it is. Never holds the password
   int64_t id = 0;          ///< of the session; 0: none yet

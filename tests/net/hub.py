@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Agents that follow masters: one Mesos, two masters that serve a hub, two agents that follow one of them. Names and virtual IPs of the
 agents are asked with real packets while masters are killed, all of them are gone, and an agent starts anew with nothing but its disk:
-nothing is withdrawn at any moment."""
+nothing is withdrawn at any moment. A machine whose link is down leaves rotation on all others, and comes back. What the operator is shown of it
+is compared with what is so."""
+import json
 import os
 import re
 import signal
@@ -61,7 +63,7 @@ class Scene:
         hubs = [f"{m.address[4]}:{HUB_PORT}" for m in masters]
         self.masters = {hub: Daemon(m, {"mesos": [self.mesos.address]},
                                     settings={"node.roles": ["master"], "hub_server.listen": [hub], "hub_server.token_file": token,
-                                              "hub_server.heartbeat": "500ms"})
+                                              "hub_server.heartbeat": "500ms", "hub_server.probe_every": "1s"})
                         for hub, m in zip(hubs, masters)}
         self.agents = [Daemon(a, {"hub": hubs},
                               settings={"node.id": a.name, "hub.token_file": token, "hub.rebalance": "1s", "state.save_every": "200ms",
@@ -69,10 +71,10 @@ class Scene:
                        for a in agents]
         self.clients = [a.routed("c") for a in agents]
 
-    def task(self, name):
-        place = self.places[name]
-        return (f"task add {name} F1 A{place.node.number} name=web container=mesos network=dcos ip={place.address[4]} "
-                f"port=8080 scope=container vip=/web:80")
+    def task(self, name, place=None, service="web"):
+        place = self.places[place or name]
+        return (f"task add {name} F1 A{place.node.number} name={service} container=mesos network=dcos ip={place.address[4]} "
+                f"port=8080 scope=container vip=/{service}:80")
 
     # --- what an agent answers
 
@@ -83,8 +85,8 @@ class Scene:
         s = self.source(agent)
         return s["connected"] and s["endpoint"] == hub
 
-    def backends(self, agent):
-        return {b["ip"] for s in agent.services().values() if s["name"] == WEB and ":" not in s["address"]
+    def backends(self, agent, name=WEB):
+        return {b["ip"] for s in agent.services().values() if s["name"] == name and ":" not in s["address"]
                 for b in s["backends"] if b["state"] == "active"}
 
     def of(self, *names):
@@ -138,6 +140,77 @@ class Scene:
             counts.append(f"{found['sum'] / found['count'] * 1000:.1f} ms")
         return "from the master's receipt to the kernel of an agent: " + ", ".join(counts)
 
+    def cli(self, daemon, *words):
+        return daemon.node.run([self.lab.tool("loadstar"), "-s", daemon.socket, *words])
+
+    def shown(self):
+        """Status, metrics and `loadstar hub ls` of both sides say the same, and what is so."""
+        where = {a.node.name: self.source(a)["endpoint"] for a in self.agents}
+        for hub, master in self.masters.items():
+            here = sorted(name for name, at in where.items() if at == hub)
+            listed = json.loads(self.cli(master, "-o", "json", "hub", "ls"))
+            expect([f["node"] for f in listed] == here, lambda: f"{hub} has {here} and lists {listed}")
+            for f in listed:
+                node = next(a.node for a in self.agents if a.node.name == f["node"])
+                expect(f["address"].rsplit(":", 1)[0] == node.address[4] and f["behind"] == 0, lambda: f"{hub}: {f}")
+            table = self.cli(master, "hub", "ls")
+            expect(all(name in table for name in here), lambda: f"{hub}: {table}")
+            # The status is made once a second.
+            wait_until(lambda: master.get("/v1/status")["hub"]["followers"] == len(here), 3, f"the followers of {hub}")
+            status = master.get("/v1/status")
+            expect(status["hub"]["followers"] == len(here) and status["hub"]["listen"] == [hub] and status["hub"]["token"], lambda: f"{hub}: {status['hub']}")
+            expect(status["agents"] == {"watched": 2, "unreachable": 0, "addresses": [], "isolated": False}, lambda: f"{hub}: {status['agents']}")
+            expect({l["name"] for l in status["loops"]} >= {"control", "admin", "hub"} and all(l["beat_age_s"] < 5 for l in status["loops"]),
+                   lambda: f"{hub}: {status['loops']}")
+            expect(master.metric("loadstar_hub_followers") == len(here) and master.metric("loadstar_agents_watched") == 2, f"{hub}: metrics")
+            expect(f"{len(here)} of at most" in self.cli(master, "status"), f"{hub}: the status has no line of it")
+        for agent in self.agents:
+            hub = self.source(agent)["endpoint"]
+            run = self.masters[hub].get("/v1/status")["hub"]["run"]
+            wait_until(lambda: self.source(agent)["hub"]["clock_error_s"] is not None, 5, f"{agent.node.name} compares the clocks")
+            said = self.source(agent)["hub"]
+            expect(said["run"] == run and said["behind"] == 0 and said["fed"] and said["masters"] == 2, lambda: f"{agent.node.name}: {said}")
+            expect(agent.metric("loadstar_hub_client_connected") == 1 and agent.metric("loadstar_hub_client_behind") == 0, f"{agent.node.name}: metrics")
+            status, _, body = agent.call("GET", "/v1/hub/followers")
+            expect(status == 404 and "serves no hub" in body["error"], lambda: f"{agent.node.name}: {status} {body}")
+        return ", ".join(f"{name} at {at}" for name, at in where.items())
+
+    def link_down(self):
+        """The machine of w1 is cut off: no stream ends, no connection is refused."""
+        lost, other = self.agents
+        solo = f"solo.{state.FRAMEWORK_NAME}"
+        self.mesos.say(self.task("s1", "w1", "solo"))
+        everybody = [*self.masters.values(), *self.agents]
+        others = [d for d in everybody if d is not lost]
+        for d in everybody:
+            wait_until(lambda: self.backends(d, solo) == self.of("w1"), 5, f"solo on {d.node.name}")
+        begin = time.monotonic()
+        self.lab.fabric.ip(f"link set {lost.node.name} down")
+        try:
+            for d in others:
+                wait_until(lambda: self.backends(d) == self.of("w2", "w3"), 30, f"the lost machine leaves rotation on {d.node.name}")
+            took = time.monotonic() - begin
+            for d in others:
+                expect(self.backends(d, solo) == self.of("w1"), f"{d.node.name} took away the only backend")
+            for d in others:
+                told = wait_until(lambda: (lambda a: a["unreachable"] and a)(d.get("/v1/status")["agents"]), 3, f"{d.node.name} says so")
+                expect(told["unreachable"] == 1 and told["addresses"] == [lost.node.address[4]], lambda: f"{d.node.name}: {told}")
+            expect(all(d.metric("loadstar_agents_unreachable") == 1 for d in others), "metrics")
+            warned = [w for w in next(iter(self.masters.values())).get("/v1/status")["warnings"] if "cannot be reached" in w and lost.node.address[4] in w]
+            expect(warned, "the masters do not warn")
+            answered = {self.clients[1].dial("once", self.vip, 80)[0]["name"] for _ in range(12)}
+            expect(answered == {"w2", "w3"}, lambda: f"{answered} answered")
+        finally:
+            self.lab.fabric.ip(f"link set {lost.node.name} up")
+        begin = time.monotonic()
+        for d in everybody:
+            wait_until(lambda: self.backends(d) == self.of("w1", "w2", "w3"), 20, f"the machine is back on {d.node.name}")
+        back = time.monotonic() - begin
+        wait_until(lambda: self.source(lost)["connected"], 10, "the lost agent follows")
+        self.mesos.say("task state s1 TASK_KILLED")
+        self.answers("w1", "w2", "w3")
+        return f"out after {took:.1f} s, in again after {back:.1f} s; the only backend of a service stays"
+
     def kill_one(self):
         hub = self.source(self.agents[0])["endpoint"]
         other = next(h for h in self.masters if h != hub)
@@ -165,8 +238,8 @@ class Scene:
         took = time.monotonic() - begin
         wait_until(lambda: client.dial("once", self.vip, 80, timeout=300)[0]["ok"], 5, "the virtual IP")
         self.answers("w1", "w2", "w3")
-        # The data path may serve before the status of this start is published.
-        told = wait_until(lambda: [w for w in agent.get("/v1/status")["warnings"] if "state from disk" in w], 5, "a status that says it is from the disk")
+        told = wait_until(lambda: [w for w in agent.get("/v1/status")["warnings"] if "state from disk" in w], 3, "the status says that it is from the disk")
+        expect(agent.get("/v1/status")["source"]["kept_s"] < 60 and agent.metric("loadstar_source_from_disk") == 1, "the status does not say how old it is")
         return f"after {took:.2f} s: {told[0]}"
 
     def back(self):
@@ -185,6 +258,8 @@ def main():
         report.run("two masters, two agents", scene.start)
         report.run("a task comes", scene.change, "add", "w3", "w1", "w2", "w3")
         report.run("convergence is measured", scene.converges)
+        report.run("the operator is shown it", scene.shown)
+        report.run("a machine's link goes down and comes back", scene.link_down)
         report.run("the followed master is killed", scene.kill_one)
         report.run("all masters are gone", scene.kill_both)
         report.run("an agent starts from its disk", scene.reboot)

@@ -44,12 +44,41 @@ TEST(HubServer, SnapshotThenDeltas) {
   EXPECT_EQ(s.followers, 1u);
   EXPECT_EQ(s.snapshots, 1u);
   EXPECT_EQ(s.connects, 1u);
-  auto followers = hub.server->followers();
+  auto followers = hub.server->followers().value();
   ASSERT_EQ(followers.size(), 1u);
   EXPECT_EQ(followers[0].node, "n1");
   EXPECT_THAT(followers[0].address, StartsWith("127.0.0.1:"));
   EXPECT_EQ(followers[0].seq, hub.seq);
   EXPECT_EQ(followers[0].behind, 0u);
+}
+
+TEST(HubServer, WhoAsksAStuckHubIsNotStuck) {
+  std::atomic<bool> blocked{false}, go_on{false};
+  ServerOptions o;
+  o.on_follower = [&](const IpAddress&, bool there) {
+    if (!there) return;
+    blocked = true;
+    while (!go_on) std::this_thread::sleep_for(1ms);
+  };
+  Hub hub(std::move(o));
+  ASSERT_TRUE(comes([&] { return hub.server->status().beats > 1; }));
+  Client c(hub.port());
+  c.get("/v1/hub?node=n1");
+  ASSERT_TRUE(comes([&] { return blocked.load(); }));
+  auto before = hub.server->status().beats;
+  auto late = hub.server->followers(Millis(30));
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, std::errc::timed_out);
+  EXPECT_THAT(late.error().text(), HasSubstr("ask the hub's thread who follows"));
+  EXPECT_EQ(hub.server->status().beats, before);
+  EXPECT_TRUE(comes([&] { return hub.server->status().beat_age_s > 0.3; })) << "how long it stands still is shown";
+  std::atomic<size_t> told{0};
+  hub.server->ask_followers([&](std::vector<FollowerView> all) { told = all.size(); });
+  EXPECT_EQ(told, 0u) << "asking waits for nothing";
+  go_on = true;
+  EXPECT_TRUE(comes([&] { return told == 1; }));
+  EXPECT_TRUE(comes([&] { return hub.server->status().beats > before; }));
+  EXPECT_EQ(hub.server->followers().value().size(), 1u);
 }
 
 TEST(HubServer, GoesOnWhereAFollowerWas) {
@@ -126,7 +155,7 @@ TEST(HubServer, ASlowFollowerDelaysNobody) {
   EXPECT_EQ(good.images, 1);
   auto s = hub.server->status();
   EXPECT_LE(s.history_bytes, o.history + 2 * kHeavy);
-  auto followers = hub.server->followers();
+  auto followers = hub.server->followers().value();
   ASSERT_EQ(followers.size(), 2u);
   EXPECT_EQ(followers[0].behind, 0u);
   EXPECT_GT(followers[1].behind, 100u);
@@ -212,8 +241,8 @@ TEST(HubServer, BadRequests) {
   Client c(hub.port());  // nobody was harmed
   ASSERT_TRUE(c.follow({}, "", "a%00b%zz<" + std::string(500, 'n')));
   ASSERT_TRUE(c.until(hub.seq));
-  EXPECT_THAT(hub.server->followers().at(0).node, StartsWith("a?b%zz<nnn"));
-  EXPECT_EQ(hub.server->followers().at(0).node.size(), 128u);
+  EXPECT_THAT(hub.server->followers().value().at(0).node, StartsWith("a?b%zz<nnn"));
+  EXPECT_EQ(hub.server->followers().value().at(0).node.size(), 128u);
 }
 
 TEST(HubServer, TheClockOnOneConnection) {
