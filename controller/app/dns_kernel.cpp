@@ -297,6 +297,7 @@ void DnsKernel::tick() {
   const int64_t mono = clock_ns(CLOCK_MONOTONIC);
   std::atomic_ref(impl_->c().unix_offset_ns).store(clock_ns(CLOCK_REALTIME) - mono, std::memory_order_relaxed);
   impl_->mirror.expire_cached(uint64_t(mono));
+  impl_->tables.let_go();
   impl_->publish();
 }
 

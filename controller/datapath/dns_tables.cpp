@@ -27,6 +27,9 @@ constexpr size_t kRestMax = 32768;
 /// that comes at 34 %, with "the emptier one" at 71 % with 31 % in the second.
 constexpr int kFirstBucket = 5;
 
+/// Mapped octets that stay mapped: what a second of changes is about.
+constexpr size_t kKeptBuckets = 2 << 20, kKeptData = 4 << 20;
+
 struct Slot {
   uint32_t bucket = 0;
   int way = 0;
@@ -355,6 +358,11 @@ void DnsTables::each(void (*visit)(void*, const ls_dns_entry&, std::string_view)
     auto e = impl_->header(LS_DNS_PLACE(word));
     visit(context, e, {impl_->key_at(LS_DNS_PLACE(word)), e.key_octets});
   });
+}
+
+void DnsTables::let_go() {
+  impl_->maps.buckets.let_go(kKeptBuckets);
+  impl_->maps.data.let_go(kKeptData);
 }
 
 DnsTablesView DnsTables::view() const {

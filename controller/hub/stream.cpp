@@ -1,8 +1,6 @@
 // One connection of a hub.
 #include <fmt/format.h>
 
-#include <boost/asio/post.hpp>
-
 #include "hub/server_impl.h"
 #include "util/log.h"
 
@@ -160,7 +158,7 @@ void Stream::drain() {
   char bytes[2048];
   for (int i = 0; i < 8 && phase_ == Phase::kFollowing; i++) {
     auto got = channel_.read(bytes, sizeof bytes);
-    if (got.state == Channel::State::kClosed) return current_ ? fail() : close();
+    if (got.state == Channel::State::kClosed) return current_ || channel_.given_up() ? fail() : close();
     if (got.state != Channel::State::kDone) break;
   }
   wait_read();
@@ -232,10 +230,7 @@ void Stream::pump() {
     }
     if (sent >= kAtOnce) {
       posted_ = true;
-      return boost::asio::post(hub_.io, [self] {
-        self->posted_ = false;
-        self->pump();
-      });
+      return hub_.wish_turn(self);
     }
     const std::string_view head = current_->head, body = current_->body;
     auto moved = offset_ < head.size() ? channel_.write(head.substr(offset_), body) : channel_.write(body.substr(offset_ - head.size()));
@@ -250,6 +245,11 @@ void Stream::pump() {
     current_ = nullptr;
     seq_ = current_last_;
   }
+}
+
+void Stream::go_on() {
+  posted_ = false;
+  pump();
 }
 
 void Stream::beat() {

@@ -4,10 +4,14 @@
 //
 // Usage: converge [--agents 2000] [--tasks 1000,10000,100000] [--rate 50] [--seconds 30] [--whole 2] [--stopped 50] [--tls]
 //                 [--no-reference] [--no-storm] [--quick]
+//        converge --serve ADDRESS:PORT --tasks 10000 [--agents 100]
+// The second form is the hub and its feed alone, for agents elsewhere (idle.py): each number on a line of the standard input is the rate from
+// then on, in changes a second, and the end of the input is the end.
 // The last number of tasks is measured in full, those before it only by the cost of a change. No time is asserted: it fails when a stream misses a
 // change. The streams run on one thread, the hub and the feed on one each; a write to loopback does the receiver's part of TCP as well, on
 // the hub's thread.
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -40,7 +44,7 @@ bool read_sizes(std::string_view text, std::vector<size_t>& out) {
   return !out.empty();
 }
 
-bool read(int argc, char** argv, Options& o) {
+bool read(int argc, char** argv, Options& o, std::optional<Endpoint>& serve) {
   for (int i = 1; i < argc; i++) {
     const std::string_view name = argv[i];
     if (name == "--tls") {
@@ -54,6 +58,9 @@ bool read(int argc, char** argv, Options& o) {
       o.tasks = {100, 5000};
       o.seconds = 1;
       o.stopped = 5;
+    } else if (name == "--serve" && i + 1 < argc) {
+      serve = Endpoint::parse(argv[++i]);
+      if (!serve) return false;
     } else if (name == "--tasks" && i + 1 < argc) {
       if (!read_sizes(argv[++i], o.tasks)) return false;
     } else if (auto value = i + 1 < argc ? number(argv[i + 1]) : std::nullopt; value) {
@@ -105,6 +112,31 @@ int all(const Options& options) {
   return good ? 0 : 1;
 }
 
+int serve(const Options& options, const Endpoint& at) {
+  Stamps stamps(1 << 22);
+  Feed feed(options.tasks.back(), options.agents, stamps);
+  hub::ServerOptions o;
+  o.listen = {at};
+  auto hub = hub::Server::start(std::move(o));
+  if (!hub) return fmt::print(stderr, "converge: {}\n", hub.error().text()), 1;
+  feed.open(**hub);
+  fmt::print("serving {}\n", at.text());
+  std::fflush(stdout);
+  std::string line;
+  pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  for (char c = 0; ::read(STDIN_FILENO, &c, 1) == 1;) {
+    if (c != '\n') {
+      line += c;
+      continue;
+    }
+    const auto rate = number(line);
+    line.clear();
+    if (!rate) return fmt::print(stderr, "converge: a rate is a number\n"), 2;
+    if (*rate > 0) feed.run(**hub, *rate, [&] { return poll(&input, 1, 0) > 0; });
+  }
+  return 0;
+}
+
 }  // namespace
 }  // namespace ls::converge
 
@@ -112,12 +144,14 @@ int main(int argc, char** argv) {
   ls::converge::follow_heap_of_openssl();
   ls::log::set_level(ls::log::Level::kError);
   ls::converge::Options options;
-  if (!ls::converge::read(argc, argv, options)) {
+  std::optional<ls::Endpoint> serve;
+  if (!ls::converge::read(argc, argv, options, serve)) {
     fmt::print(stderr,
                "usage: converge [--agents N] [--tasks N,N,..] [--rate N] [--seconds N] [--whole N] [--stopped N] [--tls] [--no-reference] "
-               "[--no-storm] [--quick]\n");
+               "[--no-storm] [--quick]\n       converge --serve ADDRESS:PORT --tasks N [--agents N]\n");
     return 2;
   }
+  if (serve) return ls::converge::serve(options, *serve);
   ls::converge::set_apart();
   try {
     return ls::converge::all(options);
