@@ -335,6 +335,7 @@ void ClusterState::replace(Snapshot s, Instant now, SnapshotContext context, Sta
 
   for (auto& f : s.frameworks) framework_added(std::move(f), s.placed, out);
 
+  placed_ = s.placed;
   std::unordered_set<AgentEntry*> listed, recovered;
   for (size_t i = 0; i < s.agents.size(); i++) {
     auto& a = s.agents[i];
@@ -411,7 +412,8 @@ StateDelta ClusterState::expire(Instant now) {
     AgentEntry& a = *timers_.begin()->second;
     if (a.held_until && *a.held_until <= now) {
       set_timer(a, &AgentEntry::held_until, std::nullopt);
-      set_recovered(a, false, out);  // the master marks it unreachable now, and says nothing about it
+      // The master marks it unreachable now, and says nothing about it; a hub tells when it no longer waits, and may have begun later.
+      if (!placed_) set_recovered(a, false, out);
       tell_gone(a, out);
     }
     if (a.settles_until && *a.settles_until <= now) set_timer(a, &AgentEntry::settles_until, std::nullopt);

@@ -197,6 +197,7 @@ class ClusterState {
 
   StateOptions options_;
   uint32_t epoch_ = 0;
+  bool placed_ = false;  ///< of the newest snapshot
   std::unordered_set<EntryPtr, TaskHash, TaskEqual> tasks_;
   /// Keys are views into the entries' own ids, which never change.
   std::unordered_map<std::string_view, std::unique_ptr<AgentEntry>> agents_;

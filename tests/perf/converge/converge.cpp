@@ -3,8 +3,8 @@
 // master until each stream has it; what that costs the hub; what the hub's memory is; and what happens when all come at once.
 //
 // Usage: converge [--agents 2000] [--tasks 1000,10000,100000] [--rate 50] [--seconds 30] [--whole 2] [--stopped 50] [--tls]
-//                 [--no-reference] [--no-storm] [--quick]
-//        converge --serve ADDRESS:PORT --tasks 10000 [--agents 100]
+//                 [--plain] [--no-reference] [--no-storm] [--quick]
+//        converge --serve ADDRESS:PORT --tasks 10000 [--agents 100] [--plain]
 // The second form is the hub and its feed alone, for agents elsewhere (idle.py): each number on a line of the standard input is the rate from
 // then on, in changes a second, and the end of the input is the end.
 // The last number of tasks is measured in full, those before it only by the cost of a change. No time is asserted: it fails when a stream misses a
@@ -51,6 +51,8 @@ bool read(int argc, char** argv, Options& o, std::optional<Endpoint>& serve) {
       o.tls = true;
     } else if (name == "--no-reference") {
       o.reference = false;
+    } else if (name == "--plain") {
+      o.plain = true;
     } else if (name == "--no-storm") {
       o.storm = false;
     } else if (name == "--quick") {
@@ -84,8 +86,8 @@ int all(const Options& options) {
   const auto now = std::time(nullptr);
   char date[32];
   std::strftime(date, sizeof date, "%F %H:%M UTC", std::gmtime(&now));
-  fmt::print("{}; {}; build {}; load {:.2f}\n{} streams, {} changes/s, {}\n", date, machine(), LS_BUILD_TYPE, load_average(), options.agents, options.rate,
-             options.tls ? "TLS with certificates on both sides" : "no TLS");
+  fmt::print("{}; {}; build {}; load {:.2f}\n{} streams, {} changes/s, {} tasks, {}\n", date, machine(), LS_BUILD_TYPE, load_average(), options.agents, options.rate,
+             options.plain ? "plain" : "hard", options.tls ? "TLS with certificates on both sides" : "no TLS");
   bool good = true;
   std::vector<Found> found;
   for (auto tasks : options.tasks) {
@@ -114,7 +116,7 @@ int all(const Options& options) {
 
 int serve(const Options& options, const Endpoint& at) {
   Stamps stamps(1 << 22);
-  Feed feed(options.tasks.back(), options.agents, stamps);
+  Feed feed(options.tasks.back(), options.agents, stamps, options.plain);
   hub::ServerOptions o;
   o.listen = {at};
   auto hub = hub::Server::start(std::move(o));
@@ -148,7 +150,7 @@ int main(int argc, char** argv) {
   if (!ls::converge::read(argc, argv, options, serve)) {
     fmt::print(stderr,
                "usage: converge [--agents N] [--tasks N,N,..] [--rate N] [--seconds N] [--whole N] [--stopped N] [--tls] [--no-reference] "
-               "[--no-storm] [--quick]\n       converge --serve ADDRESS:PORT --tasks N [--agents N]\n");
+               "[--no-storm] [--plain] [--quick]\n       converge --serve ADDRESS:PORT --tasks N [--agents N] [--plain]\n");
     return 2;
   }
   if (serve) return ls::converge::serve(options, *serve);

@@ -13,7 +13,7 @@ constexpr size_t kFrameworks = 10;
 
 std::string name_of(size_t task) { return fmt::format("service-{}.group", task / 5); }
 std::string id_of(size_t task) { return fmt::format("service-{}.group.instance-{:08x}-7c1d-11e9-9a1e-70b3d5800001.app.{}", task / 5, task, task); }
-SharedText framework_of(size_t task) { return SharedText(fmt::format("{}-{:04}", kLeader, task % kFrameworks)); }
+SharedText framework_of(size_t task) { return SharedText(fmt::format("{}-{:04}", kLeader, task / 5 % kFrameworks)); }
 SharedText agent_of(size_t agent) { return SharedText(fmt::format("{}-S{}", kLeader, agent)); }
 /// 9.0.0.0/8 for tasks, 10.0.0.0/8 for machines.
 IpAddress address(uint32_t net, size_t n) { return IpAddress::from_v4((net << 24) + uint32_t(n % (1 << 24))); }
@@ -23,14 +23,16 @@ IpAddress address(uint32_t net, size_t n) { return IpAddress::from_v4((net << 24
 Task Feed::task(size_t n) const {
   Task t;
   auto spec = std::make_shared<TaskSpec>();
-  spec->name = name_of(n);
+  spec->name = plain_ ? "service-" + std::to_string(n / 5) : name_of(n);
   spec->runtime = Runtime::kMesos;
   spec->health_check = true;
-  spec->discovered = true;
-  spec->port_resources = {{31000 + n % 500 * 2, 31001 + n % 500 * 2}};
-  DiscoveryPort port{.number = 8080, .protocol = PortProtocol::kTcp, .named = true, .name = "http", .vips = {}};
-  port.vips.push_back({"VIP_0", "/service-" + std::to_string(n / 5) + ":80"});
-  spec->ports.push_back(std::move(port));
+  if (!plain_) {
+    spec->discovered = true;
+    spec->port_resources = {{31000 + n % 500 * 2, 31001 + n % 500 * 2}};
+    DiscoveryPort port{.number = 8080, .protocol = PortProtocol::kTcp, .named = true, .name = "http", .vips = {}};
+    port.vips.push_back({"VIP_0", "/service-" + std::to_string(n / 5) + ":80"});
+    spec->ports.push_back(std::move(port));
+  }
   t.spec = std::move(spec);
   t.framework_id = framework_of(n);
   t.agent_id = agent_of(n % agents_);
@@ -52,11 +54,11 @@ TaskUpdated Feed::update(size_t n, MesosState state) const {
   return u;
 }
 
-Feed::Feed(size_t tasks, size_t agents, Stamps& stamps) : agents_(agents), stamps_(stamps) {
+Feed::Feed(size_t tasks, size_t agents, Stamps& stamps, bool plain) : agents_(agents), plain_(plain), stamps_(stamps) {
   Subscribed s;
   for (size_t a = 0; a < agents; a++)
     s.snapshot.agents.push_back({agent_of(a), address(10, a + 1).text(), fmt::format("slave(1)@{}:5051", address(10, a + 1).text())});
-  for (size_t f = 0; f < kFrameworks; f++) s.snapshot.frameworks.push_back({framework_of(f), SharedText(f ? fmt::format("team-{}", f) : "marathon"), {}, {}});
+  for (size_t f = 0; f < kFrameworks; f++) s.snapshot.frameworks.push_back({framework_of(f * 5), SharedText(f ? fmt::format("team-{}", f) : "marathon"), {}, {}});
   for (; next_ < tasks; next_++) {
     auto t = task(next_);
     t.state = MesosState::kRunning;

@@ -15,8 +15,9 @@ namespace ls::converge {
 
 class Feed {
  public:
-  /// A service of five tasks each, with a virtual IP, a health check and two ports; `agents` machines.
-  Feed(size_t tasks, size_t agents, Stamps& stamps);
+  /// Five tasks make a service; `agents` machines. Each has a dotted discovery name, a virtual IP, a health check and two ports: 16 names in
+  /// DNS. `plain`: a name and an address, 4 names. (The two shapes of zone_bench.)
+  Feed(size_t tasks, size_t agents, Stamps& stamps, bool plain = false);
 
   /// Gives the hub the whole and opens its doors. Ends when the hub has it.
   void open(hub::Server& hub);
@@ -35,6 +36,7 @@ class Feed {
   void change(hub::Server& hub);
 
   const size_t agents_;
+  const bool plain_;
   Stamps& stamps_;
   ClusterState state_;
   size_t oldest_ = 0, next_ = 0;  ///< numbers of tasks: those between are there

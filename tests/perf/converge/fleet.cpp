@@ -280,8 +280,21 @@ void Fleet::connect(const hub::Position& from) {
   for (auto& s : streams_) s->connect(from);
 }
 
-void Fleet::disconnect() {
-  for (auto& s : streams_) s->disconnect();
+void Fleet::reconnect(const std::string& run) {
+  std::vector<std::optional<uint64_t>> were;
+  for (auto& s : streams_) {
+    were.push_back(run.empty() ? std::nullopt : s->at());
+    s->disconnect();
+  }
+  for (size_t i = 0; i < streams_.size(); i++) streams_[i]->connect(were[i] ? hub::Position{run, *were[i]} : hub::Position{});
+}
+
+std::string Fleet::text() const {
+  size_t known = 0;
+  uint64_t least = UINT64_MAX, most = 0;
+  for (auto& s : streams_)
+    if (auto at = s->at()) known++, least = std::min(least, *at), most = std::max(most, *at);
+  return known ? fmt::format("{} have a place, from {} to {}; {} were lost", known, least, most, counts.lost.load()) : "none has a place";
 }
 
 size_t Fleet::have(uint64_t seq) const {

@@ -28,10 +28,11 @@ class Fleet {
 
   /// All at once. `from`: where they say they are; without a run each is given a snapshot.
   void connect(const hub::Position& from);
-  /// All at once, as when their machines vanish.
-  void disconnect();
+  /// All end at once, as when their machines vanish, and connect anew: each says where it was in `run`; without one, that it has nothing.
+  void reconnect(const std::string& run);
   /// Reads until `done`, which is asked every few milliseconds.
   void run(const std::function<bool()>& done);
+  std::string text() const;  ///< where they are, for a message
   /// Streams that have everything up to `seq`. Any thread.
   size_t in_sync() const { return in_sync_.load(std::memory_order_relaxed); }
   /// Streams whose last record ended with this number. Only while nobody else runs it, or from `done`.

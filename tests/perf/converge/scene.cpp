@@ -44,7 +44,7 @@ bool Scene::wait(double rate, const std::function<bool()>& done, double limit_s)
 
 void Scene::load() {
   const double before = resident_mib();
-  feed_ = std::make_unique<Feed>(tasks_, options_.agents, stamps_);
+  feed_ = std::make_unique<Feed>(tasks_, options_.agents, stamps_, options_.plain);
   malloc_trim(0);
   const double state = resident_mib();
   hub::ServerOptions o;
@@ -184,9 +184,8 @@ void Scene::storm(bool resume) {
   }
   const auto snapshots = fleet_->counts.snapshots.load(), resumed = fleet_->counts.resumed.load(), bytes = fleet_->counts.bytes.load();
   const double cpu = hub_cpu(), begun = wall_s(), resident = resident_mib();
-  fleet_->disconnect();
   fleet_->aim_at(feed_->seq());
-  fleet_->connect(resume ? hub::Position{before.run, before.seq} : hub::Position{});
+  fleet_->reconnect(resume ? before.run : "");
   double buffers = 0, peak = 0, half = 0, looked = 0;
   const bool all = wait(
       options_.rate,
@@ -218,8 +217,12 @@ void Scene::storm(bool resume) {
 
 bool Scene::whole_at_the_end() {
   const auto seq = feed_->seq();
-  if (!wait(0, [&] { return fleet_->have(seq) == options_.agents; }, 20)) {
-    fmt::print("  FAILED: {} of {} streams have every change\n", fleet_->have(seq), options_.agents);
+  const double begun = wall_s();
+  if (wait(0, [&] { return fleet_->have(seq) == options_.agents; }, kLimit_s)) {
+    fmt::print("  every stream has every change {:.2f} s after the last one\n", wall_s() - begun);
+  } else {
+    fmt::print("  FAILED: {} of {} streams have every change up to {}, of {} at the hub: {}\n", fleet_->have(seq), options_.agents, seq, hub_->status().seq,
+               fleet_->text());
     good_ = false;
   }
   const auto status = hub_->status();

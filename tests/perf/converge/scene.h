@@ -24,6 +24,7 @@ struct Options {
   bool tls = false;
   bool reference = true;
   bool storm = true;
+  bool plain = false;  ///< tasks with little to tell
 };
 
 /// Of a span of time with changes.
