@@ -290,6 +290,7 @@ void DnsKernel::enable(bool on) {
 
 void DnsKernel::settled() {
   impl_->mirror.settled();
+  impl_->tables.let_go();  // the whole of it was written just now; from here on it is a little at a time
   impl_->publish();
 }
 
