@@ -290,6 +290,7 @@ void DnsKernel::enable(bool on) {
 
 void DnsKernel::settled() {
   impl_->mirror.settled();
+  impl_->tables.let_go();  // the whole of it was written just now; from here on it is a little at a time
   impl_->publish();
 }
 
@@ -297,6 +298,7 @@ void DnsKernel::tick() {
   const int64_t mono = clock_ns(CLOCK_MONOTONIC);
   std::atomic_ref(impl_->c().unix_offset_ns).store(clock_ns(CLOCK_REALTIME) - mono, std::memory_order_relaxed);
   impl_->mirror.expire_cached(uint64_t(mono));
+  impl_->tables.let_go();
   impl_->publish();
 }
 

@@ -178,14 +178,43 @@ Result<Mapping> Mapping::of(int fd, const MapShape& shape, MapAccess access) {
   if (!(shape.flags & BPF_F_MMAPABLE))
     return fail(EPROTO, fmt::format("adopt map {}: it was made without BPF_F_MMAPABLE", shape.name));
   size_t page = size_t(sysconf(_SC_PAGESIZE));
-  size_t bytes = (size_t(shape.value_size) * shape.capacity + page - 1) / page * page;
-  int prot = access == MapAccess::kRead ? PROT_READ : PROT_READ | PROT_WRITE;
-  void* at = mmap(nullptr, bytes, prot, MAP_SHARED, fd, 0);
-  if (at == MAP_FAILED) return fail(errno, fmt::format("map {} bytes of {} into memory", bytes, shape.name));
   Mapping m;
+  m.bytes_ = (size_t(shape.value_size) * shape.capacity + page - 1) / page * page;
+  void* at = mmap(nullptr, m.bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED) return fail(errno, fmt::format("find {} octets of addresses for {}", m.bytes_, shape.name));
   m.at_ = at;
-  m.bytes_ = bytes;
+  m.fd_ = fd;
+  m.prot_ = access == MapAccess::kRead ? PROT_READ : PROT_READ | PROT_WRITE;
+  m.there_ = std::make_unique<There>();
+  m.there_->pieces.reset(new std::atomic<bool>[(m.bytes_ + kPiece - 1) / kPiece] {});
+  if (auto first = m.try_map(0, 1); !first) return pass(std::move(first.error()), fmt::format("map {}", shape.name));
   return m;
+}
+
+// Two threads may map a piece at the same time: the second puts the same pages in the place of the first's, and whoever reads meanwhile
+// waits in the page fault until they are there.
+Result<> Mapping::try_map(size_t first, size_t end) const {
+  const size_t from = first * kPiece, bytes = std::min(end * kPiece, bytes_) - from;
+  void* at = mmap(static_cast<char*>(at_) + from, bytes, prot_, MAP_SHARED | MAP_FIXED, fd_, off_t(from));
+  if (at == MAP_FAILED) return fail(errno, fmt::format("map {} octets at {} into memory", bytes, from));
+  for (size_t i = first; i < end; i++)
+    if (!there_->pieces[i].exchange(true, std::memory_order_acq_rel)) there_->count.fetch_add(1, std::memory_order_relaxed);
+  return {};
+}
+
+void Mapping::map(size_t first, size_t end) const {
+  size_t until = first + 1;
+  while (until < end && !there_->pieces[until].load(std::memory_order_acquire)) until++;
+  if (auto mapped = try_map(first, until); !mapped) {
+    fmt::print(stderr, "loadstar: {}\n", mapped.error().text());
+    std::abort();
+  }
+}
+
+void Mapping::let_go() {
+  if (mmap(at_, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED) return;  // it stays mapped
+  for (size_t i = 0, n = (bytes_ + kPiece - 1) / kPiece; i < n; i++) there_->pieces[i].store(false, std::memory_order_release);
+  there_->count.store(0, std::memory_order_relaxed);
 }
 
 void index_past_end(const std::string& map, uint64_t index, uint64_t count, uint64_t capacity) {

@@ -5,9 +5,13 @@
 /// Programs read while we write. So: a word that says whether the rest is valid is written with publish()
 /// (release, one store, never torn), everything else with write() while no program can reach it. An index
 /// past the end is a programming error and ends the process: a stray store would hit another table. Thread:
-/// as Map. The mapping lives as long as the object, also when the descriptor or the pin goes away.
+/// as Map; reads may be on several threads. The mapping lives as long as the object, also when the pin goes away.
+///
+/// The kernel enters every page of a mapped table at once and counts it as this process's, however little of it is used. So a table is
+/// mapped in pieces of kPiece, each when something in it is first asked for (some microseconds), and let_go() gives them back.
 #include <atomic>
 #include <cstring>
+#include <memory>
 #include <span>
 
 #include "bpf/map.h"
@@ -18,24 +22,46 @@ enum class MapAccess { kRead, kReadWrite };
 
 namespace map_detail {
 
-/// Owner of one mapping.
+inline constexpr size_t kPiece = 256 << 10;
+
+/// Owner of the addresses of one table, and of those pieces of it that are mapped.
 class Mapping {
  public:
   Mapping() = default;
-  Mapping(Mapping&& other) noexcept
-      : at_(std::exchange(other.at_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  Mapping(Mapping&& other) noexcept { *this = std::move(other); }
   Mapping& operator=(Mapping&& other) noexcept {
     std::swap(at_, other.at_);
     std::swap(bytes_, other.bytes_);
+    std::swap(fd_, other.fd_);
+    std::swap(prot_, other.prot_);
+    std::swap(there_, other.there_);
     return *this;
   }
   ~Mapping();
+  /// `fd` is the caller's and stays open. The first piece is mapped, so what cannot be mapped fails here.
   static Result<Mapping> of(int fd, const MapShape& shape, MapAccess access);
   void* at() const { return at_; }
+  /// Maps what is not yet. Ends the process when the kernel has no memory for it, as operator new does.
+  void need(size_t from, size_t bytes) const {
+    for (size_t piece = from / kPiece, end = (from + bytes + kPiece - 1) / kPiece; bytes && piece < end; piece++)
+      if (!there_->pieces[piece].load(std::memory_order_acquire)) [[unlikely]]
+        map(piece, end);
+  }
+  size_t mapped() const { return there_ ? there_->count.load(std::memory_order_relaxed) * kPiece : 0; }
+  void let_go();
 
  private:
+  struct There {
+    std::unique_ptr<std::atomic<bool>[]> pieces;
+    std::atomic<size_t> count{0};
+  };
+  void map(size_t first, size_t end) const;
+  Result<> try_map(size_t first, size_t end) const;
+
   void* at_ = nullptr;
   size_t bytes_ = 0;
+  int fd_ = -1, prot_ = 0;
+  std::unique_ptr<There> there_;
 };
 
 [[noreturn]] void index_past_end(const std::string& map, uint64_t index, uint64_t count, uint64_t capacity);
@@ -59,7 +85,17 @@ class MmapArray {
 
   uint32_t size() const { return shape_.capacity; }
   const MapShape& shape() const { return shape_; }
-  std::span<const T> view() const { return {base(), size()}; }
+  /// All of it, which maps all of it.
+  std::span<const T> view() const { return view(0, size()); }
+  std::span<const T> view(uint32_t first, uint32_t count) const {
+    check(first, count);
+    return {base() + first, count};
+  }
+  /// Gives back what is mapped, if that is more than `kept` octets. No reference into the table may be held, on any thread.
+  void let_go(size_t kept = 0) {
+    if (mapping_.mapped() > kept) mapping_.let_go();
+  }
+  size_t mapped_bytes() const { return mapping_.mapped(); }
   const T& operator[](uint32_t i) const {
     check(i, 1);
     return base()[i];
@@ -98,6 +134,7 @@ class MmapArray {
   void check(uint64_t first, uint64_t count) const {
     if (first + count > shape_.capacity)
       map_detail::index_past_end(shape_.name, first, count, shape_.capacity);
+    mapping_.need(size_t(first) * sizeof(T), size_t(count) * sizeof(T));
   }
   UniqueFd fd_;
   map_detail::Mapping mapping_;

@@ -27,6 +27,10 @@ constexpr size_t kRestMax = 32768;
 /// that comes at 34 %, with "the emptier one" at 71 % with 31 % in the second.
 constexpr int kFirstBucket = 5;
 
+/// Mapped octets that stay mapped, when nothing happens and while entries come and go. Buckets are met at random, so all of them stay (16 MiB at
+/// the default size) until let_go().
+constexpr size_t kKeptBuckets = 2 << 20, kKeptData = 4 << 20, kKeptBusy = 8 << 20;
+
 struct Slot {
   uint32_t bucket = 0;
   int way = 0;
@@ -253,6 +257,7 @@ void DnsTables::Impl::clear(Slot s) {
 
 bool DnsTables::Impl::put(const Key& k, uint8_t flags, uint8_t sets, std::span<const uint8_t> body) {
   if (k.key.size() > LS_DNS_KEY_MAX) return false;
+  maps.data.let_go(kKeptBusy);
   uint64_t h = hash(k);
   size_t octets = LS_DNS_BODY(k.key.size()) + body.size();
   auto found = locate(k, h);
@@ -306,6 +311,7 @@ bool DnsTables::put(const Key& key, uint8_t flags, uint8_t sets, std::span<const
 }
 
 bool DnsTables::remove(const Key& key) {
+  impl_->maps.data.let_go(kKeptBusy);
   auto found = impl_->locate(key, impl_->hash(key));
   if (!found) return false;
   impl_->clear(*found);
@@ -355,6 +361,11 @@ void DnsTables::each(void (*visit)(void*, const ls_dns_entry&, std::string_view)
     auto e = impl_->header(LS_DNS_PLACE(word));
     visit(context, e, {impl_->key_at(LS_DNS_PLACE(word)), e.key_octets});
   });
+}
+
+void DnsTables::let_go() {
+  impl_->maps.buckets.let_go(kKeptBuckets);
+  impl_->maps.data.let_go(kKeptData);
 }
 
 DnsTablesView DnsTables::view() const {

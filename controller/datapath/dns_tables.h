@@ -66,6 +66,8 @@ class DnsTables {
     each(+[](void* v, const ls_dns_entry& e, std::string_view key) { (*static_cast<Visit*>(v))(e, key); }, &visit);
   }
   DnsTablesView view() const;
+  /// Gives back most of what is mapped of the maps, when that is much. Call it now and then, with nothing of find() in hand.
+  void let_go();
 
  private:
   struct Impl;

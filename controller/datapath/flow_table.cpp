@@ -2,6 +2,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <type_traits>
 
 #include "datapath/abi_convert.h"
@@ -191,14 +192,20 @@ Flow FlowReader::decode(const F& raw, uint32_t now) const {
 }
 
 template <class Bucket, class Visit>
-bool FlowReader::scan(const MmapArray<Bucket>& table, Visit&& visit) const {
-  for (auto& bucket : table.view()) {
-    for (auto& way : bucket.way) {
-      std::remove_cvref_t<decltype(way)> raw;
-      if (copy_entry(way, raw) && !visit(raw)) return false;
+bool FlowReader::scan(MmapArray<Bucket>& table, Visit&& visit) const {
+  constexpr uint32_t kAtOnce = uint32_t((1 << 20) / sizeof(Bucket));
+  bool more = true;
+  for (uint32_t first = 0; more && first < table.size(); first += kAtOnce) {
+    for (auto& bucket : table.view(first, std::min(kAtOnce, table.size() - first))) {
+      for (auto& way : bucket.way) {
+        std::remove_cvref_t<decltype(way)> raw;
+        if (more && copy_entry(way, raw)) more = visit(raw);
+      }
     }
+    table.let_go(2 << 20);
   }
-  return true;
+  table.let_go();
+  return more;
 }
 
 template <class Visit>

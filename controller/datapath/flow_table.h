@@ -85,15 +85,16 @@ class FlowReader {
   template <class F>
   Flow decode(const F& raw, uint32_t now) const;
   template <class Bucket, class Visit>
-  bool scan(const MmapArray<Bucket>& table, Visit&& visit) const;
+  bool scan(MmapArray<Bucket>& table, Visit&& visit) const;
   template <class Visit>
   void scan_both(Visit&& visit) const;
   uint32_t state_of(uint32_t be) const;
   template <class F>
   void decode_port(const F& raw, Flow& f) const;
 
-  MmapArray<ls_flow4_bucket> flow4_;
-  MmapArray<ls_flow6_bucket> flow6_;
+  /// Mapped while they are read, a part at a time.
+  mutable MmapArray<ls_flow4_bucket> flow4_;
+  mutable MmapArray<ls_flow6_bucket> flow6_;
   MmapArray<ls_be> be_;
   MmapArray<ls_svc> tab_;
   std::optional<MmapArray<ls_own>> own_;

@@ -184,6 +184,7 @@ Result<> SvcTables::Impl::compare_with_kernel(ApplyStats& st) {
     }
     if (LS_RING_SLOTS(h.ring) && h.ring_known && sum_of(slots_in_kernel(h.ring)) != h.ring_sum)
       h.ring_known = false;
+    keep_little();
   }
   for (uint32_t id = 1; id < maps.tab.size(); id++) {
     if (id_held[id] || !maps.tab[id].flags) continue;
@@ -210,6 +211,7 @@ void SvcTables::Impl::run(const std::vector<const Service*>& upsert, const std::
                           ApplyStats& st) {
   std::vector<const Service*> again;
   for (auto* s : upsert) {
+    keep_little();
     uint32_t left_out = st.left_out;
     size_t problems = st.problems.size();
     if (converge(*s, st) || gone.empty()) continue;
@@ -220,6 +222,7 @@ void SvcTables::Impl::run(const std::vector<const Service*>& upsert, const std::
   }
   for (auto& key : gone) remove(key, st);
   for (auto* s : again) converge(*s, st);
+  keep_less();
 }
 
 }  // namespace ls

@@ -79,7 +79,8 @@ void SvcTables::Impl::compact() {
     uint32_t slots = LS_RING_SLOTS(h->ring), count = blocks_of(slots);
     auto to = blocks.take_below(count, LS_RING_FIRST(h->ring));
     if (!to) continue;
-    maps.ring.write_run(*to, maps.ring.view().subspan(LS_RING_FIRST(h->ring), count));
+    maps.ring.write_run(*to, maps.ring.view(LS_RING_FIRST(h->ring), count));
+    keep_little();
     uint64_t old = h->ring;
     h->ring = LS_RING_WORD(*to, slots);
     maps.tab.publish(h->id, &ls_svc::ring, h->ring);

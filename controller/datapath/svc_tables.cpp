@@ -272,6 +272,7 @@ SvcTables::~SvcTables() = default;
 Result<SvcTables> SvcTables::adopt(SvcMaps maps, Options options) {
   auto impl = std::make_unique<Impl>(std::move(maps), std::move(options));
   if (auto r = impl->read_back(); !r) return pass(std::move(r.error()), "adopt the service tables");
+  impl->keep_less();
   return SvcTables(std::move(impl));
 }
 

@@ -91,6 +91,17 @@ struct SvcTables::Impl {
   }
   void kill(uint32_t number, uint32_t word, uint32_t svc, ApplyStats& st);
 
+  // ---- what is mapped of the tables ----
+
+  /// Between two services, and no reference into a table is held there.
+  void keep_little() { maps.ring.let_go(4 << 20); }
+  /// At the end of a change. What was mapped for one is often what the next one needs.
+  void keep_less() {
+    keep_little();
+    maps.tab.let_go(1 << 20);
+    maps.be.let_go(1 << 20);
+  }
+
   // ---- changes ----
 
   bool converge(const Service& want, ApplyStats& st);
@@ -102,7 +113,7 @@ struct SvcTables::Impl {
   void run(const std::vector<const Service*>& upsert, const std::vector<ServiceKey>& gone, ApplyStats& st);
 
   std::span<const uint32_t> slots_in_kernel(uint64_t word) const {
-    auto run = maps.ring.view().subspan(LS_RING_FIRST(word), svc_detail::blocks_of(LS_RING_SLOTS(word)));
+    auto run = maps.ring.view(LS_RING_FIRST(word), svc_detail::blocks_of(LS_RING_SLOTS(word)));
     return {run.data()->be, LS_RING_SLOTS(word)};
   }
   std::span<uint32_t> build(const std::vector<Member>& members, uint32_t slots);

@@ -80,14 +80,17 @@ Channel::State Channel::handshake() {
 Channel::Moved Channel::read(char* to, size_t size) {
   if (ssl_) {
     ERR_clear_error();
+    errno = 0;
     int n = SSL_read(ssl_, to, int(std::min<size_t>(size, INT_MAX)));
     if (n > 0) return {State::kDone, size_t(n)};
+    given_up_ = errno == ETIMEDOUT;
     return {verdict(n), 0};
   }
   ssize_t n;
   do n = ::recv(socket_, to, size, MSG_DONTWAIT);
   while (n < 0 && errno == EINTR);
   if (n > 0) return {State::kDone, size_t(n)};
+  given_up_ = n < 0 && errno == ETIMEDOUT;
   return {n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? State::kRead : State::kClosed, 0};
 }
 

@@ -43,6 +43,8 @@ class Channel {
     size_t bytes;  ///< of kDone only, more than 0
   };
   Moved read(char* to, size_t size);
+  /// After kClosed of read(): the connection was given up because nothing was acknowledged (TCP_USER_TIMEOUT), the other side did not end it.
+  bool given_up() const { return given_up_; }
   /// After kRead and kWrite the next call must begin with the same octets.
   Moved write(std::string_view bytes);
   /// Two texts in one call, where that can be done.
@@ -55,6 +57,7 @@ class Channel {
   State verdict(int result);
   const int socket_;
   ssl_st* ssl_ = nullptr;
+  bool given_up_ = false;
 };
 
 }  // namespace ls::hub

@@ -11,7 +11,8 @@
 /// snapshot (counted), and delays nobody. After quiet, a change goes out at once; under load, changes of `batch` share a record.
 ///
 /// The files of certificates and of the token are looked at every `look_at_files` and read again when they changed; streams that stand go on.
-/// A telling of everybody that took long makes the pause before the next one longer (4 times as long as it took, at most 250 ms).
+/// A telling of everybody that took much CPU makes the pause before the next one longer (4 times as long as it took, at most 250 ms).
+/// Whoever has much to be written takes turns with the others, one at a time, so that snapshots for thousands do not delay a change.
 ///
 /// Thread: one of its own, for all streams. change() and health() are called on the control loop and copy pointers only.
 /// Cost: a change O(its size) once, and one write a stream. Memory: history, one snapshot, and the socket buffers; no copy for a stream.

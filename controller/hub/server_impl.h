@@ -32,6 +32,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
   void close();
   /// Writes what there is for it; called when something was added.
   void pump();
+  /// Its turn has come, after wish_turn().
+  void go_on();
   /// A new beat is there: it is told to a stream that has everything else.
   void beat();
   void tick(Instant now);
@@ -64,7 +66,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   const std::string peer_;
   Phase phase_ = Phase::kHandshake;
   bool reading_ = false, writing_ = false;  ///< a wait is under way
-  bool posted_ = false;                     ///< pump() is called again soon
+  bool posted_ = false;                     ///< waits for its turn
   bool keep_ = false;
   bool silent_ = false;  ///< its machine does not acknowledge what it is sent
   std::string head_;  ///< of the request, as far as it is there
@@ -113,6 +115,8 @@ struct Server::Impl {
   const TextPtr& beat_text();
   TextPtr hello(bool snapshot, uint64_t seq) const;
   void leave(Stream& stream);
+  void wish_turn(StreamPtr stream);
+  void next_turn();
 
   static int64_t micros(Instant at) { return std::chrono::duration_cast<std::chrono::microseconds>(at.time_since_epoch()).count(); }
   static Instant now() { return std::chrono::steady_clock::now(); }
@@ -160,6 +164,10 @@ struct Server::Impl {
   Instant beat_made{};
 
   std::unordered_map<Stream*, StreamPtr> streams;
+  /// Those that have more to write than one turn allows, the longest waiting first. One has its turn, then whatever else there is to do: thousands
+  /// of snapshots on their way delay a change by one turn.
+  std::deque<StreamPtr> eager;
+  bool turn_posted = false;
   size_t following = 0;
 
   struct Counters {

@@ -4,7 +4,6 @@
 #include <sys/socket.h>
 
 #include <boost/asio/post.hpp>
-#include <cerrno>
 
 #include "hub/server_impl.h"
 #include "util/log.h"
@@ -162,11 +161,8 @@ void Stream::follow(Request&& r) {
 void Stream::drain() {
   char bytes[2048];
   for (int i = 0; i < 8 && phase_ == Phase::kFollowing; i++) {
-    errno = 0;
     auto got = channel_.read(bytes, sizeof bytes);
-    // One that leaves when it has everything is no failure; one whose machine did not acknowledge what the kernel had taken is.
-    bool lost = current_ || errno == ETIMEDOUT || errno == EHOSTUNREACH;
-    if (got.state == Channel::State::kClosed) return lost ? fail() : close();
+    if (got.state == Channel::State::kClosed) return current_ || channel_.given_up() ? fail() : close();
     if (got.state != Channel::State::kDone) break;
   }
   wait_read();
@@ -239,10 +235,7 @@ void Stream::pump() {
     }
     if (sent >= kAtOnce) {
       posted_ = true;
-      return boost::asio::post(hub_.io, [self] {
-        self->posted_ = false;
-        self->pump();
-      });
+      return hub_.wish_turn(self);
     }
     const std::string_view head = current_->head, body = current_->body;
     auto moved = offset_ < head.size() ? channel_.write(head.substr(offset_), body) : channel_.write(body.substr(offset_ - head.size()));
@@ -273,6 +266,11 @@ void Stream::look_for_acks(Instant now) {
   if (silent == std::exchange(silent_, silent)) return;
   log::info(silent ? "hub_follower_silent" : "hub_follower_heard", {{"node", node_}, {"address", peer_}});
   if (hub_.options.on_follower) hub_.options.on_follower(address_, !silent);
+}
+
+void Stream::go_on() {
+  posted_ = false;
+  pump();
 }
 
 void Stream::beat() {

@@ -1,6 +1,11 @@
 #include "bpf/map.h"
 
+#include <atomic>
+#include <fstream>
 #include <map>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "bpf/mmap_array.h"
 #include "bpf_maps.h"
@@ -113,6 +118,68 @@ TEST_F(MapTest, AMappedArrayIsTheMapItself) {
   ASSERT_EQ(bpf_map_update_elem(raw, &index, &out, 0), 0);
   EXPECT_EQ(m->load(999, &Sixteen::y), 5u);
   EXPECT_EQ(m->view().size(), 1000u);
+}
+
+/// Pages of this process that belong to BPF maps: all of a piece count once it is mapped.
+size_t resident_of_maps() {
+  std::ifstream in("/proc/self/smaps");
+  bool ours = false;
+  size_t kib = 0;
+  for (std::string line; std::getline(in, line);) {
+    if (line.find("anon_inode:bpf-map") != line.npos) ours = true;
+    else if (line.starts_with("Rss:") && ours) kib += std::stoul(line.substr(4)), ours = false;
+  }
+  return kib << 10;
+}
+
+TEST_F(MapTest, ALargeArrayIsMappedByPieces) {
+  constexpr uint32_t kEntries = 4 << 20;  // 64 MiB
+  constexpr size_t kPiece = map_detail::kPiece;
+  const size_t before = resident_of_maps();
+  auto m = MmapArray<Sixteen>::adopt(UniqueFd(test::make_map(BPF_MAP_TYPE_ARRAY, "t_large", 4, 16, kEntries, BPF_F_MMAPABLE)));
+  ASSERT_TRUE(m) << m.error().text();
+  EXPECT_EQ(m->mapped_bytes(), kPiece);
+  m->write(kEntries - 1, {7, 8});
+  // Over the border of two pieces.
+  const uint32_t border = 20 * kPiece / 16;
+  std::vector<Sixteen> run(10, Sixteen{3, 4});
+  m->write_run(border - 5, run);
+  EXPECT_EQ(m->mapped_bytes(), 4 * kPiece);
+  EXPECT_EQ(resident_of_maps() - before, 4 * kPiece);
+  m->let_go(4 * kPiece);
+  EXPECT_EQ(m->mapped_bytes(), 4 * kPiece);
+  m->let_go();
+  EXPECT_EQ(m->mapped_bytes(), 0u);
+  EXPECT_EQ(resident_of_maps(), before);
+  // What was written is in the map, not in the mapping.
+  EXPECT_EQ((*m)[kEntries - 1].y, 8u);
+  EXPECT_EQ(m->load(border + 4, &Sixteen::x), 3u);
+  EXPECT_EQ(m->load(border - 6, &Sixteen::x), 0u);
+  auto moved = std::move(*m);
+  moved.publish(border, &Sixteen::x, 9);
+  EXPECT_EQ(moved.view(border - 1, 2)[1].x, 9u);
+  EXPECT_EQ(moved.view().size(), kEntries);
+  EXPECT_EQ(moved.mapped_bytes(), size_t(kEntries) * 16);
+  EXPECT_EQ(moved.view()[kEntries - 1].x, 7u);
+}
+
+TEST_F(MapTest, PiecesAreMappedByManyThreads) {
+  constexpr uint32_t kEntries = 1 << 20;  // 64 pieces
+  auto m = MmapArray<Sixteen>::adopt(UniqueFd(test::make_map(BPF_MAP_TYPE_ARRAY, "t_threads", 4, 16, kEntries, BPF_F_MMAPABLE)));
+  ASSERT_TRUE(m) << m.error().text();
+  for (uint32_t i = 0; i < kEntries; i += 997) m->write(i, {i, i + 1});
+  for (int round = 0; round < 20; round++) {
+    m->let_go();
+    std::atomic<size_t> wrong{0};
+    std::vector<std::thread> readers;
+    for (int t = 0; t < 4; t++)
+      readers.emplace_back([&] {
+        for (uint32_t i = 0; i < kEntries; i += 997) wrong += (*m)[i].x != i || (*m)[i].y != i + 1;
+      });
+    for (auto& r : readers) r.join();
+    ASSERT_EQ(wrong, 0u);
+    EXPECT_EQ(m->mapped_bytes(), size_t(kEntries) * 16);
+  }
 }
 
 TEST_F(MapTest, NeverWritesPastTheEnd) {
