@@ -15,7 +15,8 @@
 /// Whoever has much to be written takes turns with the others, one at a time, so that snapshots for thousands do not delay a change.
 ///
 /// Thread: one of its own, for all streams. change() and health() are called on the control loop and copy pointers only.
-/// Cost: a change O(its size) once, and one write a stream. Memory: history, one snapshot, and the socket buffers; no copy for a stream.
+/// Cost: a change O(its size) once, and one write a stream. Memory: history, one snapshot, and the socket buffers; a stream that is behind
+/// may hold a copy of 16 KiB, so that it catches up with few writes.
 /// Limits: max_followers streams (then 503 with Retry-After), 8 KiB of request, `idle` for a request's head, `stuck` for a write that
 /// makes no progress.
 #include <chrono>
