@@ -43,7 +43,8 @@ struct ServerOptions {
   Millis batch{20};
   size_t max_followers = 12'000;
   Millis idle{10'000}, stuck{30'000};
-  size_t send_buffer = 256 << 10;         ///< of a socket
+  /// Of a socket; the kernel takes twice that. All together stay below net.ipv4.tcp_mem while everybody is given a snapshot.
+  size_t send_buffer = 64 << 10;
   Millis bind_again{5'000}, look_at_files{2'000};
   /// A stream from this address began or ended. On the hub's thread; must not wait. Not called for streams that end with the server.
   std::function<void(const IpAddress& address, bool there)> on_follower{};
