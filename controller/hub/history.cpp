@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace ls::hub {
@@ -24,6 +25,7 @@ TextPtr framed(std::string record) {
 
 void History::restart(uint64_t seq) {
   entries_.clear();
+  run_ = {};
   begin_ = end_;
   last_ = seq;
 }
@@ -38,9 +40,36 @@ void History::add(uint64_t first, uint64_t last, TextPtr text) {
   }
 }
 
-const History::Entry* History::after(uint64_t seq) const {
+std::deque<History::Entry>::const_iterator History::find(uint64_t seq) const {
   auto it = std::lower_bound(entries_.begin(), entries_.end(), seq + 1, [](const Entry& e, uint64_t first) { return e.first < first; });
-  return it != entries_.end() && it->first == seq + 1 ? &*it : nullptr;
+  return it != entries_.end() && it->first == seq + 1 ? it : entries_.end();
+}
+
+const History::Entry* History::after(uint64_t seq) const {
+  auto it = find(seq);
+  return it != entries_.end() ? &*it : nullptr;
+}
+
+TextPtr History::run_after(uint64_t seq, uint64_t& last) {
+  auto it = find(seq);
+  if (it == entries_.end()) return nullptr;
+  auto next = std::next(it);
+  if (next == entries_.end() || it->text->size() + next->text->size() > kRun) {
+    last = it->last;
+    return it->text;
+  }
+  if (!run_.text || run_.after != seq) {
+    auto text = std::make_shared<Text>();
+    for (; it != entries_.end() && text->size() + it->text->size() <= kRun; ++it) {
+      text->body += it->text->head;
+      text->body += it->text->body;
+      run_.last = it->last;
+    }
+    run_.after = seq;
+    run_.text = std::move(text);
+  }
+  last = run_.last;
+  return run_.text;
 }
 
 bool History::holds(uint64_t seq) const { return seq == last_ || after(seq); }

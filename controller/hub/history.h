@@ -36,6 +36,10 @@ class History {
   uint64_t last() const { return last_; }  ///< of the newest change
   /// The record that follows `seq`; null when that is the newest, or when holds() is false.
   const Entry* after(uint64_t seq) const;
+  /// What follows `seq` for somebody who may be far behind: as many records as fit into kRun octets, at least one, in one text; `last` is the
+  /// number of its newest change. Those who ask for the same one after the other share it. Null: as after().
+  TextPtr run_after(uint64_t seq, uint64_t& last);
+  static constexpr size_t kRun = 16 << 10;  ///< a record of TLS
   /// Whoever has everything up to `seq` can go on from there. False also for a place inside a record, or in the future.
   bool holds(uint64_t seq) const;
   /// Octets of what came after `seq`, which it holds.
@@ -44,7 +48,13 @@ class History {
   uint64_t changes() const { return entries_.empty() ? 0 : last_ - entries_.front().first + 1; }
 
  private:
+  std::deque<Entry>::const_iterator find(uint64_t seq) const;
+
   const uint64_t limit_;
+  struct Run {
+    uint64_t after = 0, last = 0;
+    TextPtr text;
+  } run_;  ///< the newest
   uint64_t last_ = 0;
   uint64_t begin_ = 0, end_ = 0;  ///< offsets
   std::deque<Entry> entries_;

@@ -15,7 +15,8 @@
 /// Whoever has much to be written takes turns with the others, one at a time, so that snapshots for thousands do not delay a change.
 ///
 /// Thread: one of its own, for all streams. change() and health() are called on the control loop and copy pointers only.
-/// Cost: a change O(its size) once, and one write a stream. Memory: history, one snapshot, and the socket buffers; no copy for a stream.
+/// Cost: a change O(its size) once, and one write a stream. Memory: history, one snapshot, and the socket buffers; a stream that is behind
+/// may hold a copy of 16 KiB, so that it catches up with few writes.
 /// Limits: max_followers streams (then 503 with Retry-After), 8 KiB of request, `idle` for a request's head, `stuck` for a write that
 /// makes no progress.
 #include <chrono>
@@ -42,7 +43,8 @@ struct ServerOptions {
   Millis batch{20};
   size_t max_followers = 12'000;
   Millis idle{10'000}, stuck{30'000};
-  size_t send_buffer = 256 << 10;         ///< of a socket
+  /// Of a socket; the kernel takes twice that. All together stay below net.ipv4.tcp_mem while everybody is given a snapshot.
+  size_t send_buffer = 64 << 10;
   Millis bind_again{5'000}, look_at_files{2'000};
   /// A stream from this address began or ended, or its machine stopped or began again to acknowledge what it is sent (looked at with each
   /// heartbeat). On the hub's thread; must not wait. Not called for streams that end with the server.

@@ -210,11 +210,8 @@ bool Stream::choose_next() {
     hub_.count.snapshots++;
     return true;
   }
-  if (auto* next = hub_.history.after(seq_)) {
-    current_ = next->text;
-    current_last_ = next->last;
-    return true;
-  }
+  current_ = hub_.history.run_after(seq_, current_last_);
+  if (current_) return true;
   if (!std::exchange(wants_beat_, false)) return false;
   current_ = hub_.beat_text();
   return true;

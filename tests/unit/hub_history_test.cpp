@@ -7,6 +7,7 @@
 
 #include "derive/mesos_zone.h"
 #include "derive/vips.h"
+#include "hub/history.h"
 #include "hub/image.h"
 #include "state_builders.h"
 
@@ -251,6 +252,34 @@ TEST(HubHistory, LongHistories) {
     w.check();
     w.settle();
   }));
+}
+
+TEST(HubHistory, WhoIsBehindGetsSeveralRecordsAtOnce) {
+  History h(1 << 20);
+  std::string all;
+  for (uint64_t n = 1; n <= 60; n++) {
+    auto text = framed(std::string(n == 30 ? 3 * History::kRun : 1000, char('a' + n % 26)));
+    all += text->head + text->body;
+    h.add(2 * n - 1, 2 * n, text);
+  }
+  std::string got;
+  size_t texts = 0;
+  uint64_t at = 0, last = 0;
+  for (; auto text = h.run_after(at, last); at = last, texts++) {
+    ASSERT_GT(last, at);
+    EXPECT_TRUE(h.holds(last));
+    EXPECT_EQ(h.run_after(at, last), text);  // shared
+    got += text->head + text->body;
+    EXPECT_TRUE(text->size() <= History::kRun || at == 58) << at;
+  }
+  EXPECT_EQ(got, all);
+  EXPECT_EQ(at, 120u);
+  EXPECT_LT(texts, 8u);
+  EXPECT_EQ(h.run_after(1, last), nullptr);  // inside a record
+  h.restart(500);
+  EXPECT_EQ(h.run_after(0, last), nullptr);
+  h.add(501, 501, framed("x"));
+  EXPECT_EQ(h.run_after(500, last)->body, "1\nx");
 }
 
 }  // namespace

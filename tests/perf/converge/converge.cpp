@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <optional>
@@ -143,6 +144,7 @@ int serve(const Options& options, const Endpoint& at) {
 }  // namespace ls::converge
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   ls::converge::follow_heap_of_openssl();
   ls::log::set_level(ls::log::Level::kError);
   ls::converge::Options options;

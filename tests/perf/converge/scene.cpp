@@ -14,6 +14,8 @@ namespace {
 
 constexpr double kLimit_s = 120;
 constexpr double kMib = 1 << 20;
+/// Of a stream. With what the kernel chooses, thousands on one machine fill what it has for TCP (net.ipv4.tcp_mem), and streams stall.
+constexpr int kReceiveBuffer = 64 << 10;
 
 double wall_s() { return double(now_us()) / 1e6; }
 
@@ -82,7 +84,7 @@ void Scene::first_snapshot() {
 }
 
 void Scene::join() {
-  fleet_ = std::make_unique<Fleet>(port_, options_.agents, tls_ ? tls_->clients() : nullptr, stamps_);
+  fleet_ = std::make_unique<Fleet>(port_, options_.agents, tls_ ? tls_->clients() : nullptr, stamps_, kReceiveBuffer);
   while (hub_->status().followers > 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   const auto status = hub_->status();
   const double resident = resident_mib(), slab = kernel_slab_mib(), buffers = socket_buffers_mib(), cpu = hub_cpu(), begun = wall_s();
