@@ -33,11 +33,18 @@ elseif(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
   target_link_options(ls_flags INTERFACE -Wl,-z,relro,-z,now)
 endif()
 
-# ls_library(NAME SOURCES... DEPS ...): the library ls_NAME of a folder of controller/.
+include(${CMAKE_CURRENT_LIST_DIR}/pch.cmake)
+
+# ls_library(NAME SOURCES... DEPS ...): the library ls_NAME of a folder of controller/. ASIO: most of its units use Asio or JSON.
 function(ls_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "ASIO" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
   add_library(ls_${name} STATIC ${ARG_SOURCES})
   target_link_libraries(ls_${name} PUBLIC ls_flags ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+  if(ARG_ASIO)
+    target_precompile_headers(ls_${name} REUSE_FROM ls_pch_asio)
+  else()
+    target_precompile_headers(ls_${name} REUSE_FROM ls_pch_plain)
+  endif()
 endfunction()
 
 # ls_test(NAME SOURCES... DEPS...): a GoogleTest program, run by ctest. Label kernel: needs root and BPF; each such test has namespaces
@@ -46,6 +53,7 @@ function(ls_test name)
   cmake_parse_arguments(ARG "ALONE" "TIMEOUT;COST" "SOURCES;DEPS;LABELS;ENV" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ls_flags ${ARG_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
+  target_precompile_headers(${name} REUSE_FROM ls_pch_test)
   target_compile_definitions(${name} PRIVATE LS_SHARED_DIR="${LS_SHARED_DIR}" LS_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND ${name})
   if(NOT ARG_TIMEOUT)
