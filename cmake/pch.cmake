@@ -1,6 +1,6 @@
 # Precompiled headers: what most units include anyway costs each of them 1 s (3 s with Asio and JSON) of parsing, a third of the whole build. A unit
 # still includes what it uses. Without them: -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON (also what ccache wants unless its sloppiness is set).
-set(ls_pch_plain_headers <algorithm> <array> <atomic> <charconv> <chrono> <deque> <filesystem> <functional> <map> <memory> <optional> <set> <span> <string>
+set(ls_pch_plain_headers <algorithm> <array> <atomic> <charconv> <chrono> <deque> <functional> <map> <memory> <optional> <set> <span> <string>
   <string_view> <system_error> <thread> <tuple> <unordered_map> <unordered_set> <utility> <variant> <vector> <tl/expected.hpp> <fmt/format.h>)
 set(ls_pch_asio_headers ${ls_pch_plain_headers} <nlohmann/json.hpp> <boost/asio/io_context.hpp> <boost/asio/ip/tcp.hpp> <boost/asio/post.hpp> <boost/asio/steady_timer.hpp>)
 set(ls_pch_test_headers ${ls_pch_plain_headers} <fstream> <gtest/gtest.h>)
