@@ -9,7 +9,7 @@ namespace ls::cli {
 namespace {
 
 /// In single quotes for a shell.
-std::string quoted(std::string_view text) {
+std::string shell_word(std::string_view text) {
   std::string out = "'";
   for (char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return out + "'";
@@ -52,7 +52,7 @@ std::vector<OptionInfo> options_at(const CommandInfo& root, const CommandInfo& c
 std::string descend_cases(const CommandInfo& root) {
   std::string out;
   walk(root, root.name, [&](const std::string& path, const CommandInfo& c) {
-    for (auto& sub : c.commands) out += fmt::format("      {}) at={} ;;\n", quoted(path + " " + sub.name), quoted(path + " " + sub.name));
+    for (auto& sub : c.commands) out += fmt::format("      {}) at={} ;;\n", shell_word(path + " " + sub.name), shell_word(path + " " + sub.name));
   });
   return out;
 }
@@ -62,12 +62,12 @@ std::string descend_cases(const CommandInfo& root) {
 std::string value_cases(const CommandInfo& root, std::string_view files, std::string_view nothing) {
   std::string out;
   walk(root, root.name, [&](const std::string& path, const CommandInfo& c) {
-    auto at = &c == &root ? "*" : quoted(path);
+    auto at = &c == &root ? "*" : shell_word(path);
     for (auto& o : c.options) {
       if (!o.takes_value || o.names.empty()) continue;
       std::string patterns;
-      for (auto& n : o.names) patterns += (patterns.empty() ? "" : "|") + at + quoted(" " + n);
-      auto act = o.takes_file ? std::string(files) : o.choices.empty() ? std::string(nothing) : "list=" + quoted(joined(o.choices));
+      for (auto& n : o.names) patterns += (patterns.empty() ? "" : "|") + at + shell_word(" " + n);
+      auto act = o.takes_file ? std::string(files) : o.choices.empty() ? std::string(nothing) : "list=" + shell_word(joined(o.choices));
       out += fmt::format("    {}) {} ;;\n", patterns, act);
     }
   });
@@ -87,7 +87,7 @@ std::vector<std::string> words_at(const CommandInfo& root, const CommandInfo& c)
 std::string bash(const CommandInfo& root) {
   std::string words;
   walk(root, root.name, [&](const std::string& path, const CommandInfo& c) {
-    words += fmt::format("    {}) list={} ;;\n", quoted(path), quoted(joined(words_at(root, c))));
+    words += fmt::format("    {}) list={} ;;\n", shell_word(path), shell_word(joined(words_at(root, c))));
   });
   return fmt::format(R"(# bash completion for {0}, made by: {0} completion bash
 _{0}() {{
@@ -111,10 +111,10 @@ complete -F _{0} {0}
 std::string zsh(const CommandInfo& root) {
   std::string words;
   walk(root, root.name, [&](const std::string& path, const CommandInfo& c) {
-    words += fmt::format("    {}) described=(", quoted(path));
+    words += fmt::format("    {}) described=(", shell_word(path));
     auto add = [&](std::string name, const std::string& help) {
       for (size_t i = 0; (i = name.find(':', i)) != name.npos; i += 2) name.insert(i, "\\");  // ends the name for _describe
-      words += "\n        " + quoted(name + ":" + help);
+      words += "\n        " + shell_word(name + ":" + help);
     };
     for (auto& sub : c.commands) add(sub.name, sub.help);
     for (auto& o : options_at(root, c)) {

@@ -59,8 +59,9 @@ Routes resolver_routes(const ResolverSetup& setup) {
     }
     views.push_back(v);
     std::string_view text = apex;
-    if (!text.ends_with(std::string(".") + std::string(kDirectory))) continue;
+    if (!text.ends_with(kDirectory)) continue;
     std::string head(text.substr(0, text.size() - kDirectory.size()));
+    if (!head.ends_with('.')) continue;
     alias(v, head + std::string(kGlobal));
     if (!own_id.empty()) alias(v, head + own_id);
     if (apex == kL4lb) {

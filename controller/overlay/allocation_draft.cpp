@@ -11,7 +11,7 @@ namespace ls::overlay {
 namespace {
 
 /// What a node wrote, fit to stand in a sentence, a record and JSON.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out(text.substr(0, 64));
   std::replace_if(out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
   return out;
@@ -60,14 +60,14 @@ class Drafter {
         out_.adopted++;
         return pool.address(*place);
       }
-      out_.notes.push_back(fmt::format("VTEP address {} is {}: another one is given", quoted(held), place ? "taken" : fmt::format("none of {}", pool.network().text())));
+      out_.notes.push_back(fmt::format("VTEP address {} is {}: another one is given", in_quotes(held), place ? "taken" : fmt::format("none of {}", pool.network().text())));
     }
     auto place = pool.lowest_free();
     return place ? std::optional(pool.address(*place)) : std::nullopt;
   }
 
   void compare(std::string_view what, const std::string& held, const std::string& has) {
-    if (!held.empty() && held != has) out_.notes.push_back(fmt::format("{} {} is not what the node has: {} stays", what, quoted(held), has.empty() ? "nothing" : has));
+    if (!held.empty() && held != has) out_.notes.push_back(fmt::format("{} {} is not what the node has: {} stays", what, in_quotes(held), has.empty() ? "nothing" : has));
   }
 
   const Holding::Block* held_of(std::string_view overlay) const {
@@ -129,8 +129,8 @@ class Drafter {
     auto block = parse_block(text);
     auto place = pool && block ? pool->place(*block) : std::nullopt;
     if (!place) {
-      s.detail = pool ? fmt::format("{} is no /{} block of {}", quoted(text), pool->pool().share, pool->pool().network.text())
-                      : fmt::format("{} is of a family that the overlay has not", quoted(text));
+      s.detail = pool ? fmt::format("{} is no /{} block of {}", in_quotes(text), pool->pool().share, pool->pool().network.text())
+                      : fmt::format("{} is of a family that the overlay has not", in_quotes(text));
       return false;
     }
     if (!pool->is_free(*place)) {
@@ -155,7 +155,7 @@ class Drafter {
 
   void remarks() {
     for (auto& b : q_.holding.blocks) {
-      if (!pools_.find(b.overlay)) out_.notes.push_back(fmt::format("overlay {} is not known", quoted(b.overlay)));
+      if (!pools_.find(b.overlay)) out_.notes.push_back(fmt::format("overlay {} is not known", in_quotes(b.overlay)));
     }
     auto inside = [&](const IpNetwork& pool) {
       if (pool.contains(q_.node)) out_.notes.push_back(fmt::format("the node's own address lies in the pool {}", pool.text()));
