@@ -166,7 +166,7 @@ def joins(stage):
     a = dial(stage.containers[2], vtep, timeout=3000)
     took = time.monotonic() - begin
     expect(a["ok"] and a["name"] == node.name, f"{a}")
-    expect(took < 1, f"reachable {took:.2f} s after it had its share")
+    expect(took < 2.5, f"reachable {took:.2f} s after it had its share")
     overlay_cluster.wait_ok(daemon, 3)
     # Gone for good: its daemon is off and an operator removes it.
     daemon.stop()
